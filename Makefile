@@ -1,0 +1,69 @@
+# An index of what can be done here: each target is one command. `make` lists them.
+SHELL       := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+TOOL        := go tool -modfile=$(CURDIR)/tools/go.mod
+# compiled as the steps are, so that both share the build cache
+E2E         := CGO_ENABLED=0 go -C e2e run -trimpath
+SANDBOX     := $(E2E) ./cmd/sandbox
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+export VERSION
+export KO_CONFIG_PATH = ko.yaml
+
+.PHONY: help demo test unit tests model lint generate verify images release sandbox sandbox-down e2e test-faults bench bench-lossless bench-scale bench-judge
+help: ## print this list
+	@sed -n 's/^\([a-z0-9-]*\):.* ## \(.*\)/\1\t\2/p' Makefile | expand -t 14
+
+demo: ## play a release that is promoted and one that is taken back, in a sandbox
+	$(E2E) ./cmd/demo
+
+test: lint verify tests e2e ## everything that CI runs
+
+unit: ## the tests that need nothing but Go
+	go test -short ./...
+
+tests: ## the tests of the root module, with a real API server
+	SERIN_KUBE=$$($(SANDBOX) build kube) go test -race -shuffle=on -timeout 20m $(TESTFLAGS) ./...
+
+model: ## play runs against each other for MODEL_SECONDS (600), from MODEL_SEED on
+	MODEL_SECONDS=$${MODEL_SECONDS:-600} MODEL_SEED=$${MODEL_SEED:-$$RANDOM$$RANDOM} go test -count=1 -v -timeout 0 -run Interleavings ./internal/model
+
+e2e: ## the tests of the e2e module, which start a sandbox: needs root
+	go -C e2e test -count=1 -p 1 -parallel 5 -timeout 60m $(TESTFLAGS) ./...
+
+test-faults: ## break releases at every moment in every way, and write docs/faults.md (FAULTS: names of faults, missing, or all)
+	go -C e2e test -count=1 -v -timeout 180m -run TestMatrix ./faults -faults "$(or $(FAULTS),all)" -write $(CURDIR)/docs
+
+lint: ## what a reviewer should not have to say
+	@! $(TOOL) goimports -local github.com/serin-cd/serin -l $$(git ls-files '*.go') | grep .
+	go vet ./... && $(TOOL) staticcheck ./...
+	cd e2e && go vet ./... && $(TOOL) staticcheck ./...
+
+generate: ## write the files that follow from others
+	go run ./internal/catalog/cmd/generate
+
+verify: ## fail where a generated file, or a go.mod, is out of date
+	go run ./internal/catalog/cmd/generate -verify && go mod tidy -diff
+
+images: ## write the step images as dist/images.tar, and dist/release.yaml that names them
+	go run ./internal/release/cmd/pack -version $(VERSION) -out dist
+
+release: ## push the step images to KO_DOCKER_REPO and write dist/release.yaml
+	mkdir -p dist && go run ./internal/release/cmd/pack -manifest | $(TOOL) ko resolve --base-import-paths --tags $(VERSION) -f - > dist/release.yaml
+
+sandbox: ## start a real one-node cluster and leave it running
+	$(SANDBOX) up
+
+sandbox-down: ## end the sandbox
+	$(SANDBOX) down
+
+bench: ## print the numbers that Serin promises, beside Flagger's
+	go -C e2e run ./cmd/bench $(BENCHFLAGS)
+
+bench-lossless: ## count lost requests over promotions and rollbacks, 200,000 requests in all
+	go -C e2e run ./cmd/bench -only-lossless $(BENCHFLAGS)
+
+bench-scale: ## release 500 applications at once against one API server, and print what that costs
+	go -C e2e run ./cmd/bench-scale $(SCALEFLAGS)
+
+bench-judge: ## play simulated rollouts, and fail where the judge errs more often than docs/judge-figures.md allows
+	go run ./internal/simulation/cmd/judge-figures -runs $(or $(RUNS),2000) -out docs/judge-figures.md

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/serin-cd/serin/pkg/failure"
+	"github.com/serin-cd/serin/pkg/kube"
+)
+
+// clusterFlags say which cluster and namespace are meant, as kubectl's do.
+type clusterFlags struct{ kubeconfig, context, namespace string }
+
+func (f *clusterFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "path of the kubeconfig (default: $KUBECONFIG, then ~/.kube/config)")
+	flags.StringVar(&f.context, "context", "", "context of the kubeconfig")
+	flags.StringVarP(&f.namespace, "namespace", "n", "", "namespace of the application (default: the context's)")
+}
+
+func (f *clusterFlags) connect() (*kube.Cluster, string, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = f.kubeconfig
+	config := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: f.context})
+	server, err := config.ClientConfig()
+	if err != nil {
+		return nil, "", failure.Configf("reading the kubeconfig: %w", err)
+	}
+	namespace := f.namespace
+	if namespace == "" {
+		if namespace, _, err = config.Namespace(); err != nil {
+			return nil, "", failure.Configf("reading the kubeconfig: %w", err)
+		}
+	}
+	cluster, err := kube.New(server)
+	return cluster, namespace, err
+}

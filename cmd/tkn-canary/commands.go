@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/serin-cd/serin/internal/manifest"
+	"github.com/serin-cd/serin/internal/stages"
+	"github.com/serin-cd/serin/tasks"
+)
+
+func root() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:           "tkn-canary",
+		Short:         "Release by canary with Tekton",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	cmd.AddCommand(render(), replays(), record(), abort(), version())
+	cmd.SetFlagErrorFunc(refused)
+	return cmd
+}
+
+func render() *cobra.Command {
+	pipeline := stages.Pipeline{}
+	cmd := &cobra.Command{
+		Use:   "render",
+		Short: "Write the Pipeline for a list of weights",
+		Long: `Write the Pipeline that releases an application at a list of weights.
+
+Without a stage timeout the stages share the hour after which Tekton ends a run by
+default, so that finally is always reached. With one, the first lines of the output
+say which timeouts.pipeline its runs need.`,
+		Example: "  tkn canary render --weights 10,50,90 --name canary-thirds | kubectl apply -f -",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			known, err := stages.Read(tasks.Files)
+			if err != nil {
+				return err
+			}
+			text, err := stages.Render(known, pipeline)
+			if err != nil {
+				return err
+			}
+			_, err = cmd.OutOrStdout().Write(text)
+			return err
+		},
+	}
+	cmd.Flags().IntSliceVar(&pipeline.Weights, "weights", []int{20, 40, 60}, "the canary's share at each stage, in percent, ascending")
+	cmd.Flags().StringVar(&pipeline.Name, "name", "canary", "name of the Pipeline")
+	cmd.Flags().DurationVar(&pipeline.StageTimeout, "stage-timeout", time.Duration(0), "how long a stage may take (default: what fits into an hour)")
+	cmd.Flags().DurationVar(&pipeline.BusyTimeout, "busy-timeout", time.Minute, "how long a run may wait for another, with on-busy=wait")
+	return cmd
+}
+
+func version() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			built := ""
+			if info, ok := debug.ReadBuildInfo(); ok {
+				built = " (" + info.Main.Version + ", " + info.GoVersion + ")"
+			}
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), manifest.Version+built)
+			return err
+		},
+	}
+}

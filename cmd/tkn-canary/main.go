@@ -1,0 +1,16 @@
+// Command tkn-canary is Serin's command line. As a plugin of tkn it is called `tkn canary`.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/serin-cd/serin/pkg/failure"
+)
+
+func main() {
+	if err := root().Execute(); err != nil {
+		fmt.Fprintln(os.Stderr, "tkn canary:", err)
+		os.Exit(failure.Code(err))
+	}
+}

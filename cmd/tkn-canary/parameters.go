@@ -1,0 +1,89 @@
+package main
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/serin-cd/serin/internal/stages"
+	"github.com/serin-cd/serin/pkg/failure"
+	"github.com/serin-cd/serin/pkg/replay"
+	"github.com/serin-cd/serin/tasks"
+)
+
+// parameter is a flag that has the name, the default and the description of a step's parameter.
+type parameter struct {
+	replay.Parameter
+	given map[string]string
+}
+
+// Set implements pflag.Value.
+func (p parameter) Set(value string) error {
+	if err := p.Check(value); err != nil {
+		return err
+	}
+	p.given[p.Name] = value
+	return nil
+}
+
+// String implements pflag.Value.
+func (p parameter) String() string {
+	if value, ok := p.given[p.Name]; ok {
+		return value
+	}
+	return p.Default
+}
+
+// Type implements pflag.Value.
+func (p parameter) Type() string { return "value" }
+
+// offer adds parameters to the flags of a command, which go into given.
+func offer(cmd *cobra.Command, given map[string]string, all []replay.Parameter) {
+	known := descriptions()
+	for _, p := range all {
+		cmd.Flags().Var(parameter{Parameter: p, given: given}, p.Name, known[p.Name])
+	}
+}
+
+// descriptions are those of the Tasks' parameters, by name.
+func descriptions() map[string]string {
+	all := map[string]string{}
+	known, err := stages.Read(tasks.Files)
+	if err != nil {
+		return all // a test reads them too
+	}
+	for _, p := range known["canary-stage"].Spec.Params {
+		all[p.Name] = lowered(strings.TrimSuffix(p.Description, "."))
+	}
+	return all
+}
+
+// lowered begins as help texts of flags do.
+func lowered(text string) string {
+	if len(text) < 2 || strings.ToUpper(text[:2]) == text[:2] {
+		return text
+	}
+	return strings.ToLower(text[:1]) + text[1:]
+}
+
+// refused words what is wrong with a flag as the steps do.
+func refused(_ *cobra.Command, err error) error {
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) {
+		if _, ok := invalid.GetFlag().Value.(parameter); ok {
+			return failure.Configf("reading %s: %w", invalid.GetFlag().Name, invalid.Unwrap())
+		}
+	}
+	return failure.As(failure.ErrConfig, err)
+}
+
+// one takes one argument, atMostOne none or one.
+func one(cmd *cobra.Command, args []string) error {
+	return failure.As(failure.ErrConfig, cobra.ExactArgs(1)(cmd, args))
+}
+
+func atMostOne(cmd *cobra.Command, args []string) error {
+	return failure.As(failure.ErrConfig, cobra.MaximumNArgs(1)(cmd, args))
+}

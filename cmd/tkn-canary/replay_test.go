@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/serin-cd/serin/pkg/analysis"
+	"github.com/serin-cd/serin/pkg/prometheus"
+	"github.com/serin-cd/serin/pkg/prometheus/prometheustest"
+	"github.com/serin-cd/serin/pkg/replay"
+)
+
+// TestReplayScripts has a Prometheus that saw reviews released at 20 %, one request in twenty failing.
+func TestReplayScripts(t *testing.T) {
+	noon := time.Date(2025, 11, 23, 12, 0, 0, 0, time.UTC)
+	arm := func(workload, service, code string, from time.Duration, rate float64) prometheustest.Series {
+		labels := fmt.Sprintf(`istio_requests_total{reporter="source",destination_workload="%s",destination_workload_namespace="shop",destination_service_name="%s",destination_service_namespace="shop",pod="gateway-1",response_code="%s"}`, workload, service, code)
+		return prometheustest.Steady(labels, noon.Add(from+time.Second), noon.Add(10*time.Minute), 5*time.Second, 5*rate, 5*rate)
+	}
+	url := prometheustest.Start(t, arm("reviews", "reviews-canary", "200", 0, 19), arm("reviews", "reviews-canary", "503", 0, 1),
+		arm("reviews-primary", "reviews-primary", "200", -16*time.Minute, 80))
+	testscript.Run(t, testscript.Params{Dir: "testdata/prometheus", Setup: func(env *testscript.Env) error {
+		env.Setenv("PROMETHEUS", url)
+		return nil
+	}, UpdateScripts: os.Getenv("UPDATE") != ""})
+}
+
+// Each parameter of the judges and of Prometheus is a flag of the same name and default.
+func TestFlagsAreTheParametersOfTheSteps(t *testing.T) {
+	want := map[string]string{
+		"time-box": "120s", "min-dwell": "30s", "alpha": "0.01", "error-codes": "5..", "latency-objective": "", "replica-labels": "",
+		"interval": "60s", "threshold": "1", "metrics": "", "variables": "{}", "reporter": "auto", "prometheus-token-path": "", "prometheus-ca-path": "",
+	}
+	for _, p := range append(replay.ParametersOf(analysis.Config{}), replay.ParametersOf(prometheus.Config{})...) {
+		want[p.Name] = p.Default
+	}
+	for _, name := range []string{"judge", "mode", "as-of", "report"} { // which are of no use here
+		delete(want, name)
+	}
+	want["gate"] = "" // each stage has its own
+	for _, name := range []string{"replay", "record"} {
+		cmd, _, err := root().Find([]string{name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for parameter, value := range want {
+			flag := cmd.Flags().Lookup(parameter)
+			if flag == nil {
+				t.Errorf("%s has no --%s", name, parameter)
+			} else if flag.DefValue != value {
+				t.Errorf("--%s of %s is %q by default, want %q", parameter, name, flag.DefValue, value)
+			}
+		}
+	}
+}
+
+func TestDescriptionsAreThoseOfTheTask(t *testing.T) {
+	for _, name := range []string{"interval", "threshold", "prometheus-url"} {
+		if descriptions()[name] == "" {
+			t.Errorf("--%s has no description", name)
+		}
+	}
+}

@@ -1,0 +1,62 @@
+package build
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+)
+
+// Versions of what is not named by a go.mod of this repository.
+const (
+	KubernetesVersion = "v1.34.4"
+	TektonVersion     = "v1.15.0"
+)
+
+// Kube is every Kubernetes component, etcd and kubectl as one program, CoreDNS, and the pod sandbox's first process.
+func Kube() (Artifact, error) {
+	return module("kube", target{packages: []string{"./cmd/kube", "./cmd/coredns", "./cmd/pause"}, ldflags: kubernetesVersionFlags()})
+}
+
+// Istiod is Istio's control plane, pilot-discovery.
+func Istiod() (Artifact, error) {
+	return module("istiod", target{packages: []string{"istio.io/istio/pilot/cmd/pilot-discovery"}, tags: "vtprotobuf,disable_pgv"})
+}
+
+// Podinfo is the demo's application.
+func Podinfo() (Artifact, error) {
+	return module("podinfo", target{packages: []string{"github.com/stefanprodan/podinfo/cmd/podinfo"}})
+}
+
+// App is the tests' application, which misbehaves on request.
+func App() (Artifact, error) {
+	dir, err := sourceDir()
+	if err != nil {
+		return nil, err
+	}
+	return program{name: "app", dir: filepath.Join(dir, "sandbox", "app"), targets: []target{{packages: []string{"."}}}}, nil
+}
+
+// module is a program from one of the nested modules that keep heavy dependencies out of the project's own graph.
+func module(name string, t target) (Artifact, error) {
+	dir, err := sourceDir()
+	if err != nil {
+		return nil, err
+	}
+	return program{name: name, dir: filepath.Join(dir, "sandbox", "modules", name), targets: []target{t}}, nil
+}
+
+// kubernetesVersionFlags makes the programs tell the version that they are: as built they would call themselves v0.0.0,
+// which Tekton and others refuse.
+func kubernetesVersionFlags() string {
+	parts := strings.Split(strings.TrimPrefix(KubernetesVersion, "v"), ".")
+	var flags strings.Builder
+	for _, pkg := range []string{"k8s.io/component-base/version", "k8s.io/client-go/pkg/version"} {
+		for _, kv := range []string{
+			"gitVersion=" + KubernetesVersion, "gitMajor=" + parts[0], "gitMinor=" + parts[1],
+			"gitTreeState=clean", "gitCommit=module", "buildDate=2026-01-01T00:00:00Z",
+		} {
+			fmt.Fprintf(&flags, " -X %s.%s", pkg, kv)
+		}
+	}
+	return flags.String()
+}

@@ -1,0 +1,267 @@
+package scenarios
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/serin-cd/serin/e2e/load"
+	"github.com/serin-cd/serin/e2e/sandbox"
+	"github.com/serin-cd/serin/e2e/trial"
+	"github.com/serin-cd/serin/pkg/run"
+)
+
+// installation is Serin on the sandbox that all scenarios share; nil with -short.
+var installation *trial.Installation
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if testing.Short() {
+		os.Exit(m.Run())
+	}
+	os.Exit(onSandbox(m))
+}
+
+// onSandbox runs the tests on the sandbox that SERIN_SANDBOX names, or on one of their own.
+func onSandbox(m *testing.M) int {
+	ctx := context.Background()
+	sb, err := use(ctx)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if os.Getenv("SERIN_SANDBOX") == "" {
+		defer func() {
+			if err := sb.Down(); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+			}
+		}()
+	}
+	installation, err = trial.Install(ctx, sb, os.Stderr)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	code := m.Run()
+	if code != 0 {
+		logs(sb)
+	}
+	return code
+}
+
+func use(ctx context.Context) (*sandbox.Sandbox, error) {
+	if name := os.Getenv("SERIN_SANDBOX"); name != "" {
+		return sandbox.Attach(name)
+	}
+	return sandbox.Up(ctx, sandbox.Options{Name: "scenarios", Out: os.Stderr})
+}
+
+func logs(sb *sandbox.Sandbox) {
+	for _, name := range sb.LogNames() {
+		tail, err := sb.LogTail(name, 15)
+		if err != nil {
+			tail = err.Error()
+		}
+		fmt.Fprintf(os.Stderr, "--- last lines of %s\n%s\n", name, tail)
+	}
+}
+
+// play is one scenario: an application of its own, under load.
+type play struct {
+	*testing.T
+	app  *trial.App
+	stop func() *load.Report
+}
+
+// deploy makes the scenario's application with version 1, not yet released.
+func deploy(t *testing.T) *play {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("needs a sandbox, which -short leaves out")
+	}
+	t.Parallel()
+	return deployed(t)
+}
+
+func deployed(t *testing.T) *play {
+	t.Helper()
+	name := strings.ToLower(strings.TrimPrefix(t.Name(), "Test"))
+	ns := fmt.Sprintf("%s-%d", name[:min(len(name), 40)], time.Now().UnixNano()%1e6)
+	app, err := installation.NewApp(t.Context(), ns, "shop", trial.V1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &play{T: t, app: app, stop: func() *load.Report { return &load.Report{} }}
+	t.Cleanup(func() {
+		p.stop()
+		if t.Failed() {
+			p.tell()
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := app.Remove(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+// released makes the scenario's application and gives it its first release, with a load from the moment
+// that the gateway knows it.
+func released(t *testing.T, rate int) *play {
+	t.Helper()
+	return deploy(t).first(rate)
+}
+
+// alone is released without a scenario beside it: it disturbs what all share.
+func alone(t *testing.T, rate int) *play {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("needs a sandbox, which -short leaves out")
+	}
+	return deployed(t).first(rate)
+}
+
+func (p *play) first(rate int) *play {
+	p.Helper()
+	first := p.start("first", nil)
+	if rate > 0 {
+		p.eventually("the gateway knows the route", func(trial.State) bool { return p.app.Reached(p.Context()) })
+		p.load(rate)
+	}
+	p.ends(first, run.Initialized, true)
+	return p
+}
+
+// load sends requests until the scenario ends or the load is stopped.
+func (p *play) load(rate int) {
+	stop := p.app.Load(context.WithoutCancel(p.Context()), rate, nil)
+	done := false
+	var report *load.Report
+	p.stop = func() *load.Report {
+		if !done {
+			report, done = stop(), true
+		}
+		return report
+	}
+}
+
+// start starts the Pipeline canary with the classic judge.
+func (p *play) start(name string, params map[string]string) *trial.Run {
+	p.Helper()
+	return p.startWith(name, classic(params))
+}
+
+// classic adds the choice of that judge to parameters.
+func classic(params map[string]string) map[string]string {
+	all := map[string]string{"judge": "classic"}
+	maps.Copy(all, params)
+	return all
+}
+
+// startWith starts the Pipeline canary with these parameters.
+func (p *play) startWith(name string, params map[string]string) *trial.Run {
+	p.Helper()
+	r, err := p.app.Start(p.Context(), "canary", name, params)
+	if err != nil {
+		p.Fatal(err)
+	}
+	return r
+}
+
+func (p *play) push(v trial.Version) {
+	p.Helper()
+	if err := p.app.Push(p.Context(), v); err != nil {
+		p.Fatal(err)
+	}
+}
+
+// ends waits for a run and checks its outcome, and that the application is at rest after it.
+func (p *play) ends(r *trial.Run, outcome run.Outcome, succeeds bool) trial.Result {
+	p.Helper()
+	result, err := r.Wait(p.Context(), 8*time.Minute)
+	if err != nil {
+		p.Fatal(err)
+	}
+	if got := run.Outcome(result.Results["outcome"]); got != outcome || result.Succeeded != succeeds {
+		p.Errorf("run %s: outcome %q, succeeded %v (%s), want %q, %v\nresults: %v\ntasks: %v",
+			r.Name, got, result.Succeeded, result.Reason, outcome, succeeds, result.Results, result.Tasks)
+	}
+	s := p.state()
+	if s.Weight != 0 || s.Target != 0 || s.Apex != "shop-primary" || s.Record.Open() {
+		p.Errorf("after run %s: canary weight %d, target with %d pods, apex Service selects %q, record %s: want it at rest", r.Name, s.Weight, s.Target, s.Apex, s.Record)
+	}
+	return result
+}
+
+func (p *play) state() trial.State {
+	p.Helper()
+	s, err := p.app.State(p.Context())
+	if err != nil {
+		p.Fatal(err)
+	}
+	return s
+}
+
+func (p *play) serves(v trial.Version) {
+	p.Helper()
+	if s := p.state(); s.Serves != v.Image() {
+		p.Errorf("the primary runs %s, want %s", s.Serves, v.Image())
+	}
+}
+
+// eventually waits up to four minutes for a state.
+func (p *play) eventually(what string, holds func(trial.State) bool) {
+	p.Helper()
+	err := p.app.Eventually(p.Context(), 4*time.Minute, what, func(ctx context.Context) (bool, error) {
+		s, err := p.app.State(ctx)
+		return err == nil && holds(s), err
+	})
+	if err != nil {
+		p.Fatal(err)
+	}
+}
+
+// lost are the requests that failed, by the version that answered; "unknown" is nobody's answer.
+func (p *play) lost() map[string]int {
+	lost := map[string]int{}
+	for version, c := range p.stop().Total.Versions {
+		if c.Failed > 0 {
+			lost[version] = c.Failed
+		}
+	}
+	return lost
+}
+
+// nothingLost fails the scenario if any request failed that these versions did not answer themselves.
+func (p *play) nothingLost(but ...trial.Version) {
+	p.Helper()
+	lost := p.lost()
+	for _, v := range but {
+		delete(lost, string(v))
+	}
+	if len(lost) > 0 {
+		p.Errorf("requests that failed, by version: %v, want none (beside %v)", lost, but)
+	}
+}
+
+// tell prints all that there is to know about a scenario that failed.
+func (p *play) tell() {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	var text strings.Builder
+	events, _ := p.app.Events(ctx)
+	fmt.Fprintf(&text, "events:\n  %s\n", strings.Join(events, "\n  "))
+	pods, _ := p.app.Kubectl(ctx, "", "get", "pipelineruns,taskruns,pods,virtualservices", "-o", "wide")
+	fmt.Fprintln(&text, pods)
+	for _, name := range []string{"first", "second", "third"} {
+		r := &trial.Run{App: p.app, Name: name}
+		_ = r.Logs(ctx, &text)
+	}
+	p.Log(text.String())
+}

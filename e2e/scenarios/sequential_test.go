@@ -1,0 +1,214 @@
+package scenarios
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/serin-cd/serin/e2e/load"
+	"github.com/serin-cd/serin/e2e/sandbox"
+	"github.com/serin-cd/serin/e2e/trial"
+	"github.com/serin-cd/serin/pkg/kube"
+	"github.com/serin-cd/serin/pkg/run"
+)
+
+// behave gives the target an environment, which is a new revision, and so a version of its own.
+func (p *play) behave(version trial.Version, env map[string]string) {
+	p.Helper()
+	list := []map[string]string{}
+	for name, value := range env {
+		list = append(list, map[string]string{"name": name, "value": value})
+	}
+	text, err := json.Marshal(list)
+	if err != nil {
+		p.Fatal(err)
+	}
+	patch := fmt.Sprintf(`[{"op":"replace","path":"/spec/template/spec/containers/0/image","value":%q},{"op":"add","path":"/spec/template/spec/containers/0/env","value":%s}]`,
+		version.Image(), text)
+	if err := p.app.Patch(p.Context(), kube.Deployments, "shop", types.JSONPatchType, patch); err != nil {
+		p.Fatal(err)
+	}
+}
+
+// turn changes how the pods of a label behave while they run.
+func (p *play) turn(app string, behaviour string) {
+	p.Helper()
+	pods, err := p.app.Client.CoreV1().Pods(p.app.Namespace).List(p.Context(), metav1.ListOptions{LabelSelector: "app=" + app})
+	if err != nil {
+		p.Fatal(err)
+	}
+	for _, pod := range pods.Items {
+		if pod.DeletionTimestamp != nil || pod.Status.Phase != corev1.PodRunning {
+			continue
+		}
+		err := p.app.Client.CoreV1().RESTClient().Post().Namespace(p.app.Namespace).Resource("pods").Name(pod.Name + ":8080").
+			SubResource("proxy").Suffix("behaviour").Body([]byte(behaviour)).Do(p.Context()).Error()
+		if err != nil {
+			p.Fatal(err)
+		}
+	}
+}
+
+func TestSequentialThirdOfAnswersFails(t *testing.T) {
+	p := released(t, 150)
+	p.push(trial.Errors)
+	result := p.ends(p.startWith("second", nil), run.RolledBack, false)
+	p.wantReason(result.Results["reason"], `^(worse|hard-failure): canary \d+/\d+`)
+	p.wantExit(result, "stage-20", "analyze-metrics", 3)
+	p.serves(trial.V1)
+	p.nothingLost(trial.Errors)
+	first, last := p.failures(trial.Errors)
+	t.Logf("failing answers from %s to %s: %s", first.Format("15:04:05"), last.Format("15:04:05"), last.Sub(first))
+	if exposed := last.Sub(first); exposed > 40*time.Second { // 30 s from the first scrape that saw one, and 5 s to a scrape
+		t.Errorf("clients got failing answers for %s, want at most 40s", exposed)
+	}
+}
+
+// failures are the seconds in which the first and the last answer of a version failed.
+func (p *play) failures(v trial.Version) (first, last time.Time) {
+	for _, s := range p.stop().Seconds {
+		if s.Versions[string(v)].Failed == 0 {
+			continue
+		}
+		if first.IsZero() {
+			first = s.From
+		}
+		last = s.From
+	}
+	return first, last
+}
+
+func TestSequentialHealthyIsPromoted(t *testing.T) {
+	p := released(t, 60)
+	p.push(trial.V2)
+	p.ends(p.startWith("second", nil), run.Promoted, true)
+	p.serves(trial.V2)
+	p.nothingLost()
+}
+
+func TestSequentialOneInTwentyFails(t *testing.T) {
+	p := released(t, 100)
+	p.behave(trial.V2, map[string]string{"FAIL_EVERY": "20"})
+	result := p.ends(p.startWith("second", nil), run.RolledBack, false)
+	p.wantReason(result.Results["reason"], `^worse: canary \d+/\d+`)
+	p.serves(trial.V1)
+}
+
+func TestSequentialBothFailAlike(t *testing.T) {
+	p := released(t, 60)
+	p.turn("shop-primary", `{"failEvery": 50}`)
+	p.behave(trial.V2, map[string]string{"FAIL_EVERY": "50"})
+	p.ends(p.startWith("second", nil), run.Promoted, true)
+	p.serves(trial.V2)
+}
+
+func TestSequentialFewRequests(t *testing.T) {
+	p := released(t, 2)
+	p.push(trial.V2)
+	result, err := p.startWith("second", map[string]string{"deadline": "90s"}).Wait(t.Context(), 8*time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, task := range result.Tasks {
+		if task.Results["verdict"] == "fail" {
+			t.Errorf("%s: verdict fail (%s), want a pass or inconclusive for a healthy canary", name, task.Results["reason"])
+		}
+	}
+}
+
+func TestSequentialSlowWithEqualErrors(t *testing.T) {
+	p := released(t, 60)
+	p.behave(trial.V2, map[string]string{"DELAY": "300ms"})
+	result := p.ends(p.startWith("second", map[string]string{"warm-up": "10s"}), run.RolledBack, false)
+	p.wantReason(result.Results["reason"], `^slower: `)
+	p.serves(trial.V1)
+	p.nothingLost()
+}
+
+func TestSequentialBadAfterAWhile(t *testing.T) {
+	p := released(t, 100)
+	p.behave(trial.V2, map[string]string{"FAIL_EVERY": "3", "FAIL_AFTER": "50s"})
+	result := p.ends(p.startWith("second", nil), run.RolledBack, false)
+	p.wantReason(result.Results["reason"], `^(worse|hard-failure): `)
+	p.serves(trial.V1)
+}
+
+func TestSequentialSharedIncident(t *testing.T) {
+	p := released(t, 60)
+	p.push(trial.V2)
+	second := p.startWith("second", nil)
+	p.eventually("the canary has had 20 % for two scrapes", func(s trial.State) bool { // else its first answers are compared with the primary's before the incident
+		return s.Weight == 20 && time.Since(s.Record.Stages[0].At) > 11*time.Second
+	})
+	for _, app := range []string{"shop-primary", "shop"} { // as near to one moment as can be, and the canary not longer than the primary
+		p.turn(app, `{"failEvery": 1}`)
+	}
+	p.pause(30 * time.Second)
+	for _, app := range []string{"shop", "shop-primary"} {
+		p.turn(app, `{"failEvery": 0}`)
+	}
+	p.ends(second, run.Promoted, true)
+	p.serves(trial.V2)
+}
+
+// pause lets the incident last.
+func (p *play) pause(d time.Duration) {
+	ctx, cancel := context.WithTimeout(p.Context(), d)
+	defer cancel()
+	<-ctx.Done()
+}
+
+func TestSequentialRouteThatIsNotObeyed(t *testing.T) {
+	p := released(t, 60)
+	// a rule of its own takes most requests past the split
+	patch := `[{"op":"add","path":"/spec/http/0","value":{"name":"direct","match":[{"uri":{"prefix":"/direct"}}],"route":[{"destination":{"host":"shop-primary"}}]}}]`
+	if err := p.app.Patch(t.Context(), trial.VirtualServices, "shop", types.JSONPatchType, patch); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		if _, err := load.Run(ctx, load.Options{URL: p.app.Sandbox.Gateway + "/direct", Host: p.app.Host, Rate: 200}); err != nil {
+			t.Error(err)
+		}
+	}()
+	p.push(trial.V2)
+	result := p.ends(p.startWith("second", map[string]string{"time-box": "90s", "deadline": "100s"}), run.RolledBack, false)
+	p.wantReason(result.Results["reason"], `^traffic-not-shifted: canary got \d`)
+	p.wantExit(result, "stage-20", "analyze-metrics", 4)
+	p.serves(trial.V1)
+}
+
+func TestPrometheusRestartedInAStage(t *testing.T) {
+	p := alone(t, 60)
+	p.push(trial.V2)
+	second := p.startWith("second", nil)
+	p.eventually("the canary has 20 %", func(s trial.State) bool { return s.Weight == 20 })
+	if err := p.app.Sandbox.Restart(t.Context(), sandbox.Prometheus); err != nil {
+		t.Fatal(err)
+	}
+	p.ends(second, run.Promoted, true)
+	p.serves(trial.V2)
+}
+
+func TestScrapesMissingInAStage(t *testing.T) {
+	p := alone(t, 60)
+	p.push(trial.V2)
+	second := p.startWith("second", nil)
+	p.eventually("the canary has 20 %", func(s trial.State) bool { return s.Weight == 20 })
+	if err := p.app.Sandbox.Stop(t.Context(), sandbox.Prometheus); err != nil {
+		t.Fatal(err)
+	}
+	p.pause(30 * time.Second)
+	if err := p.app.Sandbox.Start(t.Context(), sandbox.Prometheus); err != nil {
+		t.Fatal(err)
+	}
+	p.ends(second, run.Promoted, true)
+	p.serves(trial.V2)
+}

@@ -1,0 +1,56 @@
+package trial
+
+import (
+	"context"
+	"sync"
+
+	"github.com/serin-cd/serin/e2e/load"
+)
+
+// Clients send requests to an application through the gateway and remember the failures.
+type Clients struct {
+	mu     sync.Mutex
+	failed []load.Answer
+	sent   int
+	stop   func()
+}
+
+// Clients start to send at a constant rate, in requests a second, until Stop.
+func (a *App) Clients(ctx context.Context, rate int) *Clients {
+	c := &Clients{}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		// Its options are right, and a context that ends is no error.
+		_, _ = load.Run(ctx, load.Options{URL: a.Sandbox.Gateway, Host: a.Host, Rate: rate, EachAnswer: c.answered})
+	}()
+	c.stop = func() { cancel(); <-done }
+	return c
+}
+
+func (c *Clients) answered(a load.Answer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sent++
+	if a.Failed() {
+		c.failed = append(c.failed, a)
+	}
+}
+
+// Stop ends the sending and returns when the last answer is there.
+func (c *Clients) Stop() { c.stop() }
+
+// Reset forgets what was.
+func (c *Clients) Reset() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sent, c.failed = 0, nil
+}
+
+// Seen returns what came since the last Reset: how many answers, and those that failed.
+func (c *Clients) Seen() (sent int, failed []load.Answer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sent, append([]load.Answer{}, c.failed...)
+}

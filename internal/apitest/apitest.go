@@ -1,0 +1,129 @@
+package apitest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+)
+
+// Component is a part of the control plane that only some tests need.
+type Component string
+
+// Controllers rolls Deployments out, deletes what is in deleted namespaces and what has lost its owner.
+const Controllers Component = "kube-controller-manager"
+
+// shared is the test package's server. It starts when the first test asks for it.
+var shared struct {
+	sync.Once
+	extra  []Component
+	server *Server
+	err    error
+}
+
+// Main runs the tests of a package, to be called by its TestMain, and stops the server after them.
+func Main(m *testing.M, extra ...Component) {
+	shared.extra = extra
+	code := m.Run()
+	if shared.server != nil {
+		shared.server.Stop(code != 0)
+	}
+	os.Exit(code)
+}
+
+// Config connects as an administrator. To act as an account of less rights, set Impersonate in it.
+// With -short there is no server, and the test is skipped.
+func Config(t testing.TB) *rest.Config {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("needs an API server, which -short leaves out")
+	}
+	shared.Do(func() { shared.server, shared.err = Start(context.Background(), Options{Extra: shared.extra}) })
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	return shared.server.Config()
+}
+
+// Namespace makes a namespace with a name like the test's, which goes when the test ends.
+func Namespace(t testing.TB) string {
+	t.Helper()
+	client := Client(t)
+	made, err := client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: prefix(t.Name())},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatalf("making a namespace: %v", err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := client.CoreV1().Namespaces().Delete(ctx, made.Name, metav1.DeleteOptions{}); err != nil {
+			t.Errorf("deleting namespace %s: %v", made.Name, err)
+		}
+	})
+	// Pods are refused until the account that they run as exists; no need to wait for a controller.
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}
+	if _, err := client.CoreV1().ServiceAccounts(made.Name).Create(t.Context(), account, metav1.CreateOptions{}); err != nil {
+		t.Fatalf("making the default account of %s: %v", made.Name, err)
+	}
+	return made.Name
+}
+
+// Client is the administrator's client of the built-in kinds. Only tests may be as large as it is.
+func Client(t testing.TB) *kubernetes.Clientset {
+	t.Helper()
+	client, err := kubernetes.NewForConfig(Config(t))
+	if err != nil {
+		t.Fatalf("connecting: %v", err)
+	}
+	return client
+}
+
+// Eventually waits until a condition holds, and fails the test with what is still missing if it does
+// not within 30 seconds. The condition returns nil when it holds.
+func Eventually(t testing.TB, condition func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := poll(ctx, condition); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// poll tries a condition until it holds or ctx ends; then the error is the condition's last.
+func poll(ctx context.Context, condition func(context.Context) error) error {
+	for {
+		err := condition(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w (%w)", err, ctx.Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// prefix turns the name of a test into the beginning of an object's name.
+func prefix(test string) string {
+	name := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
+			return r
+		case r >= 'A' && r <= 'Z':
+			return r + 'a' - 'A'
+		}
+		return '-'
+	}, strings.TrimPrefix(test, "Test"))
+	return strings.Trim(name[:min(len(name), 40)], "-") + "-"
+}

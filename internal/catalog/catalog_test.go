@@ -1,0 +1,302 @@
+package catalog_test
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/tektoncd/pipeline/pkg/apis/config"
+	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/dynamic"
+	"knative.dev/pkg/apis"
+	"sigs.k8s.io/yaml"
+
+	"github.com/serin-cd/serin/internal/apitest"
+	"github.com/serin-cd/serin/internal/catalog"
+)
+
+const root = "../.."
+
+func TestMain(m *testing.M) { apitest.Main(m) }
+
+func TestFilesAreUpToDate(t *testing.T) {
+	files, err := catalog.Files(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		got, err := os.ReadFile(filepath.Join(root, f.Path))
+		if err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff(string(f.Text), string(got)); diff != "" {
+			t.Errorf("%s is out of date, run `make generate` (-want +got):\n%s", f.Path, diff)
+		}
+	}
+}
+
+// TestParametersAreThoseOfTheSteps reads what a Task really passes on, whoever wrote it.
+func TestParametersAreThoseOfTheSteps(t *testing.T) {
+	for name, task := range read[tekton.Task](t, "Task") {
+		t.Run(name, func(t *testing.T) {
+			declared := map[string]tekton.ParamSpec{}
+			for _, p := range task.Spec.Params {
+				declared[p.Name] = p
+			}
+			used, described := map[string]bool{}, map[string]bool{}
+			for _, step := range task.Spec.Steps {
+				given := variables(task.Spec.StepTemplate.Env, step.Env)
+				wanted, err := catalog.Parameters(root, strings.TrimPrefix(step.Image, "ko://github.com/serin-cd/serin/steps/"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, p := range wanted {
+					value, set := given[p.Variable()]
+					if !set && !slices.Contains([]string{"rollout", "as-of", "report", "canary-service", "primary-service"}, p.Name) {
+						t.Errorf("step %s reads %s, which the Task does not set", step.Name, p.Variable())
+					}
+					if value != "$(params."+p.Name+")" {
+						continue
+					}
+					spec, ok := declared[p.Name]
+					if !ok {
+						t.Errorf("step %s reads parameter %s, which the Task does not declare", step.Name, p.Name)
+						continue
+					}
+					used[p.Name] = true
+					if (spec.Default == nil) != p.Required || spec.Default != nil && spec.Default.StringVal != p.Default {
+						t.Errorf("parameter %s has default %v, the step %q", p.Name, spec.Default, p.Default)
+					}
+					described[p.Name] = described[p.Name] || spec.Description == p.Description
+				}
+			}
+			for name := range declared {
+				if !used[name] {
+					t.Errorf("no step reads parameter %s", name)
+				}
+				if !described[name] {
+					t.Errorf("parameter %s is described by no step as %q", name, declared[name].Description)
+				}
+			}
+		})
+	}
+}
+
+func TestStepsRunAsTektonNeedsIt(t *testing.T) {
+	for name, task := range read[tekton.Task](t, "Task") {
+		t.Run(name, func(t *testing.T) {
+			containers := len(task.Spec.Steps) + 2
+			if got, want := variables(task.Spec.StepTemplate.Env)["RESULTS_BUDGET"], strconv.Itoa(min(4096, 12288/containers)-512); got != want {
+				t.Errorf("RESULTS_BUDGET is %s with %d containers, want %s", got, containers, want)
+			}
+			security := task.Spec.StepTemplate.SecurityContext
+			if security == nil || !*security.RunAsNonRoot || !*security.ReadOnlyRootFilesystem || *security.AllowPrivilegeEscalation || security.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
+				t.Errorf("security context %v, want that of Pod Security restricted", security)
+			}
+			for _, step := range task.Spec.Steps {
+				program := strings.TrimPrefix(step.Image, "ko://github.com/serin-cd/serin/steps/")
+				if _, err := os.Stat(filepath.Join(root, "steps", program, "main.go")); err != nil {
+					t.Errorf("step %s: %v", step.Name, err)
+				}
+				if want := []string{"/ko-app/" + program}; !slices.Equal(step.Command, want) {
+					t.Errorf("step %s has command %v, want %v: without one Tekton asks the registry", step.Name, step.Command, want)
+				}
+				if step.Script != "" || len(step.Args) > 0 {
+					t.Errorf("step %s has a script or arguments, want an environment only", step.Name)
+				}
+				if step.Timeout != nil {
+					t.Errorf("step %s has a timeout, which kills it without a signal", step.Name)
+				}
+			}
+		})
+	}
+}
+
+// Tekton ends a run after an hour, without its finally, unless the PipelineRun says otherwise.
+func TestFinallyIsReachedWithinTektonsHour(t *testing.T) {
+	for name, pipeline := range read[tekton.Pipeline](t, "Pipeline") {
+		var total time.Duration
+		for _, task := range slices.Concat(pipeline.Spec.Tasks, pipeline.Spec.Finally) {
+			if task.Timeout == nil {
+				t.Fatalf("%s: task %s has no timeout", name, task.Name)
+			}
+			total += task.Timeout.Duration * time.Duration(1+task.Retries)
+		}
+		if total >= time.Hour {
+			t.Errorf("%s: its tasks may take %s in all, want less than 1h", name, total)
+		}
+	}
+}
+
+func TestFinallyNeedsNoResults(t *testing.T) {
+	results := regexp.MustCompile(`\$\(tasks\.[^)]*results`)
+	for name, pipeline := range read[tekton.Pipeline](t, "Pipeline") {
+		text, err := yaml.Marshal(pipeline.Spec.Finally)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found := results.FindAllString(string(text), -1); found != nil {
+			t.Errorf("%s: finally refers to %v: it is skipped where one is missing", name, found)
+		}
+		if got := pipeline.Spec.Finally[0].Retries; got != 2 {
+			t.Errorf("%s: finally is tried %d times more, want 2", name, got)
+		}
+	}
+}
+
+func TestRunsHaveAllThreeTimeouts(t *testing.T) {
+	for name, run := range read[tekton.PipelineRun](t, "PipelineRun") {
+		limits := run.Spec.Timeouts
+		if limits == nil || limits.Pipeline == nil || limits.Tasks == nil || limits.Finally == nil {
+			t.Errorf("%s: timeouts %v, want pipeline, tasks and finally", name, limits)
+			continue
+		}
+		if limits.Finally.Duration < 18*time.Minute {
+			t.Errorf("%s: finally may take %s, want the 18m that its attempts may take", name, limits.Finally.Duration)
+		}
+	}
+}
+
+// TestTektonAcceptsEachManifest does what Tekton's admission webhook does.
+func TestTektonAcceptsEachManifest(t *testing.T) {
+	flags, err := config.NewFeatureFlagsFromMap(map[string]string{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := apis.WithinCreate(config.ToContext(t.Context(), &config.Config{Defaults: config.DefaultConfig.DeepCopy(), FeatureFlags: flags}))
+	for name, text := range manifests(t) {
+		var object interface {
+			apis.Defaultable
+			apis.Validatable
+		}
+		switch kind(t, text) {
+		case "Task":
+			object = &tekton.Task{}
+		case "Pipeline":
+			object = &tekton.Pipeline{}
+		case "PipelineRun":
+			object = &tekton.PipelineRun{}
+		default:
+			continue
+		}
+		if err := yaml.UnmarshalStrict(text, object); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		object.SetDefaults(ctx)
+		if err := object.Validate(ctx); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestAPIServerAcceptsEachManifest(t *testing.T) {
+	client, err := dynamic.NewForConfig(apitest.Config(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	namespace := apitest.Namespace(t)
+	for name, text := range manifests(t) {
+		object := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal(text, &object.Object); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got := object.GetNamespace(); got != "" {
+			t.Errorf("%s names namespace %s, want none", name, got)
+		}
+		resource := client.Resource(resourceOf(object)).Namespace(namespace)
+		if _, err := resource.Create(t.Context(), object, metav1.CreateOptions{FieldValidation: "Strict"}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func resourceOf(o *unstructured.Unstructured) schema.GroupVersionResource {
+	kind := o.GroupVersionKind()
+	return kind.GroupVersion().WithResource(strings.ToLower(kind.Kind) + "s")
+}
+
+// manifests are all YAML documents of tasks, pipelines and config, by file and number.
+func manifests(t *testing.T) map[string][]byte {
+	t.Helper()
+	all := map[string][]byte{}
+	for _, folder := range []string{"tasks", "pipelines", "config"} {
+		err := filepath.WalkDir(filepath.Join(root, folder), func(file string, _ fs.DirEntry, err error) error {
+			if err != nil || filepath.Ext(file) != ".yaml" {
+				return err
+			}
+			text, err := os.ReadFile(file)
+			if err != nil {
+				return err
+			}
+			documents := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(text)))
+			for i := 1; ; i++ {
+				document, err := documents.Read()
+				if errors.Is(err, io.EOF) {
+					return nil
+				}
+				if err != nil {
+					return err
+				}
+				all[file+" "+strconv.Itoa(i)] = document
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(all) < 12 {
+		t.Fatalf("found %d manifests, want at least 12", len(all))
+	}
+	return all
+}
+
+func kind(t *testing.T, text []byte) string {
+	t.Helper()
+	var meta metav1.TypeMeta
+	if err := yaml.Unmarshal(text, &meta); err != nil {
+		t.Fatal(err)
+	}
+	return meta.Kind
+}
+
+// read returns the manifests of one kind.
+func read[T any](t *testing.T, want string) map[string]T {
+	t.Helper()
+	all := map[string]T{}
+	for name, text := range manifests(t) {
+		if kind(t, text) != want {
+			continue
+		}
+		var object T
+		if err := yaml.UnmarshalStrict(text, &object); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		all[name] = object
+	}
+	return all
+}
+
+func variables(lists ...[]corev1.EnvVar) map[string]string {
+	all := map[string]string{}
+	for _, v := range slices.Concat(lists...) {
+		all[v.Name] = v.Value
+	}
+	return all
+}

@@ -1,0 +1,198 @@
+package catalog
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// task is what a Task has beside the parameters of its steps.
+type task struct {
+	name        string
+	title       string
+	description string
+	results     []result
+	steps       []step
+}
+
+type result struct {
+	name, description string
+	from              string // where the value comes from; empty: a step writes it
+}
+
+// step is one use of a step program.
+type step struct {
+	name    string // empty: the program's
+	program string
+	results map[string]string // name to path
+	fixed   map[string]string // parameters that the Task sets itself
+	when    string            // an expression that must be "proceed"
+	keepOn  bool              // later steps run even if this one fails
+}
+
+func (s step) label() string {
+	if s.name != "" {
+		return s.name
+	}
+	return s.program
+}
+
+// derived are the parameters that follow from others wherever they are used.
+var derived = map[string]string{
+	"namespace": "$(context.taskRun.namespace)",
+	"canary":    "$(params.app)",
+	"primary":   "$(params.app)-primary",
+}
+
+// leftOut are parameters for judging a release again at one's desk; in a Task they would only confuse.
+var leftOut = []string{"rollout", "as-of", "report", "canary-service", "primary-service"}
+
+// toTask asks a step to write results of the Task.
+func toTask(names ...string) map[string]string {
+	paths := map[string]string{}
+	for _, n := range names {
+		paths[n] = "$(results." + n + ".path)"
+	}
+	return paths
+}
+
+var (
+	revision = result{name: "revision", description: "The first 12 hex digits of the revision: the sha256 of the target's pod template; none where the run was superseded."}
+	verdict  = result{name: "verdict", description: "pass, fail or inconclusive."}
+	reason   = result{name: "reason", description: "A code, a colon, and a sentence with the numbers; at most 512 bytes."}
+	why      = result{name: "reason", description: "Why the task failed: config or error, a colon, and a sentence; at most 512 bytes. Empty where it did not."}
+	outcome  = result{name: "outcome", description: "proceed: there is a canary to judge. initialized: it was the first release, and serves. unchanged: the primary runs this revision already. superseded: a newer run has the application, or waits for it."}
+
+	// toTurn tells the step after acquire-lease whether it is the run's turn.
+	toTurn = map[string]string{"turn": "$(step.results.turn.path)"}
+	turn   = "$(steps.acquire-lease.results.turn)"
+)
+
+// tasks are all of Serin's, in the order in which a Pipeline runs them.
+var tasks = []task{
+	{
+		name: "canary-prepare", title: "Prepare a canary",
+		description: "Makes sure that this run is the only one at work on the application, brings the application to its place of rest, and starts the canary of a new revision. At the first release it makes the primary, the Services and the route, and no canary.",
+		results:     []result{outcome, revision, why},
+		steps: []step{
+			{program: "acquire-lease", results: both(toTurn, toTask("reason"))},
+			{program: "prepare-canary", fixed: map[string]string{"turn": turn}, results: toTask("outcome", "revision", "reason")},
+		},
+	},
+	{
+		name: "canary-stage", title: "Judge a canary at one weight",
+		description: "Gives the canary a share of the application's traffic and judges it there. On anything but a pass it takes the traffic back before it fails.",
+		results: []result{verdict, reason, {
+			name: "evidence", description: "What the verdict rests on, as compact JSON.",
+		}},
+		steps: []step{
+			{program: "shift-weight", results: toTask("verdict", "reason")},
+			{program: "analyze-metrics", results: toTask("verdict", "reason", "evidence")},
+		},
+	},
+	{
+		name: "canary-promote", title: "Promote a canary",
+		description: "Makes the primary the revision that was judged, waits until it is ready while the canary keeps its share, and gives it all traffic.",
+		results:     []result{{name: "outcome", description: "promoted."}, revision, why},
+		steps:       []step{{program: "promote-primary", results: toTask("outcome", "revision", "reason")}},
+	},
+	{
+		name: "canary-finish", title: "Finish a canary",
+		description: "Takes back a run that did not end by itself, settles one that did, and keeps its report. It is meant for finally, with retries: doing it twice changes nothing.",
+		results: []result{
+			{name: "outcome", description: "initialized, unchanged, promoted, rolled-back or superseded."},
+			{name: "reason", description: "Why, in a sentence."},
+		},
+		steps: []step{
+			{program: "rollback", results: toTask("outcome", "reason"), keepOn: true},
+			{program: "report", keepOn: true},
+			{program: "release-lease"},
+		},
+	},
+	compact(20, 40, 60),
+}
+
+func both(a, b map[string]string) map[string]string {
+	all := maps.Clone(a)
+	maps.Copy(all, b)
+	return all
+}
+
+// compact is a whole release in one pod.
+func compact(weights ...int) task {
+	const proceeds = "$(steps.prepare-canary.results.outcome)"
+	t := task{
+		name: "canary-compact", title: "Release by canary in one pod",
+		description: "Does what canary-prepare, canary-stage and canary-promote do, one after the other in one pod: faster by some 3 s a stage, and stages are seen in the log only. Meant for the Pipeline canary-compact, which finishes it.",
+		results: []result{
+			{name: outcome.name, description: outcome.description, from: proceeds},
+			{name: revision.name, description: revision.description, from: "$(steps.prepare-canary.results.revision)"},
+			verdict, reason,
+		},
+		steps: []step{
+			{program: "acquire-lease", results: toTurn},
+			{program: "prepare-canary", fixed: map[string]string{"turn": turn, "gate": "time-box"}, results: map[string]string{"outcome": "$(step.results.outcome.path)", "revision": "$(step.results.revision.path)"}},
+		},
+	}
+	for i, w := range weights {
+		gate := "time-box" // an early stage limits the damage, the last one proves
+		if i == len(weights)-1 {
+			gate = "prove"
+		}
+		t.steps = append(t.steps,
+			step{name: fmt.Sprintf("shift-%d", w), program: "shift-weight", when: proceeds, fixed: map[string]string{"weight": fmt.Sprint(w)}, results: toTask("verdict", "reason")},
+			step{name: fmt.Sprintf("analyze-%d", w), program: "analyze-metrics", when: proceeds, fixed: map[string]string{"gate": gate}, results: toTask("verdict", "reason")})
+	}
+	t.steps = append(t.steps, step{program: "promote-primary", when: proceeds})
+	return t
+}
+
+// parameters are those of all steps. Where two steps have the same one, the first describes it; they
+// must agree on its default.
+func (t task) parameters(root string) ([]Parameter, error) {
+	var all []Parameter
+	for _, s := range t.steps {
+		of, err := Parameters(root, s.program)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range of {
+			_, fixed := s.fixed[p.Name]
+			if fixed || derived[p.Name] != "" || slices.Contains(leftOut, p.Name) {
+				continue
+			}
+			i := slices.IndexFunc(all, func(q Parameter) bool { return q.Name == p.Name })
+			if i < 0 {
+				all = append(all, p)
+			} else if q := all[i]; q.Default != p.Default || q.Required != p.Required {
+				return nil, fmt.Errorf("parameter %s of %s: %s has default %q, an earlier step %q: want one", p.Name, t.name, s.program, p.Default, q.Default)
+			}
+		}
+	}
+	return all, nil
+}
+
+// budget is what the results of one step may hold together, in bytes: Kubernetes divides 12 KiB among
+// the containers of a pod, of which Tekton adds two and needs 512 bytes in each.
+func (t task) budget() int { return min(4096, 12288/(len(t.steps)+2)) - 512 }
+
+// derivedBy are the parameters that any step of the Task derives from others.
+func (t task) derivedBy(root string) ([]string, error) {
+	used := map[string]bool{}
+	for _, s := range t.steps {
+		of, err := Parameters(root, s.program)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range of {
+			used[p.Name] = used[p.Name] || derived[p.Name] != ""
+		}
+	}
+	maps.DeleteFunc(used, func(_ string, is bool) bool { return !is })
+	return slices.Sorted(maps.Keys(used)), nil
+}
+
+func variable(prefix, name string) string {
+	return prefix + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+}

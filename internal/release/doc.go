@@ -1,0 +1,2 @@
+// Package release packs Serin for a cluster.
+package release

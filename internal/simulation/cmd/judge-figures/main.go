@@ -1,0 +1,41 @@
+// Command judge-figures plays rollouts with random traffic and writes how often the judge errs.
+package main
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+
+	"github.com/serin-cd/serin/internal/simulation"
+)
+
+func main() {
+	runs := flag.Int("runs", 2000, "rollouts a row")
+	out := flag.String("out", "", "page to write")
+	flag.Parse()
+	if err := run(*runs, *out); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(runs int, out string) error {
+	var page bytes.Buffer
+	missed, err := simulation.Report(&page, runs, func(line string) { fmt.Println(line) })
+	if err != nil {
+		return err
+	}
+	if out != "" {
+		if err := os.WriteFile(out, page.Bytes(), 0o644); err != nil {
+			return err
+		}
+	}
+	for _, m := range missed {
+		fmt.Fprintln(os.Stderr, m)
+	}
+	if len(missed) > 0 {
+		return fmt.Errorf("%d figures are missed", len(missed))
+	}
+	return nil
+}

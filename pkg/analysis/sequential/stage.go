@@ -1,0 +1,129 @@
+package sequential
+
+import "time"
+
+// Gate is what a stage asks for.
+type Gate string
+
+// The gates.
+const (
+	Prove   Gate = "prove"    // it must be ruled out that the canary is worse by the margin
+	TimeBox Gate = "time-box" // it is enough that nothing speaks against the canary for a while
+)
+
+// Verdict is what evidence amounts to.
+type Verdict int
+
+// The verdicts.
+const (
+	Wait Verdict = iota
+	Pass
+	Fail
+	Inconclusive
+)
+
+// Reasons of a verdict.
+const (
+	HardFailure       = "hard-failure"
+	Worse             = "worse"
+	Slower            = "slower"
+	Healthy           = "healthy"
+	BoxedTime         = "time-box"
+	Undecided         = "undecided"
+	NoTraffic         = "no-traffic"
+	NoPrimaryTraffic  = "no-primary-traffic"
+	TrafficNotShifted = "traffic-not-shifted"
+	PrimaryUnhealthy  = "primary-unhealthy"
+	Suspect           = "suspect"
+	LowTraffic        = "low-traffic"
+)
+
+// Rules are those of one stage.
+type Rules struct {
+	Gate     Gate
+	MinDwell time.Duration
+	TimeBox  time.Duration
+	Deadline time.Duration
+	Alpha    float64
+	Beta     float64
+	Once     bool // judge as of one time, without waiting for another
+}
+
+// Standing is what a decision rests on.
+type Standing struct {
+	Since    time.Duration // the weight was set
+	Hard     bool          // the canary fails nearly every request
+	Blame    float64
+	BlameMax float64
+	Acquit   float64  // its most, in this phase
+	Latency  *Latency // nil where it is not judged
+	Strata   int      // closed in this phase
+	Held     bool     // the primary fails too
+	Obeyed   bool     // the weight
+	Halted   bool     // by a limit that the canary is beyond
+	Canary   float64  // requests in this phase
+	Primary  float64
+}
+
+// Latency is the part of latency in a standing.
+type Latency struct {
+	Blame    float64 // the mean over bounds
+	BlameMax float64 // of the mean
+	Acquit   float64 // the least over bounds of their most in this phase
+}
+
+// level is the wealth that a pot begins with, give or take what adding up fractions costs.
+const level = 1 + 1e-9
+
+// Calm says whether nothing speaks against the canary.
+func (s Standing) Calm() bool {
+	return s.Blame <= level && (s.Latency == nil || s.Latency.Blame <= level)
+}
+
+func (s Standing) proven(beta float64) bool {
+	return s.Acquit >= 1/beta && (s.Latency == nil || s.Latency.Acquit >= 1/beta)
+}
+
+// Decide weighs a standing.
+func (r Rules) Decide(s Standing) (Verdict, string) {
+	switch {
+	case s.Hard:
+		return Fail, HardFailure
+	case s.BlameMax >= 1/r.Alpha:
+		return Fail, Worse
+	case s.Latency != nil && s.Latency.BlameMax >= 1/r.Alpha:
+		return Fail, Slower
+	}
+	if s.Calm() && !s.Held && !s.Halted && s.Obeyed && s.Strata > 0 {
+		if s.Since >= r.MinDwell && s.proven(r.Beta) {
+			return Pass, Healthy
+		}
+		if r.Gate == TimeBox && s.Since >= r.TimeBox {
+			return Pass, BoxedTime
+		}
+	}
+	if s.Since < r.Deadline {
+		if r.Once {
+			return Inconclusive, Undecided
+		}
+		return Wait, ""
+	}
+	return Inconclusive, s.lack()
+}
+
+// lack is what a stage lacked at its deadline.
+func (s Standing) lack() string {
+	switch {
+	case s.Canary == 0:
+		return NoTraffic
+	case s.Primary == 0:
+		return NoPrimaryTraffic
+	case !s.Obeyed:
+		return TrafficNotShifted
+	case s.Held:
+		return PrimaryUnhealthy
+	case !s.Calm() || s.Halted:
+		return Suspect
+	}
+	return LowTraffic
+}

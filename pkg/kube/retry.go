@@ -1,0 +1,60 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/sethvargo/go-retry"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// Retry repeats fn while it fails for a reason that passes by itself (Transient), until ctx ends. The
+// error is then the last one.
+func Retry(ctx context.Context, fn func(context.Context) error) error {
+	backoff := retry.WithJitterPercent(20, retry.WithCappedDuration(2*time.Second, retry.NewExponential(100*time.Millisecond)))
+	var last error
+	err := retry.Do(ctx, backoff, func(ctx context.Context) error {
+		err := fn(ctx)
+		if !Transient(err) {
+			return err
+		}
+		slog.Warn("trying again", "error", err.Error())
+		last = err
+		return retry.RetryableError(err)
+	})
+	if err != nil && ctx.Err() != nil && last != nil && !errors.Is(err, last) {
+		return fmt.Errorf("%w; last: %w", context.Cause(ctx), last)
+	}
+	return err
+}
+
+// Transient says whether a call that failed may succeed a moment later: the server is away, busy, or
+// an admission webhook of it does not answer.
+func Transient(err error) bool {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return false
+	}
+	var network net.Error
+	return apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) || apierrors.IsTooManyRequests(err) ||
+		apierrors.IsServiceUnavailable(err) || apierrors.IsInternalError(err) || apierrors.IsUnexpectedServerError(err) ||
+		errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// Raced says whether a patch was refused because the object is no longer as it was read: HTTP 422 for
+// a failed JSON-patch test, 409 for a conflict inside the server.
+func Raced(err error) bool { return apierrors.IsInvalid(err) || apierrors.IsConflict(err) }
+
+// Pause waits a moment before a call is made again, or until ctx ends.
+func Pause(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(200 * time.Millisecond):
+		return nil
+	}
+}

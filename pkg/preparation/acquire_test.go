@@ -1,0 +1,146 @@
+package preparation_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+
+	"github.com/serin-cd/serin/internal/apitest"
+	"github.com/serin-cd/serin/pkg/lease"
+	"github.com/serin-cd/serin/pkg/preparation"
+	"github.com/serin-cd/serin/pkg/release"
+	"github.com/serin-cd/serin/pkg/release/releasetest"
+	"github.com/serin-cd/serin/pkg/rollback"
+	"github.com/serin-cd/serin/pkg/run"
+	"github.com/serin-cd/serin/pkg/stage"
+)
+
+// turn is how acquiring ended.
+type turn struct {
+	superseded bool
+	err        error
+}
+
+func acquire(t *testing.T, r *release.Release, on preparation.Busy) <-chan turn {
+	done := make(chan turn, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		superseded, err := preparation.Acquire(ctx, r, on)
+		done <- turn{superseded, err}
+	}()
+	return done
+}
+
+// holder is the run that has the Lease, and the one that waits for it.
+func holder(t *testing.T, r *release.Release) (name, waits string) {
+	t.Helper()
+	now, err := r.Lease.Get(t.Context())
+	must(t, err)
+	id, _ := run.ParseID(lease.Holder(now))
+	return id.Name, now.Annotations["serin.dev/waiting"]
+}
+
+func eventually(t *testing.T, r *release.Release, name, waits string) {
+	t.Helper()
+	apitest.Eventually(t, func(context.Context) error {
+		got, first := holder(t, r)
+		if got != name || waits == "" && first != "" || !strings.Contains(first, "/"+waits) && waits != "" {
+			return errors.New("held by " + got + ", waited for by " + first + ", want " + name + " and " + waits)
+		}
+		return nil
+	})
+}
+
+// Runs that are made within a second are ordered by their names.
+func TestTheNewestWaiterStays(t *testing.T) {
+	a := releasetest.New(t, onePod)
+	first, second, third := a.PipelineRun("a"), a.PipelineRun("b"), a.PipelineRun("c")
+	if got := <-acquire(t, first, preparation.Wait); got != (turn{}) {
+		t.Fatalf("a free Lease: %+v", got)
+	}
+	if got := <-acquire(t, second, preparation.Fail); got.err == nil || !strings.Contains(got.err.Error(), "/a/") || !strings.Contains(got.err.Error(), "since 2") {
+		t.Errorf("fail: %v, want the holder and since when", got.err)
+	}
+	b := acquire(t, second, preparation.Wait)
+	eventually(t, first, "a", "b")
+	c := acquire(t, third, preparation.Wait)
+	if got := <-b; !got.superseded || got.err != nil {
+		t.Errorf("the older waiter: %+v, want it superseded", got)
+	}
+	eventually(t, first, "a", "c")
+	if got := <-acquire(t, second, preparation.Wait); !got.superseded {
+		t.Errorf("an older one that comes later: %+v, want it superseded", got)
+	}
+	must(t, first.Lease.Release(t.Context()))
+	if got := <-c; got != (turn{}) {
+		t.Errorf("the newest: %+v, want its turn", got)
+	}
+	eventually(t, first, "c", "")
+	for _, on := range []preparation.Busy{preparation.Wait, preparation.Supersede} {
+		if got := <-acquire(t, first, on); !got.superseded || got.err != nil {
+			t.Errorf("%s while a newer one is at work: %+v, want it superseded", on, got)
+		}
+	}
+	for r, want := range map[*release.Release]run.Outcome{second: run.Superseded, third: run.Unchanged} {
+		if got, _ := rollback.Outcome(t.Context(), r, nil, true); got != want {
+			t.Errorf("finish of %s says %s, want %s", r.ID.Name, got, want)
+		}
+	}
+}
+
+func TestNobodyWaitsForARunThatIsGone(t *testing.T) {
+	a := releasetest.New(t, onePod)
+	second := a.PipelineRun("b")
+	gone := a.Run("z") // has no PipelineRun
+	must(t, gone.Lease.Acquire(t.Context(), nil))
+	if got := <-acquire(t, second, preparation.Wait); got != (turn{}) {
+		t.Errorf("the holder is gone: %+v, want its turn", got)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	third := a.PipelineRun("c")
+	if _, err := preparation.Acquire(ctx, third, preparation.Wait); err == nil || !strings.Contains(err.Error(), "waited 2s") || !strings.Contains(err.Error(), "/b/") {
+		t.Errorf("waiting for too long: %v, want for how long, and who has it", err)
+	}
+}
+
+func TestSupersede(t *testing.T) {
+	a := releasetest.New(t)
+	a.First()
+	a.Push("2")
+	older, newer := a.PipelineRun("a"), a.PipelineRun("b")
+	_, err := preparation.Acquire(t.Context(), older, preparation.Fail)
+	must(t, err)
+	_, err = a.Prepare(older)
+	must(t, err)
+	must(t, stage.Shift(t.Context(), older, 40))
+	a.Push("3")
+	if got := <-acquire(t, newer, preparation.Supersede); got != (turn{}) {
+		t.Fatalf("superseding: %+v, want its turn", got)
+	}
+	p := releasetest.Preparation()
+	p.OnBusy = preparation.Supersede
+	outcome, _, err := preparation.Run(t.Context(), newer, p)
+	must(t, err)
+	if outcome != preparation.Proceed {
+		t.Errorf("outcome %q, want %q", outcome, preparation.Proceed)
+	}
+	a.Want(releasetest.State{Phase: run.Preparing, Target: 2, Primary: releasetest.Image("1")})
+	if err := stage.Shift(t.Context(), older, 60); !errors.Is(err, run.ErrFenced) {
+		t.Errorf("the older run's next stage: %v, want it fenced", err)
+	}
+	record, err := rollback.Run(t.Context(), older, older.ID, "none", time.Second)
+	must(t, err)
+	if got, _ := rollback.Outcome(t.Context(), older, record, true); got != run.Superseded {
+		t.Errorf("the older run's finish says %s, want superseded", got)
+	}
+	a.Want(releasetest.State{Phase: run.Preparing, Target: 2, Primary: releasetest.Image("1")})
+	must(t, stage.Shift(t.Context(), newer, 20))
+}
+
+func onePod(d *appsv1.Deployment) { *d.Spec.Replicas = 1 }

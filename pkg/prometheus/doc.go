@@ -1,0 +1,2 @@
+// Package prometheus asks Prometheus, in the one way that all of Serin does.
+package prometheus

@@ -1,0 +1,33 @@
+package release
+
+import (
+	"context"
+	"time"
+
+	"k8s.io/utils/clock"
+
+	"github.com/serin-cd/serin/pkg/drain"
+	"github.com/serin-cd/serin/pkg/prometheus"
+)
+
+// longestDrain is how long proxies have to stop sending; without Prometheus it is waited in full.
+const longestDrain = time.Minute
+
+// DrainBlindly waits for as long as proxies have, because there is nothing to observe them by.
+func (r *Release) DrainBlindly() {
+	r.Drain = func(ctx context.Context) error {
+		return drain.Wait(ctx, nil, drain.Workload{Namespace: r.App.Namespace, App: r.App.Name}, 0, longestDrain, longestDrain, clock.RealClock{})
+	}
+}
+
+// DrainBy observes the drain in Prometheus, for at least the time given.
+func (r *Release) DrainBy(config prometheus.Config, least time.Duration) error {
+	client, err := prometheus.New(config)
+	if err != nil {
+		return err
+	}
+	r.Drain = func(ctx context.Context) error {
+		return drain.Wait(ctx, client, drain.Workload{Namespace: r.App.Namespace, App: r.App.Name}, 0, least, longestDrain, clock.RealClock{})
+	}
+	return nil
+}

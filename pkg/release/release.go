@@ -1,0 +1,178 @@
+// Package release is an application in the hands of one run.
+package release
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/serin-cd/serin/pkg/application"
+	"github.com/serin-cd/serin/pkg/event"
+	"github.com/serin-cd/serin/pkg/failure"
+	"github.com/serin-cd/serin/pkg/kube"
+	"github.com/serin-cd/serin/pkg/lease"
+	"github.com/serin-cd/serin/pkg/mesh"
+	"github.com/serin-cd/serin/pkg/rollout"
+	"github.com/serin-cd/serin/pkg/run"
+)
+
+// closing is how long a run has to take the traffic back when its step must end.
+const closing = 5 * time.Second
+
+// Release bundles what a step needs of an application, and the run that it works for.
+type Release struct {
+	App         application.Application
+	ID          run.ID
+	Cluster     *kube.Cluster
+	Store       run.Store
+	Deployments rollout.Deployments
+	Services    mesh.Services
+	Routing     mesh.Routing
+	Events      event.Recorder
+	Lease       lease.Lease
+
+	// Drain waits until no proxy sends to the canary's pods any more, after a change of the route that has been made by now.
+	Drain func(context.Context) error
+}
+
+// New takes an application in hand, in the run's own namespace.
+func New(cluster *kube.Cluster, name string, id run.ID) (*Release, error) {
+	if id.Namespace == "" || id.Name == "" || id.UID == "" {
+		return nil, failure.Configf("reading run: %q, want RUN_NAMESPACE, RUN_NAME and RUN_UID of a PipelineRun: start the task from a Pipeline", id)
+	}
+	app := application.Application{Namespace: id.Namespace, Name: name}
+	if err := app.Validate(); err != nil {
+		return nil, err
+	}
+	vs := cluster.VirtualServices(app.Namespace)
+	return &Release{
+		App: app, ID: id, Cluster: cluster,
+		Store:       run.Store{App: app, VirtualServices: vs},
+		Deployments: rollout.Deployments{Objects: cluster.Objects(kube.Deployments, app.Namespace)},
+		Services:    mesh.Services{Objects: cluster.Objects(kube.Services, app.Namespace), App: app},
+		Routing:     mesh.Routing{VirtualServices: vs, DestinationRules: cluster.DestinationRules(app.Namespace), App: app},
+		Events:      event.Recorder{Events: cluster.Objects(kube.Events, app.Namespace), App: app, Clock: cluster},
+		Lease:       lease.Lease{Objects: cluster.Objects(kube.Leases, app.Namespace), App: app, Holder: id.String(), Clock: cluster},
+	}, nil
+}
+
+// Target reads the target; a missing one is an error of configuration.
+func (r *Release) Target(ctx context.Context) (*rollout.Deployment, error) {
+	target, err := r.Deployments.Get(ctx, r.App.Name)
+	if err == nil && target == nil {
+		err = failure.Configf("reading Deployment %s: there is none in namespace %s: deploy the application first", r.App.Name, r.App.Namespace)
+	}
+	return target, err
+}
+
+// Close takes the run back, with the canary's share at 0, whatever has become of ctx, within 5 s. The
+// reason is recorded; the event has words of its own for it.
+func (r *Release) Close(ctx context.Context, reason, event string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closing)
+	defer cancel()
+	_, err := r.Store.Close(ctx, r.ID, run.RolledBack, reason, r.Cluster)
+	if err == nil {
+		r.Events.Warningf(ctx, "Rolling back %s %s", r.App, event)
+	}
+	return err
+}
+
+// TakeBack ends the run because of err and returns err, with what the ending failed on. An error that says that
+// the run does not hold the record ends nothing.
+func (r *Release) TakeBack(ctx context.Context, err error) error {
+	if err == nil || errors.Is(err, run.ErrFenced) {
+		return err
+	}
+	reason := err.Error()
+	if cause := context.Cause(ctx); cause != nil {
+		reason = "the step was stopped: " + cause.Error()
+	}
+	unclosed := r.Close(ctx, reason, reason)
+	if errors.Is(unclosed, failure.ErrConfig) && errors.Is(err, failure.ErrConfig) {
+		return err // the route cannot be written, which it says already
+	}
+	if unclosed != nil {
+		return fmt.Errorf("%w; taking the traffic back: %v", err, unclosed) // err alone decides the exit code
+	}
+	slog.Info("traffic taken back", "app", r.App.String(), "reason", reason)
+	return err
+}
+
+// Settle waits until no proxy sends to the target's pods and then scales it to 0, but only while the target carries
+// the stamp: a run never takes away another's canary. A target that is gone or at rest is settled.
+func (r *Release) Settle(ctx context.Context, stamp string) error {
+	target, err := r.Unsettled(ctx, stamp)
+	if err != nil || target == nil {
+		return err
+	}
+	return r.SettleTarget(ctx, target)
+}
+
+// Unsettled reads the target where it carries the stamp and has pods; nil where it is gone, at rest, or another's.
+func (r *Release) Unsettled(ctx context.Context, stamp string) (*rollout.Deployment, error) {
+	target, err := r.Deployments.Get(ctx, r.App.Name)
+	if err != nil || target == nil || target.Stamp() != stamp || target.Wanted() == 0 {
+		return nil, err
+	}
+	return target, nil
+}
+
+// SettleTarget is Settle for a target that was read a moment ago and found unsettled.
+func (r *Release) SettleTarget(ctx context.Context, target *rollout.Deployment) error {
+	stamp := target.Stamp()
+	if err := r.Drain(ctx); err != nil {
+		return fmt.Errorf("settling %s: %w: its pods stay up", r.App, err)
+	}
+	_, err := r.Deployments.From(target).Update(ctx, r.App.Name, func(d *rollout.Deployment) ([]kube.Operation, error) {
+		if d.Stamp() != stamp || d.Wanted() == 0 {
+			return nil, nil
+		}
+		return append(kube.Annotate(d.Annotations, application.RunAnnotation, r.ID.String()), rollout.Scale(0)), nil
+	})
+	if err != nil {
+		return fmt.Errorf("settling %s: %w", r.App, err)
+	}
+	slog.Info("target at rest", "deployment", r.App.String())
+	return nil
+}
+
+// Liveness reads what became of a run's PipelineRun.
+func (r *Release) Liveness(ctx context.Context, id run.ID) run.Liveness {
+	_, liveness := r.Created(ctx, id)
+	return liveness
+}
+
+// Created reads when a run's PipelineRun was made, zero where that cannot be read, and what became of it.
+func (r *Release) Created(ctx context.Context, id run.ID) (time.Time, run.Liveness) {
+	found, err := r.Cluster.Objects(kube.PipelineRuns, id.Namespace).Get(ctx, id.Name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return time.Time{}, run.Gone
+	case err != nil:
+		slog.Warn("PipelineRun not readable", "pipelineRun", id.Name, "error", err.Error())
+		return time.Time{}, run.Unknown
+	case string(found.GetUID()) != id.UID:
+		return time.Time{}, run.Gone
+	case finished(found):
+		return found.GetCreationTimestamp().Time, run.Finished
+	}
+	return found.GetCreationTimestamp().Time, run.Live
+}
+
+// finished says whether a PipelineRun's condition Succeeded is decided.
+func finished(pipelineRun *unstructured.Unstructured) bool {
+	conditions, _, _ := unstructured.NestedSlice(pipelineRun.Object, "status", "conditions")
+	for _, c := range conditions {
+		condition, _ := c.(map[string]any)
+		if condition["type"] == "Succeeded" {
+			return condition["status"] != "Unknown"
+		}
+	}
+	return false
+}

@@ -1,0 +1,59 @@
+package release
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	networking "istio.io/client-go/pkg/apis/networking/v1"
+
+	"github.com/serin-cd/serin/pkg/application"
+	"github.com/serin-cd/serin/pkg/run"
+)
+
+// Remembering is the release with a store that goes by a run's record as it last was, where that on the VirtualService is
+// not to be relied upon.
+func (r *Release) Remembering(last *run.Record) *Release {
+	other := *r
+	other.Store = r.Store.Remembering(last)
+	return &other
+}
+
+// Remake makes the application's VirtualService again that somebody has deleted, within 5 s, whatever has become of ctx: as it was
+// last seen, with all traffic to the primary, and with what next makes of the run's record. Only one that Serin had made is its to
+// make. It says in words what became of it, and whether there is a VirtualService now.
+func (r *Release) Remake(ctx context.Context, deleted *networking.VirtualService, next func(last *run.Record, text string) (*run.Record, error)) (text string, there bool) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closing)
+	defer cancel()
+	text = fmt.Sprintf("VirtualService %s was deleted, by whom is not known", r.App.Name)
+	if deleted.Labels[application.Label] != r.App.Name {
+		return text + "; Serin had not made it: apply it again, before the next run, whose prepare makes one where there is none", false
+	}
+	again := text + "; it was made again, with all traffic to the primary"
+	seen, err := run.Observe(deleted, r.App)
+	var record *run.Record
+	if err == nil {
+		record, err = next(r.Store.Recall(seen).Record, again)
+	}
+	made := false
+	if err == nil {
+		made, err = r.Store.Remake(ctx, seen, record)
+	}
+	switch {
+	case err != nil:
+		slog.Warn("route not made again", "virtualService", r.App.String(), "error", err.Error())
+		return fmt.Sprintf("%s; making it again: %s: start a run, whose prepare makes it", text, err), false
+	case !made:
+		return text + "; somebody has made another since", true
+	}
+	r.Events.Warningf(ctx, "%s", again)
+	return again, true
+}
+
+// RemakeEnded is Remake with the run ended as rolled back; code is what the recorded reason begins with.
+func (r *Release) RemakeEnded(ctx context.Context, deleted *networking.VirtualService, code string) string {
+	text, _ := r.Remake(ctx, deleted, func(last *run.Record, text string) (*run.Record, error) {
+		return run.Close(last, r.ID, run.RolledBack, code+": "+text, r.Cluster.Now())
+	})
+	return text
+}

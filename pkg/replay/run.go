@@ -1,0 +1,103 @@
+package replay
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/serin-cd/serin/pkg/analysis"
+	"github.com/serin-cd/serin/pkg/application"
+	"github.com/serin-cd/serin/pkg/failure"
+	"github.com/serin-cd/serin/pkg/kube"
+	"github.com/serin-cd/serin/pkg/report"
+	"github.com/serin-cd/serin/pkg/run"
+)
+
+// clockStep is how much earlier than it was a time may be recorded: the API server's clock has whole seconds.
+const clockStep = 2 * time.Second
+
+// ParseRollout reads the record of a run as the VirtualService has it, or no more of it than the phases.
+func ParseRollout(text string, target analysis.Target) (Rollout, error) {
+	phases, err := analysis.ParseRollout(text)
+	if err != nil {
+		return Rollout{}, err
+	}
+	var record struct {
+		Ended   time.Time
+		Outcome string
+		Reason  string
+	}
+	if err := json.Unmarshal([]byte(text), &record); err != nil {
+		return Rollout{}, failure.Configf("reading rollout: %w, want the record of a run, or an object with phases", err)
+	}
+	return Rollout{Target: target, Phases: phases, Ended: ended(record.Ended), Outcome: record.Outcome, Reason: record.Reason}.Check()
+}
+
+func ended(at time.Time) time.Time {
+	if at.IsZero() {
+		return at
+	}
+	return at.Add(clockStep)
+}
+
+// OfRun reads a run by its name: from the record on the VirtualService, or where that is another run's by now,
+// from the report that the run has kept.
+func OfRun(ctx context.Context, cluster *kube.Cluster, target analysis.Target, name string) (Rollout, error) {
+	app := application.Application{Namespace: target.Namespace, Name: target.Canary}
+	if err := app.Validate(); err != nil {
+		return Rollout{}, err
+	}
+	state, err := run.Store{App: app, VirtualServices: cluster.VirtualServices(app.Namespace)}.Read(ctx)
+	if err == nil && state.Record != nil && state.Record.ID.Name == name {
+		return ofRecord(state.Record, target).Check()
+	}
+	if err != nil && !apierrors.IsNotFound(err) {
+		return Rollout{}, err
+	}
+	var object *unstructured.Unstructured
+	err = kube.Retry(ctx, func(ctx context.Context) (err error) {
+		object, err = cluster.Objects(kube.ConfigMaps, app.Namespace).Get(ctx, app.Report(name), metav1.GetOptions{})
+		return err
+	})
+	if apierrors.IsNotFound(err) {
+		return Rollout{}, failure.Configf("reading run %s of %s: neither the VirtualService's record nor a ConfigMap %s is of it, want the name of a run that still has its PipelineRun", name, app, app.Report(name))
+	}
+	if err != nil {
+		return Rollout{}, fmt.Errorf("reading ConfigMap %s: %w", app.Report(name), err)
+	}
+	return ofReport(object, target)
+}
+
+func ofRecord(record *run.Record, target analysis.Target) Rollout {
+	r := Rollout{Target: target, Ended: ended(record.Ended), Outcome: string(record.Outcome), Reason: record.Reason}
+	for _, s := range record.Stages {
+		r.Phases = append(r.Phases, analysis.Phase(s))
+	}
+	return r
+}
+
+// ofReport takes the time of the run's end from its judging, which was done as of then.
+func ofReport(object *unstructured.Unstructured, target analysis.Target) (Rollout, error) {
+	text, _, err := unstructured.NestedString(object.Object, "data", "report.json")
+	var whole report.Run
+	if err == nil {
+		err = json.Unmarshal([]byte(text), &whole)
+	}
+	if err != nil {
+		return Rollout{}, failure.Configf("reading ConfigMap %s: %w, want the report of a run", object.GetName(), err)
+	}
+	r := Rollout{Target: target, Outcome: string(whole.Outcome), Reason: whole.Reason}
+	if whole.Judging == nil {
+		return r, failure.Configf("replaying run %s: its report has no judging: the canary had no traffic, or Prometheus did not answer", whole.ID.Name)
+	}
+	r.Ended = whole.Judging.At
+	for _, p := range whole.Judging.Phases {
+		r.Phases = append(r.Phases, analysis.Phase(p))
+	}
+	return r.Check()
+}

@@ -1,0 +1,2 @@
+// Package report tells people and programs how a canary was judged.
+package report

@@ -1,0 +1,242 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	networking "istio.io/client-go/pkg/apis/networking/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/serin-cd/serin/pkg/application"
+	"github.com/serin-cd/serin/pkg/failure"
+	"github.com/serin-cd/serin/pkg/kube"
+	"github.com/serin-cd/serin/pkg/traffic"
+)
+
+// virtualServices is all that a store asks of Istio; the generated client has it as it is.
+type virtualServices interface {
+	Create(context.Context, *networking.VirtualService, metav1.CreateOptions) (*networking.VirtualService, error)
+	Get(context.Context, string, metav1.GetOptions) (*networking.VirtualService, error)
+	Patch(context.Context, string, types.PatchType, []byte, metav1.PatchOptions, ...string) (*networking.VirtualService, error)
+}
+
+// Store reads and writes an application's record and weights.
+type Store struct {
+	App             application.Application
+	VirtualServices virtualServices
+
+	known *State
+	last  *Record
+}
+
+// From is a store whose next update begins with a state that was read a moment ago, which saves a call.
+// Had it changed since, the update would begin anew.
+func (s Store) From(state State) Store {
+	s.known = &state
+	return s
+}
+
+// Remembering is a store that goes by a run's record as it last was where the VirtualService has none, one that cannot be read, or
+// one that somebody else than Serin wrote.
+func (s Store) Remembering(last *Record) Store {
+	s.last = last
+	return s
+}
+
+// Recall is a state with the record that the store remembers, where that of the state is not to be relied upon.
+func (s Store) Recall(now State) State {
+	if s.last != nil && (now.Record == nil || now.Damage() != "") {
+		now.Record = s.last
+	}
+	return now
+}
+
+// State is a VirtualService at one moment.
+type State struct {
+	VirtualService *networking.VirtualService
+	Record         *Record // nil where there is none, or none that can be read
+	Broken         error   // why the annotation cannot be read as a record
+	Splits         []traffic.Split
+
+	damage string
+}
+
+// Weight is the canary's share in the route, in percent.
+func (s State) Weight() int32 { return traffic.Share(s.Splits) }
+
+// Writer names who wrote the VirtualService's spec last, for messages.
+func (s State) Writer() string { return kube.Writer(s.VirtualService, "spec") }
+
+// Damage says what is wrong with the record, and who wrote it: it cannot be read, or is not Serin's. It is empty where nothing is.
+func (s State) Damage() string { return s.damage }
+
+func damage(vs *networking.VirtualService, record *Record, broken error) string {
+	editor, edited := kube.Other(vs, application.RunAnnotation)
+	switch {
+	case broken != nil:
+		return fmt.Sprintf("%s (%s wrote it)", broken, kube.Writer(vs, application.RunAnnotation))
+	case edited && record != nil:
+		return fmt.Sprintf("the record names run %s, phase %s, canary weight %d: %s wrote it", record.ID, record.Phase, record.Weight(), editor)
+	}
+	return ""
+}
+
+// Read returns the state as it is now. A VirtualService that is missing or of another shape is an
+// error of configuration.
+func (s Store) Read(ctx context.Context) (State, error) {
+	var vs *networking.VirtualService
+	err := kube.Retry(ctx, func(ctx context.Context) (err error) {
+		vs, err = s.VirtualServices.Get(ctx, s.App.Name, metav1.GetOptions{})
+		return err
+	})
+	if apierrors.IsNotFound(err) {
+		return State{}, missing("reading", s.App, err)
+	}
+	if err != nil {
+		return State{}, fmt.Errorf("reading VirtualService %s: %w", s.App, err)
+	}
+	return Observe(vs, s.App)
+}
+
+func missing(doing string, app application.Application, err error) error {
+	return failure.As(failure.ErrConfig, fmt.Errorf("%s VirtualService %s: %w: start a run, whose prepare makes it, or apply it again where it is yours", doing, app, err))
+}
+
+// Observe is the state of a VirtualService that has been read or watched.
+func Observe(vs *networking.VirtualService, app application.Application) (State, error) {
+	state := State{VirtualService: vs}
+	if text, ok := vs.Annotations[application.RunAnnotation]; ok {
+		state.Record, state.Broken = Parse(text)
+		if state.Broken != nil {
+			state.Record = nil
+		}
+		state.damage = damage(vs, state.Record, state.Broken)
+	}
+	var err error
+	state.Splits, err = traffic.Find(vs, app)
+	return state, err
+}
+
+// Update is the one function that writes weights. It reads the state, asks decide for the next record
+// and the canary's share, and writes both in one JSON patch that holds only for the state that was
+// read. Where nothing changes it writes nothing. Where somebody else was faster it begins anew.
+// decide may return a nil record to leave the record as it is.
+func (s Store) Update(ctx context.Context, decide func(State) (*Record, int32, error)) (State, error) {
+	for {
+		before, err := s.latest(ctx)
+		if err != nil {
+			return before, err
+		}
+		s.known = nil
+		after, again, err := s.write(ctx, before, decide)
+		if err != nil || !again {
+			return after, err
+		}
+	}
+}
+
+func (s Store) latest(ctx context.Context) (State, error) {
+	if s.known != nil {
+		return s.Recall(*s.known), nil
+	}
+	now, err := s.Read(ctx)
+	return s.Recall(now), err
+}
+
+func (s Store) write(ctx context.Context, before State, decide func(State) (*Record, int32, error)) (after State, again bool, err error) {
+	record, share, err := decide(before)
+	if errors.Is(err, ErrFenced) && before.Broken != nil {
+		err = fmt.Errorf("%w: the record of VirtualService %s does not tell which run has it: %s", ErrFenced, s.App, before.Damage())
+	}
+	if err != nil {
+		return before, false, err
+	}
+	patch, err := difference(before, record, share)
+	if err != nil || patch == nil {
+		return before, false, err
+	}
+	vs, err := s.VirtualServices.Patch(ctx, s.App.Name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: kube.FieldManager})
+	switch {
+	case err == nil:
+		after, err = Observe(vs, s.App)
+		slog.Info("route written", "virtualService", s.App.String(), "canaryWeight", share, "phase", phaseOf(after.Record))
+		return after, false, err
+	case kube.Transient(err):
+		slog.Warn("writing the route again", "error", err.Error())
+		return before, true, kube.Pause(ctx)
+	case kube.Raced(err):
+		again, err := s.raced(ctx, before, err)
+		return before, again, err
+	case apierrors.IsNotFound(err):
+		return before, false, missing("writing", s.App, err)
+	}
+	return before, false, fmt.Errorf("writing VirtualService %s: %w", s.App, err)
+}
+
+// raced tells a lost race from a patch that is refused for what it says.
+func (s Store) raced(ctx context.Context, before State, refused error) (bool, error) {
+	now, err := s.Read(ctx)
+	if err != nil {
+		return false, err
+	}
+	if now.VirtualService.ResourceVersion == before.VirtualService.ResourceVersion {
+		return false, fmt.Errorf("writing VirtualService %s: %w", s.App, refused)
+	}
+	return true, nil
+}
+
+// Remake makes a VirtualService that was deleted again: as it was last seen, labels and annotations included, but with all traffic
+// to the primary, and with a record of that. One that exists by now is left as it is; made is false then.
+func (s Store) Remake(ctx context.Context, last State, record *Record) (made bool, err error) {
+	vs := last.VirtualService.DeepCopy()
+	vs.ObjectMeta = metav1.ObjectMeta{Name: vs.Name, Labels: vs.Labels, Annotations: vs.Annotations}
+	vs.Status.Reset()
+	splits, err := traffic.Find(vs, s.App)
+	if err != nil {
+		return false, err
+	}
+	traffic.Give(splits, record.Weight())
+	if vs.Annotations == nil {
+		vs.Annotations = map[string]string{}
+	}
+	vs.Annotations[application.RunAnnotation] = record.String()
+	err = kube.Retry(ctx, func(ctx context.Context) error {
+		_, err := s.VirtualServices.Create(ctx, vs, metav1.CreateOptions{FieldManager: kube.FieldManager})
+		return err
+	})
+	if apierrors.IsAlreadyExists(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("making VirtualService %s again: %w", s.App, err)
+	}
+	slog.Info("route made again", "virtualService", s.App.String(), "phase", record.Phase)
+	return true, nil
+}
+
+// difference is the patch from a state to a record and a share; nil where they are the same.
+func difference(before State, record *Record, share int32) ([]byte, error) {
+	vs := before.VirtualService
+	ops := []kube.Operation{kube.Test("/metadata/resourceVersion", vs.ResourceVersion)}
+	if record != nil && record.String() != vs.Annotations[application.RunAnnotation] {
+		ops = append(ops, kube.Annotate(vs.Annotations, application.RunAnnotation, record.String())...)
+	}
+	if traffic.Check(before.Splits) != nil || before.Weight() != share {
+		ops = append(ops, traffic.Operations(before.Splits, share)...)
+	}
+	if len(ops) == 1 {
+		return nil, nil
+	}
+	return kube.Patch(ops...)
+}
+
+func phaseOf(r *Record) Phase {
+	if r == nil {
+		return ""
+	}
+	return r.Phase
+}

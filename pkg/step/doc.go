@@ -1,0 +1,2 @@
+// Package step is what every step program shares: environment in, results out, signals, log and exit code.
+package step

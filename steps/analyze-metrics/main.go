@@ -1,0 +1,39 @@
+// Command analyze-metrics judges the canary at its present weight, and takes the traffic back on anything but a pass.
+package main
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/serin-cd/serin/pkg/analysis"
+	"github.com/serin-cd/serin/pkg/prometheus"
+	"github.com/serin-cd/serin/pkg/run"
+	"github.com/serin-cd/serin/pkg/stage"
+	"github.com/serin-cd/serin/pkg/step"
+)
+
+type config struct {
+	Run run.ID `env:", prefix=RUN_"`
+	// How long fewer pods of the canary than wanted may be available.
+	ProgressDeadline step.Duration `env:"PROGRESS_DEADLINE, default=60s"`
+	Target           analysis.Target
+	Prometheus       prometheus.Config
+	Analysis         analysis.Config
+}
+
+func main() { os.Exit(step.Main(analyze)) }
+
+func analyze(ctx context.Context, c config, out *step.Results) error {
+	judge, err := analysis.New(c.Analysis, c.Target)
+	if err != nil {
+		return err
+	}
+	client, err := prometheus.New(c.Prometheus)
+	if err != nil {
+		return err
+	}
+	return stage.Analyze(ctx, stage.Analysis{
+		Run: c.Run, Judge: judge, Prometheus: client, Rollout: c.Analysis.Rollout, Report: c.Analysis.Report, Series: int(c.Analysis.SeriesLimit), Grace: time.Duration(c.ProgressDeadline),
+	}, out)
+}

@@ -1,0 +1,36 @@
+// Command report keeps what a run has seen and decided, in the log and as a ConfigMap of the PipelineRun.
+package main
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/serin-cd/serin/pkg/analysis"
+	"github.com/serin-cd/serin/pkg/prometheus"
+	"github.com/serin-cd/serin/pkg/release"
+	"github.com/serin-cd/serin/pkg/report"
+	"github.com/serin-cd/serin/pkg/run"
+	"github.com/serin-cd/serin/pkg/step"
+)
+
+type config struct {
+	Run run.ID `env:", prefix=RUN_"`
+	// Application: the name of the Deployment that people change.
+	App string `env:"APP, required"`
+
+	Prometheus prometheus.Config
+	Analysis   analysis.Config
+}
+
+func main() { os.Exit(step.Main(write)) }
+
+func write(ctx context.Context, c config, _ *step.Results) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	r, err := release.Connect(c.App, c.Run)
+	if err != nil {
+		return err
+	}
+	return report.Keep(ctx, r, c.Analysis, c.Prometheus, os.Stdout)
+}

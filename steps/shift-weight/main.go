@@ -1,0 +1,34 @@
+// Command shift-weight gives the canary a share of the application's traffic.
+package main
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/serin-cd/serin/pkg/release"
+	"github.com/serin-cd/serin/pkg/run"
+	"github.com/serin-cd/serin/pkg/stage"
+	"github.com/serin-cd/serin/pkg/step"
+)
+
+type config struct {
+	Run run.ID `env:", prefix=RUN_"`
+	// Application: the name of the Deployment that people change.
+	App string `env:"APP, required"`
+	// Share of the traffic that the canary gets, in percent, 0 to 100.
+	Weight step.Percent `env:"WEIGHT, required"`
+}
+
+func main() { os.Exit(step.Main(shift)) }
+
+func shift(ctx context.Context, c config, _ *step.Results) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	r, err := release.Connect(c.App, c.Run)
+	if err != nil {
+		return err
+	}
+	go r.Lease.Keep(ctx)
+	return stage.Shift(ctx, r, int32(c.Weight))
+}
