@@ -5,6 +5,8 @@ TOOL        := go tool -modfile=$(CURDIR)/tools/go.mod
 # compiled as the steps are, so that both share the build cache
 E2E         := CGO_ENABLED=0 go -C e2e run -trimpath
 SANDBOX     := $(E2E) ./cmd/sandbox
+# `go test` of all packages of a module, shown in FORMAT. RERUNS is how often a test that failed is tried again, by itself, and told of.
+test         = $(TOOL) gotestsum --format=$(or $(FORMAT),$(1)) --hide-summary=skipped --rerun-fails=$(or $(RERUNS),0) --packages=./... --
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 export VERSION
 export KO_CONFIG_PATH = ko.yaml
@@ -22,13 +24,13 @@ unit: ## the tests that need nothing but Go
 	go test -short ./...
 
 tests: ## the tests of the root module, with a real API server
-	SERIN_KUBE=$$($(SANDBOX) build kube) go test -race -shuffle=on -timeout 20m $(TESTFLAGS) ./...
+	SERIN_KUBE=$$($(SANDBOX) build kube) $(call test,pkgname) -race -shuffle=on -timeout 20m
 
 model: ## play runs against each other for MODEL_SECONDS (600), from MODEL_SEED on
 	MODEL_SECONDS=$${MODEL_SECONDS:-600} MODEL_SEED=$${MODEL_SEED:-$$RANDOM$$RANDOM} go test -count=1 -v -timeout 0 -run Interleavings ./internal/model
 
 e2e: ## the tests of the e2e module, which start a sandbox: needs root
-	go -C e2e test -count=1 -p 1 -parallel 5 -timeout 60m $(TESTFLAGS) ./...
+	cd e2e && $(call test,testname) -count=1 -p 1 -parallel 5 -timeout 60m
 
 test-faults: ## break releases at every moment in every way, and write docs/faults.md (FAULTS: names of faults, missing, or all)
 	go -C e2e test -count=1 -v -timeout 180m -run TestMatrix ./faults -faults "$(or $(FAULTS),all)" -write $(CURDIR)/docs

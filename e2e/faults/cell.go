@@ -44,13 +44,14 @@ func (c *cell) play(ctx context.Context) {
 	c.phase(ctx, "weights are 100/0", (*cell).restored)
 	c.phase(ctx, "it is at rest", (*cell).settled)
 	c.phase(ctx, "the next run", (*cell).again)
-	if c.err != nil {
-		c.clear(ctx)
-	}
+	c.clear(ctx)
 }
 
 // clear ends what is left of a cell that failed, so that the next one at the same moment finds the application at rest.
 func (c *cell) clear(ctx context.Context) {
+	if c.err == nil {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, 8*time.Minute)
 	defer cancel()
 	c.alone()

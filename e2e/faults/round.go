@@ -168,6 +168,7 @@ func (r *Round) breakAll(ctx context.Context, f Fault, cells []*cell) {
 	r.breakCluster(ctx, f, cells)
 	r.phase(ctx, f, "all at rest", cells, (*cell).settled)
 	r.phase(ctx, f, "the next runs", cells, (*cell).again)
+	each(len(cells), func(i int) { cells[i].clear(ctx) })
 }
 
 func (r *Round) breakCluster(ctx context.Context, f Fault, cells []*cell) {

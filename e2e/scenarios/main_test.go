@@ -2,11 +2,11 @@ package scenarios
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"maps"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,42 +16,42 @@ import (
 	"github.com/serin-cd/serin/pkg/run"
 )
 
-// installation is Serin on the sandbox that all scenarios share; nil with -short.
-var installation *trial.Installation
-
-func TestMain(m *testing.M) {
-	flag.Parse()
-	if testing.Short() {
-		os.Exit(m.Run())
-	}
-	os.Exit(onSandbox(m))
+// shared is Serin on the sandbox that all scenarios share. It starts when the first scenario asks for it.
+var shared struct {
+	sync.Once
+	sandbox      *sandbox.Sandbox
+	installation *trial.Installation
+	err          error
 }
 
-// onSandbox runs the tests on the sandbox that SERIN_SANDBOX names, or on one of their own.
-func onSandbox(m *testing.M) int {
-	ctx := context.Background()
-	sb, err := use(ctx)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	if os.Getenv("SERIN_SANDBOX") == "" {
-		defer func() {
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if sb := shared.sandbox; sb != nil {
+		if code != 0 {
+			logs(sb)
+		}
+		if os.Getenv("SERIN_SANDBOX") == "" {
 			if err := sb.Down(); err != nil {
 				fmt.Fprintln(os.Stderr, err)
 			}
-		}()
+		}
 	}
-	installation, err = trial.Install(ctx, sb, os.Stderr)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+	os.Exit(code)
+}
+
+// installed is Serin on the sandbox that SERIN_SANDBOX names, or on one of the tests' own.
+func installed(t *testing.T) *trial.Installation {
+	t.Helper()
+	shared.Do(func() {
+		ctx := context.Background()
+		if shared.sandbox, shared.err = use(ctx); shared.err == nil {
+			shared.installation, shared.err = trial.Install(ctx, shared.sandbox, os.Stderr)
+		}
+	})
+	if shared.err != nil {
+		t.Fatal(shared.err)
 	}
-	code := m.Run()
-	if code != 0 {
-		logs(sb)
-	}
-	return code
+	return shared.installation
 }
 
 func use(ctx context.Context) (*sandbox.Sandbox, error) {
@@ -92,7 +92,7 @@ func deployed(t *testing.T) *play {
 	t.Helper()
 	name := strings.ToLower(strings.TrimPrefix(t.Name(), "Test"))
 	ns := fmt.Sprintf("%s-%d", name[:min(len(name), 40)], time.Now().UnixNano()%1e6)
-	app, err := installation.NewApp(t.Context(), ns, "shop", trial.V1)
+	app, err := installed(t).NewApp(t.Context(), ns, "shop", trial.V1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -121,8 +121,8 @@ func (p *play) shares(weights ...int32) {
 		p.Fatalf("the record has stages %v, want %v", stages, weights)
 	}
 	for i, stage := range stages {
-		// the route's time has whole seconds, and proxies take a moment
-		from, to := stage.At.Add(2*time.Second), stage.At.Add(15*time.Second)
+		// the route's time has whole seconds, proxies take a moment, and no stage is shorter than its interval and its settling
+		from, to := stage.At.Add(4*time.Second), stage.At.Add(19*time.Second)
 		total, canary := 0, 0
 		for _, s := range p.stop().Seconds {
 			if !s.From.Before(from) && s.From.Before(to) {

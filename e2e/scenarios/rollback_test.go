@@ -55,7 +55,7 @@ func (p *play) wantExit(result trial.Result, task, step string, code int64) {
 func TestEveryThirdAnswerAnError(t *testing.T) {
 	p := released(t, 150)
 	reason, result := p.rejected(trial.Errors, nil)
-	p.wantReason(reason, `^threshold: 5 of 5 checks failed, last: request-success-rate 6\d\.\d+ %, want at least 99 \(\d+ requests in 15s\)`)
+	p.wantReason(reason, `^threshold: 5 of 5 checks failed, last: request-success-rate 6\d(\.\d+)? %, want at least 99 \(\d+ requests in 15s\)`)
 	p.wantExit(result, "stage-20", "analyze-metrics", 3)
 	if _, ran := result.Tasks["stage-40"]; ran {
 		t.Errorf("stage-40 ran, want it skipped")
@@ -138,8 +138,8 @@ func TestCrashesAtWeight40(t *testing.T) {
 	p.crash()
 	crashed := time.Now()
 	p.eventually("the canary has no traffic", func(s trial.State) bool { return s.Weight == 0 })
-	if took := time.Since(crashed); took > 10*time.Second {
-		t.Errorf("traffic was taken back %s after the crash, want within 10s", took)
+	if took := time.Since(crashed); took > 20*time.Second {
+		t.Errorf("traffic was taken back %s after the crash, want within 20s", took)
 	}
 	result := p.ends(second, run.RolledBack, false)
 	p.wantReason(result.Results["reason"], `^(unavailable: no pod of the canary is available|restarts: )`)
@@ -189,8 +189,9 @@ func TestThirdRevisionDuringStage40(t *testing.T) {
 	p.eventually("the canary has no traffic", func(s trial.State) bool { return s.Weight == 0 })
 	noticed := time.Since(pushed)
 	result := p.ends(second, run.RolledBack, false)
-	if noticed > 2*time.Second {
-		t.Errorf("noticed after %s, want within 2s", noticed)
+	t.Logf("noticed after %s", noticed)
+	if noticed > 5*time.Second { // about 1 s is the test's own looking
+		t.Errorf("noticed after %s, want within 5s", noticed)
 	}
 	p.wantReason(result.Results["reason"], `^target-changed: Deployment shop went from revision [0-9a-f]{12} to [0-9a-f]{12}`)
 	p.serves(trial.V1)

@@ -94,6 +94,9 @@ func (w *weighing) look(ctx context.Context) error {
 		w.log(ctx)
 	}
 	w.limits.of(w.read.reporter)
+	if verdict, _ := w.rules.Decide(w.standing()); verdict == sequential.Fail {
+		return nil // no limit would change it
+	}
 	return w.limits.look(ctx, w.now)
 }
 

@@ -225,6 +225,16 @@ func TestSequentialWithRealPrometheus(t *testing.T) {
 			}
 		})
 	}
+	t.Run("no limit is looked at once the canary is worse", func(t *testing.T) {
+		q := &past{client, noon}
+		judge := newJudge(t, "worse", map[string]string{"JUDGE": "sequential", "SUCCESS_RATE": "99", "INTERVAL": "10s", "SETTLE": "5s", "THRESHOLD": "2"})
+		verdict, err := judge.Judge(t.Context(), q, clock{q}, []analysis.Phase{{Weight: 20, At: noon}}, func(c analysis.Check) {
+			t.Errorf("told of the check at %s: %s", c.At.Sub(noon), c.Halt())
+		})
+		if err != nil || verdict.Code != "worse" || verdict.At.Sub(noon) != 15*time.Second {
+			t.Errorf("%s after %s (%v), want worse after 15s, when a check is due too", verdict.Code, verdict.At.Sub(noon), err)
+		}
+	})
 }
 
 func judgedFrom(t *testing.T, client *prometheus.Client, app string, parameters map[string]string, phases []analysis.Phase, start time.Time) analysis.Verdict {

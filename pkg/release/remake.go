@@ -19,6 +19,15 @@ func (r *Release) Remembering(last *run.Record) *Release {
 	return &other
 }
 
+// Knowing is Remembering the record of a state. Where the state has a VirtualService too, it was so a moment ago.
+func (r *Release) Knowing(state run.State) *Release {
+	other := r.Remembering(state.Record)
+	if state.VirtualService != nil {
+		other.Store = other.Store.From(state)
+	}
+	return other
+}
+
 // Remake makes the application's VirtualService again that somebody has deleted, within 5 s, whatever has become of ctx: as it was
 // last seen, with all traffic to the primary, and with what next makes of the run's record. Only one that Serin had made is its to
 // make. It says in words what became of it, and whether there is a VirtualService now.

@@ -32,7 +32,7 @@ func Judge(ctx context.Context, r *release.Release, judge Judging, grace time.Du
 	if err == nil {
 		return verdict, nil
 	}
-	return verdict, takeBack(ctx, r.Remembering(known), verdict, err)
+	return verdict, takeBack(ctx, r.Knowing(known), verdict, err)
 }
 
 // takeBack ends the run with the verdict's reason; a verdict that the run was ended by another needs none.
@@ -56,15 +56,15 @@ func takeBack(ctx context.Context, r *release.Release, v analysis.Verdict, err e
 // errNotShifted is the refusal to judge a run that has no traffic shifted.
 var errNotShifted = failure.Configf("the run has shifted no traffic")
 
-// watched judges until the judge or the watcher has something to say, whichever comes first. It also returns the run's record
-// as it was last to be relied upon.
-func watched(ctx context.Context, r *release.Release, judge Judging, grace time.Duration) (verdict analysis.Verdict, known *run.Record, err error) {
+// watched judges until the judge or the watcher has something to say, whichever comes first. It also returns the route as
+// it is known, or only its record as it was last to be relied upon.
+func watched(ctx context.Context, r *release.Release, judge Judging, grace time.Duration) (verdict analysis.Verdict, known run.State, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	w := newWatcher(r, grace, cancel)
 	defer func() {
 		cancel(nil)
 		w.wait()
-		known = w.good
+		known = w.known
 	}()
 	record, err := w.begin(ctx)
 	if err == nil {
@@ -74,12 +74,12 @@ func watched(ctx context.Context, r *release.Release, judge Judging, grace time.
 	var s *spoiled
 	if errors.As(cause, &s) || errors.As(err, &s) {
 		return analysis.Verdict{Outcome: s.outcome, Code: s.code, Text: s.text, At: r.Cluster.Now(), Phases: phasesOf(record),
-			Target: analysis.Target{Namespace: r.App.Namespace, Canary: r.App.Name, Primary: r.App.Primary()}}, nil, nil
+			Target: analysis.Target{Namespace: r.App.Namespace, Canary: r.App.Name, Primary: r.App.Primary()}}, known, nil
 	}
 	if err != nil && cause != nil && record != nil {
 		err = cause
 	}
-	return verdict, nil, err
+	return verdict, known, err
 }
 
 func phasesOf(record *run.Record) []analysis.Phase {

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/serin-cd/serin/internal/apitest"
 	"github.com/serin-cd/serin/pkg/analysis"
@@ -259,6 +262,33 @@ func TestTakingBackDoesNotWaitForEvents(t *testing.T) {
 	must(t, r.Close(t.Context(), "bad", "bad"))
 	if got := strings.Join(order, " "); got != "route event" {
 		t.Errorf("order %q, want the traffic first", got)
+	}
+}
+
+// TestTakingBackReadsNothingThatIsWatched counts calls beside the watches.
+func TestTakingBackReadsNothingThatIsWatched(t *testing.T) {
+	a, _ := at(t)
+	var mu sync.Mutex
+	var calls []string
+	r := a.Run("second", releasetest.Before(func(request *http.Request) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if !request.URL.Query().Has("watch") {
+			calls = append(calls, request.Method+" "+path.Base(request.URL.Path))
+		}
+		return nil
+	}))
+	_, err := stage.Judge(t.Context(), r, func(_ context.Context, phases []analysis.Phase, _ func(analysis.Check)) (analysis.Verdict, error) {
+		return analysis.Verdict{Outcome: analysis.Fail, Code: "worse", Text: "bad", Phases: phases}, nil
+	}, time.Minute)
+	if failure.Code(err) != failure.ExitRejected {
+		t.Errorf("error %v, want exit %d", err, failure.ExitRejected)
+	}
+	takenBack(t, a, "worse: bad")
+	mu.Lock()
+	defer mu.Unlock()
+	if diff := cmp.Diff([]string{"PATCH podinfo", "POST events"}, calls); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
 	}
 }
 

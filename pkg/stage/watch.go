@@ -49,7 +49,7 @@ type watcher struct {
 	first    chan run.State   // the route as it is when the watch begins
 	seen     chan struct{}    // closed when the target is watched
 	opened   bool             // the first event of the route was seen
-	good     *run.Record      // the run's, as the route last had it; of the goroutine that watches the route
+	known    run.State        // the route with the run's record as it last had it, or that alone; of the goroutine that watches the route
 	record   *run.Record      // as it was when the watch began
 	short    *time.Timer      // runs while fewer pods than wanted are available
 	restarts map[string]int32 // of each container when it was first seen
@@ -212,7 +212,8 @@ func (w *watcher) onRoute(ctx context.Context) func(watch.EventType, runtime.Obj
 			return false, nil
 		}
 		if event == watch.Deleted {
-			text := w.release.Remembering(w.good).RemakeEnded(ctx, vs, "route-changed")
+			w.known.VirtualService = nil
+			text := w.release.Remembering(w.known.Record).RemakeEnded(ctx, vs, "route-changed")
 			return false, disturbed("route-changed", "%s", text)
 		}
 		return false, w.changed(vs)
@@ -223,8 +224,12 @@ func (w *watcher) onRoute(ctx context.Context) func(watch.EventType, runtime.Obj
 func (w *watcher) changed(vs *networking.VirtualService) error {
 	state, err := run.Observe(vs, w.release.App)
 	held := state.Record != nil && state.Record.ID == w.release.ID && state.Record.Phase == run.Shifting
+	w.known.VirtualService = nil
 	if held && state.Damage() == "" {
-		w.good = state.Record
+		w.known.Record = state.Record
+		if err == nil {
+			w.known = state
+		}
 	}
 	if err == nil && !w.opened {
 		w.opened = true
