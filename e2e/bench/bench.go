@@ -153,9 +153,12 @@ func (b *bench) releases(ctx context.Context, begin time.Time) error {
 	if err := b.bad(ctx, app, c); err != nil {
 		return err
 	}
+	if err := b.disturbed(ctx, app, c); err != nil {
+		return err
+	}
 	if b.Minute {
 		b.say("healthy release at a minute")
-		minute, err := play(ctx, app, c, "minute", trial.V2, "promoted", map[string]string{"interval": "1m"})
+		minute, err := play(ctx, app, c, "minute", trial.V3, "promoted", map[string]string{"interval": "1m"})
 		if err != nil {
 			return err
 		}

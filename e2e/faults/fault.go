@@ -162,15 +162,7 @@ func deletePod(ctx context.Context, c *cell) error {
 }
 
 func scaleTekton(replicas int32) func(context.Context, *Round) error {
-	return func(ctx context.Context, r *Round) error {
-		deployments := r.installation.Client.AppsV1().Deployments("tekton-pipelines")
-		now, err := deployments.GetScale(ctx, "tekton-pipelines-controller", metav1.GetOptions{})
-		if err == nil {
-			now.Spec.Replicas = replicas
-			_, err = deployments.UpdateScale(ctx, "tekton-pipelines-controller", now, metav1.UpdateOptions{})
-		}
-		return err
-	}
+	return func(ctx context.Context, r *Round) error { return r.installation.ScaleTekton(ctx, replicas) }
 }
 
 func component(name string, do func(*sandbox.Sandbox, context.Context, string) error) func(context.Context, *Round) error {

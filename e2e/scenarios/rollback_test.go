@@ -8,9 +8,6 @@ import (
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/serin-cd/serin/e2e/trial"
 	"github.com/serin-cd/serin/pkg/run"
 )
@@ -135,7 +132,9 @@ func TestCrashesAtWeight40(t *testing.T) {
 	p.push(trial.V2)
 	second := p.start("second", nil)
 	p.eventually("the canary has 40 %", func(s trial.State) bool { return s.Weight == 40 })
-	p.crash()
+	if err := p.app.Crash(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	crashed := time.Now()
 	p.eventually("the canary has no traffic", func(s trial.State) bool { return s.Weight == 0 })
 	if took := time.Since(crashed); took > 20*time.Second {
@@ -145,38 +144,6 @@ func TestCrashesAtWeight40(t *testing.T) {
 	p.wantReason(result.Results["reason"], `^(unavailable: no pod of the canary is available|restarts: )`)
 	p.wantExit(result, "stage-40", "analyze-metrics", 3)
 	p.serves(trial.V1)
-}
-
-// crash ends the canary's processes, and goes on doing so for as long as it is said in the background.
-func (p *play) crash() {
-	p.Helper()
-	pods, err := p.app.Client.CoreV1().Pods(p.app.Namespace).List(p.Context(), metav1.ListOptions{LabelSelector: "app=shop"})
-	if err != nil || len(pods.Items) == 0 {
-		p.Fatalf("canary's pods: %v, %v", pods, err)
-	}
-	for _, pod := range pods.Items {
-		// the answer never comes: the process is gone
-		_ = p.app.Client.CoreV1().RESTClient().Post().Namespace(p.app.Namespace).Resource("pods").
-			Name(pod.Name + ":8080").SubResource("proxy").Suffix("crash").Do(p.Context()).Error()
-	}
-	err = p.app.Eventually(p.Context(), time.Minute, "the canary's pods have ended", func(ctx context.Context) (bool, error) {
-		now, err := p.app.Client.CoreV1().Pods(p.app.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=shop"})
-		return err == nil && ended(now.Items), err
-	})
-	if err != nil {
-		p.Fatal(err)
-	}
-}
-
-func ended(pods []corev1.Pod) bool {
-	for _, pod := range pods {
-		for _, c := range pod.Status.ContainerStatuses {
-			if c.RestartCount == 0 && c.State.Terminated == nil {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 func TestThirdRevisionDuringStage40(t *testing.T) {

@@ -190,6 +190,37 @@ func (a *App) Scale(ctx context.Context, replicas int) error {
 	return a.Patch(ctx, kube.Deployments, a.Name, types.MergePatchType, fmt.Sprintf(`{"spec":{"replicas":%d}}`, replicas))
 }
 
+// Crash ends the processes of the target's pods, and returns when that can be seen.
+func (a *App) Crash(ctx context.Context) error {
+	of := metav1.ListOptions{LabelSelector: "app=" + a.Name}
+	pods, err := a.Client.CoreV1().Pods(a.Namespace).List(ctx, of)
+	if err != nil {
+		return err
+	}
+	if len(pods.Items) == 0 {
+		return fmt.Errorf("crashing the pods of %s: there are none", a.Name)
+	}
+	for _, pod := range pods.Items {
+		// the answer never comes: the process is gone
+		_ = a.Client.CoreV1().RESTClient().Post().Namespace(a.Namespace).Resource("pods").Name(pod.Name + ":8080").SubResource("proxy").Suffix("crash").Do(ctx).Error()
+	}
+	return a.Eventually(ctx, time.Minute, "the pods of "+a.Name+" have ended", func(ctx context.Context) (bool, error) {
+		now, err := a.Client.CoreV1().Pods(a.Namespace).List(ctx, of)
+		return err == nil && ended(now.Items), err
+	})
+}
+
+func ended(pods []corev1.Pod) bool {
+	for _, pod := range pods {
+		for _, c := range pod.Status.ContainerStatuses {
+			if c.RestartCount == 0 && c.State.Terminated == nil {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // Patch changes an object of the namespace.
 func (a *App) Patch(ctx context.Context, of schema.GroupVersionResource, name string, kind types.PatchType, patch string) error {
 	_, err := a.Objects.Resource(of).Namespace(a.Namespace).Patch(ctx, name, kind, []byte(patch), metav1.PatchOptions{FieldManager: "somebody"})

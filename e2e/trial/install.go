@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 
@@ -92,6 +93,17 @@ func connect(sb *sandbox.Sandbox, manifest []byte) (*Installation, error) {
 		return nil, err
 	}
 	return &Installation{Sandbox: sb, Objects: objects, Client: client, manifest: manifest}, nil
+}
+
+// ScaleTekton gives Tekton's controller a number of pods: 0 stops it.
+func (i *Installation) ScaleTekton(ctx context.Context, replicas int32) error {
+	deployments := i.Client.AppsV1().Deployments("tekton-pipelines")
+	now, err := deployments.GetScale(ctx, "tekton-pipelines-controller", metav1.GetOptions{})
+	if err == nil {
+		now.Spec.Replicas = replicas
+		_, err = deployments.UpdateScale(ctx, "tekton-pipelines-controller", now, metav1.UpdateOptions{})
+	}
+	return err
 }
 
 // Checkout is the checkout that this module lies in.
