@@ -26,6 +26,13 @@ import (
 // than the 30 s after which Kubernetes ends it.
 const grace = 20 * time.Second
 
+// reconnect is how long proxies may take to be connected to the mesh's control plane again once it is back: Envoy tries every 30 s at
+// the latest. Until then they do not learn which pods the primary has, and send to those that are gone.
+var reconnect = 30 * time.Second
+
+// away is how long the route's write takes at least where the control plane, whose webhook admits it, is away.
+const away = 2 * time.Second
+
 // Run promotes what the run has judged, and returns its revision. Until the primary is changed an
 // error takes the traffic back; after that the run stays promoting, to be undone by rollback. A step that is told to end
 // while the change is on its way does not know whether the primary has changed, and undoes it itself.
@@ -110,7 +117,11 @@ func promote(ctx context.Context, r *release.Release, state run.State) (run.Stat
 	if got := target.Revision(); record != nil && record.ID == r.ID && !changed && got != record.Revision {
 		return state, nil, failure.Inconclusivef("the target is now at revision %s, %s was judged: start a run for the new one", run.Short(got), run.Short(record.Revision))
 	}
+	asked := time.Now()
 	state, err = r.Store.From(state).BeginPromotion(ctx, r.ID)
+	if err == nil && !changed && time.Since(asked) > away {
+		return promoteLater(ctx, r, state)
+	}
 	if err == nil {
 		err = change(ctx, r, state.Record, target, primary)
 	}
@@ -118,6 +129,23 @@ func promote(ctx context.Context, r *release.Release, state run.State) (run.Stat
 		err = fmt.Errorf("%w: %w", err, errChanged)
 	}
 	return state, target, err
+}
+
+// promoteLater promotes once proxies have had the time to be connected again. Should the target change meanwhile, its traffic goes at once.
+func promoteLater(ctx context.Context, r *release.Release, state run.State) (run.State, *rollout.Deployment, error) {
+	slog.Info("the route could not be written for a while: waiting until proxies are connected again", "for", reconnect.String())
+	watched, stop := context.WithTimeout(ctx, reconnect)
+	defer stop()
+	guard(watched, r, state.Record)
+	<-watched.Done()
+	if ctx.Err() != nil {
+		return state, nil, context.Cause(ctx)
+	}
+	state, err := r.Store.Read(ctx)
+	if err != nil {
+		return state, nil, err
+	}
+	return promote(ctx, r, state)
 }
 
 // read returns the target and the primary. Whether the primary had been changed by an earlier attempt of

@@ -19,7 +19,10 @@ import (
 	"github.com/serin-cd/serin/pkg/stage"
 )
 
-func TestMain(m *testing.M) { apitest.Main(m, apitest.Controllers) }
+func TestMain(m *testing.M) {
+	*promotion.Reconnect = 3 * time.Second
+	apitest.Main(m, apitest.Controllers)
+}
 
 func must(t *testing.T, err error) {
 	t.Helper()

@@ -1,0 +1,4 @@
+package promotion
+
+// Reconnect shortens what tests would wait for.
+var Reconnect = &reconnect
