@@ -72,7 +72,7 @@ func (c *cell) phase(ctx context.Context, what string, do func(*cell, context.Co
 // end is what became of the cell.
 func (c *cell) end() Result {
 	c.alone()
-	if lost := c.count(); c.err == nil {
+	if lost := c.count(); c.err == nil && c.fault.loses(c.moment) == "" {
 		c.err = lost
 	}
 	c.result.Moment, c.result.Fault, c.result.At = c.moment.String(), c.fault.Name, c.struck.UTC().Truncate(time.Second)

@@ -41,6 +41,17 @@ type Fault struct {
 	// within is how long after the fault the weights must be 100/0, or the release finished. Where the fault cannot happen
 	// at the moment, impossible says why.
 	within func(m Moment) (limit time.Duration, impossible string)
+
+	// exposed is why requests are lost at the moment, whoever replaces pods then; nil or empty where none may be.
+	exposed func(m Moment) string
+}
+
+// loses is why requests may be lost at a moment, empty where none may be.
+func (f Fault) loses(m Moment) string {
+	if f.exposed == nil {
+		return ""
+	}
+	return f.exposed(m)
 }
 
 // cluster says whether it breaks what all runs share.
@@ -59,7 +70,7 @@ func Faults() []Fault {
 		{Name: "step killed -9", inject: func(_ context.Context, c *cell) error { return c.kill() }, within: killed},
 		{Name: "Tekton stopped", begin: scaleTekton(0), end: scaleTekton(1), lasts: 4 * time.Minute, within: tektonAway},
 		{Name: "API server restarted", begin: component(sandbox.APIServer, (*sandbox.Sandbox).Restart), end: nothing, lasts: time.Second, within: goesOn},
-		{Name: "istiod stopped", begin: component(sandbox.Istiod, (*sandbox.Sandbox).Stop), end: component(sandbox.Istiod, (*sandbox.Sandbox).Start), lasts: lasting, within: goesOn},
+		{Name: "istiod stopped", begin: component(sandbox.Istiod, (*sandbox.Sandbox).Stop), end: component(sandbox.Istiod, (*sandbox.Sandbox).Start), lasts: lasting, within: goesOn, exposed: replacing},
 		{Name: "Prometheus stopped", begin: component(sandbox.Prometheus, (*sandbox.Sandbox).Stop), end: component(sandbox.Prometheus, (*sandbox.Sandbox).Start), lasts: lasting, within: goesOn},
 		{Name: "kubelet stopped", begin: component(sandbox.Kubelet, (*sandbox.Sandbox).Stop), end: component(sandbox.Kubelet, (*sandbox.Sandbox).Start), lasts: time.Minute, within: goesOn},
 	}
@@ -120,6 +131,14 @@ func tektonAway(m Moment) (time.Duration, string) {
 
 // goesOn is for what a run outlives: the longest that is left of one.
 func goesOn(Moment) (time.Duration, string) { return 6 * time.Minute, "" }
+
+// replacing is for proxies that are not told of the primary's pods while these are replaced.
+func replacing(m Moment) string {
+	if m.kind == begun || m.kind == changed {
+		return "the Deployment replaces the primary's pods, and proxies learn of the new ones when istiod is back"
+	}
+	return ""
+}
 
 // ask sets a PipelineRun's spec.status, as tkn does.
 func ask(status string) func(context.Context, *cell) error {

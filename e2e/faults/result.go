@@ -29,7 +29,11 @@ func (r Result) text() string {
 	if r.Failed != "" {
 		return "**failed**"
 	}
-	return fmt.Sprintf("%.0f s, %s", r.Seconds, r.By)
+	text := fmt.Sprintf("%.0f s, %s", r.Seconds, r.By)
+	if r.Lost > 0 {
+		text += fmt.Sprintf(", **%d lost**", r.Lost)
+	}
+	return text
 }
 
 // Of says whether it is the result of a fault at a moment.
@@ -129,6 +133,13 @@ func summary(all []Result) string {
 		sent, lost = sent+r.Sent, lost+r.Lost
 	}
 	fmt.Fprintf(&b, "Requests in all of this: %d, of which %d were lost.\n", sent, lost)
+	for _, f := range Faults() {
+		for _, m := range Moments() {
+			if why := f.loses(m); why != "" {
+				fmt.Fprintf(&b, "\n- %s, %s: requests are lost, as by any rollout: %s.", m, f.Name, why)
+			}
+		}
+	}
 	for _, r := range all {
 		if r.Failed != "" {
 			fmt.Fprintf(&b, "\n- %s, %s: %s", r.Moment, r.Fault, strings.ReplaceAll(r.Failed, "\n", " "))
