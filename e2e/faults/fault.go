@@ -134,8 +134,11 @@ func goesOn(Moment) (time.Duration, string) { return 6 * time.Minute, "" }
 
 // replacing is for proxies that are not told of the primary's pods while these are replaced.
 func replacing(m Moment) string {
-	if m.kind == begun || m.kind == changed {
+	switch {
+	case m.kind == begun || m.kind == changed:
 		return "the Deployment replaces the primary's pods, and proxies learn of the new ones when istiod is back"
+	case m.kind == analysing && m.stage == 60: // which takes as long as istiod is away
+		return "the stage ends as istiod comes back, and the primary's pods are replaced before proxies are connected again"
 	}
 	return ""
 }
