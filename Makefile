@@ -27,7 +27,7 @@ tests: ## the tests of the root module, with a real API server
 	SERIN_KUBE=$$($(SANDBOX) build kube) $(call test,pkgname) -race -shuffle=on -timeout 20m
 
 model: ## play runs against each other for MODEL_SECONDS (600), from MODEL_SEED on
-	MODEL_SECONDS=$${MODEL_SECONDS:-600} MODEL_SEED=$${MODEL_SEED:-$$RANDOM$$RANDOM} go test -count=1 -v -timeout 0 -run Interleavings ./internal/model
+	MODEL_SECONDS=$${MODEL_SECONDS:-600} MODEL_SEED=$${MODEL_SEED:-$$RANDOM$$RANDOM} go test -count=1 -v -timeout 0 -run Interleavings ./internal/interleaving
 
 e2e: ## the tests of the e2e module, which start a sandbox: needs root
 	cd e2e && $(call test,testname) -count=1 -p 1 -parallel 5 -timeout 60m
@@ -47,10 +47,10 @@ verify: ## fail where a generated file, or a go.mod, is out of date
 	go run ./internal/catalog/cmd/generate -verify && go mod tidy -diff
 
 images: ## write the step images as dist/images.tar, and dist/release.yaml that names them
-	go run ./internal/release/cmd/pack -version $(VERSION) -out dist
+	go run ./internal/packing/cmd/pack -version $(VERSION) -out dist
 
 release: ## push the step images to KO_DOCKER_REPO and write dist/release.yaml
-	mkdir -p dist && go run ./internal/release/cmd/pack -manifest | $(TOOL) ko resolve --base-import-paths --tags $(VERSION) -f - > dist/release.yaml
+	mkdir -p dist && go run ./internal/packing/cmd/pack -manifest | $(TOOL) ko resolve --base-import-paths --tags $(VERSION) -f - > dist/release.yaml
 
 sandbox: ## start a real one-node cluster and leave it running
 	$(SANDBOX) up

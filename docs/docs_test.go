@@ -17,7 +17,7 @@ import (
 	"knative.dev/pkg/apis"
 	"sigs.k8s.io/yaml"
 
-	"github.com/serin-cd/serin/pkg/failure"
+	"github.com/serin-cd/serin/pkg/task/failure"
 )
 
 const root = ".."

@@ -14,7 +14,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/serin-cd/serin/internal/apitest"
-	"github.com/serin-cd/serin/pkg/release/releasetest"
+	"github.com/serin-cd/serin/internal/releasetest"
 )
 
 func TestMain(m *testing.M) { apitest.Main(m, apitest.Controllers) }

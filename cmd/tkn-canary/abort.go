@@ -12,11 +12,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/serin-cd/serin/pkg/application"
-	"github.com/serin-cd/serin/pkg/failure"
-	"github.com/serin-cd/serin/pkg/prometheus"
+	"github.com/serin-cd/serin/pkg/cluster/application"
+	"github.com/serin-cd/serin/pkg/judge/prometheus"
+	"github.com/serin-cd/serin/pkg/release/rollback"
+	"github.com/serin-cd/serin/pkg/task/failure"
+
 	"github.com/serin-cd/serin/pkg/release"
-	"github.com/serin-cd/serin/pkg/rollback"
 )
 
 // aborting is what an abort may be told.

@@ -4,8 +4,8 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/serin-cd/serin/pkg/failure"
-	"github.com/serin-cd/serin/pkg/kube"
+	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/task/failure"
 )
 
 // clusterFlags say which cluster and namespace are meant, as kubectl's do.

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/serin-cd/serin/internal/manifest"
-	"github.com/serin-cd/serin/internal/stages"
+	"github.com/serin-cd/serin/internal/pipeline"
 	"github.com/serin-cd/serin/tasks"
 )
 
@@ -25,7 +25,7 @@ func root() *cobra.Command {
 }
 
 func render() *cobra.Command {
-	pipeline := stages.Pipeline{}
+	rendered := pipeline.Pipeline{}
 	cmd := &cobra.Command{
 		Use:   "render",
 		Short: "Write the Pipeline for a list of weights",
@@ -37,11 +37,11 @@ say which timeouts.pipeline its runs need.`,
 		Example: "  tkn canary render --weights 10,50,90 --name canary-thirds | kubectl apply -f -",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			known, err := stages.Read(tasks.Files)
+			known, err := pipeline.Read(tasks.Files)
 			if err != nil {
 				return err
 			}
-			text, err := stages.Render(known, pipeline)
+			text, err := pipeline.Render(known, rendered)
 			if err != nil {
 				return err
 			}
@@ -49,10 +49,10 @@ say which timeouts.pipeline its runs need.`,
 			return err
 		},
 	}
-	cmd.Flags().IntSliceVar(&pipeline.Weights, "weights", []int{20, 40, 60}, "the canary's share at each stage, in percent, ascending")
-	cmd.Flags().StringVar(&pipeline.Name, "name", "canary", "name of the Pipeline")
-	cmd.Flags().DurationVar(&pipeline.StageTimeout, "stage-timeout", time.Duration(0), "how long a stage may take (default: what fits into an hour)")
-	cmd.Flags().DurationVar(&pipeline.BusyTimeout, "busy-timeout", time.Minute, "how long a run may wait for another, with on-busy=wait")
+	cmd.Flags().IntSliceVar(&rendered.Weights, "weights", []int{20, 40, 60}, "the canary's share at each stage, in percent, ascending")
+	cmd.Flags().StringVar(&rendered.Name, "name", "canary", "name of the Pipeline")
+	cmd.Flags().DurationVar(&rendered.StageTimeout, "stage-timeout", time.Duration(0), "how long a stage may take (default: what fits into an hour)")
+	cmd.Flags().DurationVar(&rendered.BusyTimeout, "busy-timeout", time.Minute, "how long a run may wait for another, with on-busy=wait")
 	return cmd
 }
 

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/serin-cd/serin/pkg/failure"
+	"github.com/serin-cd/serin/pkg/task/failure"
 )
 
 func main() {

@@ -7,20 +7,21 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/serin-cd/serin/internal/stages"
-	"github.com/serin-cd/serin/pkg/failure"
-	"github.com/serin-cd/serin/pkg/replay"
+	"github.com/serin-cd/serin/internal/pipeline"
+	"github.com/serin-cd/serin/pkg/task/failure"
+	"github.com/serin-cd/serin/pkg/task/parameter"
+
 	"github.com/serin-cd/serin/tasks"
 )
 
-// parameter is a flag that has the name, the default and the description of a step's parameter.
-type parameter struct {
-	replay.Parameter
+// flag is one that has the name, the default and the description of a step's parameter.
+type flag struct {
+	parameter.Parameter
 	given map[string]string
 }
 
 // Set implements pflag.Value.
-func (p parameter) Set(value string) error {
+func (p flag) Set(value string) error {
 	if err := p.Check(value); err != nil {
 		return err
 	}
@@ -29,7 +30,7 @@ func (p parameter) Set(value string) error {
 }
 
 // String implements pflag.Value.
-func (p parameter) String() string {
+func (p flag) String() string {
 	if value, ok := p.given[p.Name]; ok {
 		return value
 	}
@@ -37,20 +38,20 @@ func (p parameter) String() string {
 }
 
 // Type implements pflag.Value.
-func (p parameter) Type() string { return "value" }
+func (p flag) Type() string { return "value" }
 
 // offer adds parameters to the flags of a command, which go into given.
-func offer(cmd *cobra.Command, given map[string]string, all []replay.Parameter) {
+func offer(cmd *cobra.Command, given map[string]string, all []parameter.Parameter) {
 	known := descriptions()
 	for _, p := range all {
-		cmd.Flags().Var(parameter{Parameter: p, given: given}, p.Name, known[p.Name])
+		cmd.Flags().Var(flag{Parameter: p, given: given}, p.Name, known[p.Name])
 	}
 }
 
 // descriptions are those of the Tasks' parameters, by name.
 func descriptions() map[string]string {
 	all := map[string]string{}
-	known, err := stages.Read(tasks.Files)
+	known, err := pipeline.Read(tasks.Files)
 	if err != nil {
 		return all // a test reads them too
 	}
@@ -72,7 +73,7 @@ func lowered(text string) string {
 func refused(_ *cobra.Command, err error) error {
 	var invalid *pflag.InvalidValueError
 	if errors.As(err, &invalid) {
-		if _, ok := invalid.GetFlag().Value.(parameter); ok {
+		if _, ok := invalid.GetFlag().Value.(flag); ok {
 			return failure.Configf("reading %s: %w", invalid.GetFlag().Name, invalid.Unwrap())
 		}
 	}

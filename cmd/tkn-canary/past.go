@@ -10,11 +10,12 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/utils/clock"
 
-	"github.com/serin-cd/serin/pkg/analysis"
-	"github.com/serin-cd/serin/pkg/failure"
-	"github.com/serin-cd/serin/pkg/kube"
-	"github.com/serin-cd/serin/pkg/prometheus"
-	"github.com/serin-cd/serin/pkg/replay"
+	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/judge"
+	"github.com/serin-cd/serin/pkg/judge/prometheus"
+	"github.com/serin-cd/serin/pkg/report/replay"
+	"github.com/serin-cd/serin/pkg/task/failure"
+	"github.com/serin-cd/serin/pkg/task/parameter"
 )
 
 // How long a Prometheus that does not answer is asked again: at first, and once it has answered.
@@ -25,7 +26,7 @@ const (
 
 // past is what the flags of record and replay say.
 type past struct {
-	target     analysis.Target
+	target     judge.Target
 	rollout    string
 	run        string
 	until      string
@@ -45,7 +46,7 @@ func (p *past) flags(cmd *cobra.Command) {
 	f.StringVar(&p.run, "run", "", "name of the PipelineRun whose weights and times are taken, from the cluster that KUBECONFIG names")
 	f.StringVar(&p.until, "until", "", "RFC 3339 time at which the past ends (default: when the run ended, or when both judges must have come to a verdict)")
 	offer(cmd, p.parameters, replay.Parameters())
-	offer(cmd, p.server, replay.ParametersOf(prometheus.Config{}))
+	offer(cmd, p.server, parameter.Of(prometheus.Config{}))
 	if gate := f.Lookup("gate"); gate != nil {
 		gate.DefValue = ""
 		gate.Usage += " (default time-box, and prove in the last stage)"
@@ -53,7 +54,7 @@ func (p *past) flags(cmd *cobra.Command) {
 }
 
 // read asks the cluster, if need be, and Prometheus for its time.
-func (p *past) read(ctx context.Context) (*replay.Past, replay.Rollout, analysis.Config, error) {
+func (p *past) read(ctx context.Context) (*replay.Past, replay.Rollout, judge.Config, error) {
 	config, err := replay.ConfigOf(ctx, p.parameters)
 	if err != nil {
 		return nil, replay.Rollout{}, config, err
@@ -67,7 +68,7 @@ func (p *past) read(ctx context.Context) (*replay.Past, replay.Rollout, analysis
 		return nil, rollout, config, err
 	}
 	var server prometheus.Config
-	if err := replay.Decode(ctx, p.server, &server); err != nil {
+	if err := parameter.Decode(ctx, p.server, &server); err != nil {
 		return nil, rollout, config, err
 	}
 	client, err := prometheus.New(server)

@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/serin-cd/serin/pkg/replay"
+	"github.com/serin-cd/serin/pkg/report/replay"
 )
 
 func record() *cobra.Command {

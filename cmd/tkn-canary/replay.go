@@ -6,9 +6,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/serin-cd/serin/pkg/analysis"
-	"github.com/serin-cd/serin/pkg/failure"
-	"github.com/serin-cd/serin/pkg/replay"
+	"github.com/serin-cd/serin/pkg/judge"
+	"github.com/serin-cd/serin/pkg/report/replay"
+	"github.com/serin-cd/serin/pkg/task/failure"
 )
 
 func replays() *cobra.Command {
@@ -34,7 +34,7 @@ the weight changed. It changes nothing and exits 0 whatever the judges say.`,
 				if err := notWith(cmd, args[0], p.server); err != nil {
 					return err
 				}
-				read = func(ctx context.Context) (*replay.Past, replay.Rollout, analysis.Config, error) {
+				read = func(ctx context.Context) (*replay.Past, replay.Rollout, judge.Config, error) {
 					return p.recorded(ctx, args[0])
 				}
 			}
@@ -71,8 +71,8 @@ func notWith(cmd *cobra.Command, file string, server map[string]string) error {
 }
 
 // recorded reads a recording; parameters that are given count more than those it was made with.
-func (p *past) recorded(ctx context.Context, file string) (*replay.Past, replay.Rollout, analysis.Config, error) {
-	var config analysis.Config
+func (p *past) recorded(ctx context.Context, file string) (*replay.Past, replay.Rollout, judge.Config, error) {
+	var config judge.Config
 	recording, err := replay.Read(file)
 	if err != nil {
 		return nil, replay.Rollout{}, config, err

@@ -8,10 +8,10 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/serin-cd/serin/pkg/analysis"
-	"github.com/serin-cd/serin/pkg/prometheus"
-	"github.com/serin-cd/serin/pkg/prometheus/prometheustest"
-	"github.com/serin-cd/serin/pkg/replay"
+	"github.com/serin-cd/serin/internal/prometheustest"
+	"github.com/serin-cd/serin/pkg/judge"
+	"github.com/serin-cd/serin/pkg/judge/prometheus"
+	"github.com/serin-cd/serin/pkg/task/parameter"
 )
 
 // TestReplayScripts has a Prometheus that saw reviews released at 20 %, one request in twenty failing.
@@ -35,7 +35,7 @@ func TestFlagsAreTheParametersOfTheSteps(t *testing.T) {
 		"time-box": "120s", "min-dwell": "30s", "alpha": "0.01", "error-codes": "5..", "latency-objective": "", "replica-labels": "",
 		"interval": "60s", "threshold": "1", "metrics": "", "variables": "{}", "reporter": "auto", "prometheus-token-path": "", "prometheus-ca-path": "",
 	}
-	for _, p := range append(replay.ParametersOf(analysis.Config{}), replay.ParametersOf(prometheus.Config{})...) {
+	for _, p := range append(parameter.Of(judge.Config{}), parameter.Of(prometheus.Config{})...) {
 		want[p.Name] = p.Default
 	}
 	for _, name := range []string{"judge", "mode", "as-of", "report"} { // which are of no use here

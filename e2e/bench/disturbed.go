@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/serin-cd/serin/e2e/trial"
-	"github.com/serin-cd/serin/pkg/run"
+	"github.com/serin-cd/serin/pkg/task/run"
 )
 
 // What is wanted of a release that is disturbed.

@@ -18,7 +18,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
 
-	"github.com/serin-cd/serin/internal/release"
+	"github.com/serin-cd/serin/internal/packing"
 )
 
 // What is wanted of the programs that write the VirtualService.
@@ -40,11 +40,11 @@ type programs struct {
 
 func buildPrograms(ctx context.Context, root, dir string) (programs, error) {
 	p := programs{dir: dir}
-	manifest, err := release.Manifest(root)
+	manifest, err := packing.Manifest(root)
 	if err != nil {
 		return p, err
 	}
-	images, err := release.Build(ctx, root, dir, manifest, "bench", "bench")
+	images, err := packing.Build(ctx, root, dir, manifest, "bench", "bench")
 	if err != nil {
 		return p, err
 	}

@@ -10,9 +10,10 @@ import (
 
 	"github.com/serin-cd/serin/e2e/load"
 	"github.com/serin-cd/serin/e2e/trial"
-	"github.com/serin-cd/serin/pkg/application"
-	"github.com/serin-cd/serin/pkg/kube"
-	"github.com/serin-cd/serin/pkg/run"
+	"github.com/serin-cd/serin/pkg/cluster/application"
+	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/release/record"
+	"github.com/serin-cd/serin/pkg/task/parameter"
 )
 
 // rate is the load of releases, in requests a second.
@@ -93,7 +94,7 @@ func weightZero(ctx context.Context, app *trial.App) <-chan time.Time {
 	out := make(chan time.Time, 1)
 	go func() {
 		var fell time.Time
-		var before int32
+		var before parameter.Weight
 		defer func() { out <- fell }()
 		for ctx.Err() == nil {
 			w, err := app.Objects.Resource(trial.VirtualServices).Namespace(app.Namespace).Watch(ctx, metav1.ListOptions{})
@@ -106,14 +107,14 @@ func weightZero(ctx context.Context, app *trial.App) <-chan time.Time {
 				if !ok || vs.GetName() != app.Name {
 					continue
 				}
-				record, err := run.Parse(vs.GetAnnotations()[application.RunAnnotation])
+				rec, err := record.Parse(vs.GetAnnotations()[application.RunAnnotation])
 				if err != nil {
 					continue
 				}
-				if record.Weight() == 0 && before > 0 {
+				if rec.Weight() == 0 && before > 0 {
 					fell = time.Now()
 				}
-				before = record.Weight()
+				before = rec.Weight()
 			}
 		}
 	}()

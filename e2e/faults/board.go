@@ -13,9 +13,11 @@ import (
 	networking "istio.io/client-go/pkg/apis/networking/v1"
 	istio "istio.io/client-go/pkg/clientset/versioned"
 
-	"github.com/serin-cd/serin/pkg/application"
-	"github.com/serin-cd/serin/pkg/kube"
-	"github.com/serin-cd/serin/pkg/run"
+	"github.com/serin-cd/serin/pkg/cluster/application"
+	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/release/record"
+	"github.com/serin-cd/serin/pkg/release/weight"
+	"github.com/serin-cd/serin/pkg/task/parameter"
 )
 
 // board knows the routes of all namespaces as they are, by one watch.
@@ -27,8 +29,8 @@ type board struct {
 
 // seen is a route as it was seen last.
 type seen struct {
-	record   *run.Record
-	weight   int32
+	record   *record.Record
+	weight   parameter.Weight
 	restored time.Time // since when the weight is 0 and the record closed; zero while not
 }
 
@@ -46,7 +48,7 @@ func (b *board) saw(event watch.EventType, object runtime.Object) (bool, error) 
 	if !ok {
 		return false, nil
 	}
-	state, _ := run.Observe(vs, application.Application{Namespace: vs.Namespace, Name: vs.Name})
+	state, _ := weight.Observe(vs, application.Application{Namespace: vs.Namespace, Name: vs.Name})
 	now := seen{record: state.Record, weight: state.Weight()}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -62,7 +64,7 @@ func (b *board) saw(event watch.EventType, object runtime.Object) (bool, error) 
 	return false, nil
 }
 
-func same(a, b *run.Record) bool { return a != nil && b != nil && a.ID == b.ID }
+func same(a, b *record.Record) bool { return a != nil && b != nil && a.ID == b.ID }
 
 // last is a namespace's route as it was seen last.
 func (b *board) last(namespace string) seen {

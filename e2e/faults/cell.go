@@ -13,8 +13,9 @@ import (
 
 	"github.com/serin-cd/serin/e2e/load"
 	"github.com/serin-cd/serin/e2e/trial"
-	"github.com/serin-cd/serin/pkg/kube"
-	"github.com/serin-cd/serin/pkg/run"
+	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/release/record"
+	"github.com/serin-cd/serin/pkg/task/run"
 )
 
 // cell is one fault at one moment.
@@ -84,8 +85,8 @@ func (c *cell) end() Result {
 
 // standing is how the application stands.
 type standing struct {
-	record   *run.Record // of the run that is played; empty where it has none yet
-	replicas int32       // that the target asks for
+	record   *record.Record // of the run that is played; empty where it has none yet
+	replicas int32          // that the target asks for
 }
 
 // until waits for a condition of the application, as long as ctx allows.
@@ -104,7 +105,7 @@ func (c *cell) until(ctx context.Context, what string, holds func(context.Contex
 }
 
 func (c *cell) stands(ctx context.Context) (standing, error) {
-	s := standing{record: &run.Record{}}
+	s := standing{record: &record.Record{}}
 	target, err := c.app.Deployment(ctx, c.app.Name)
 	if err != nil {
 		return s, err
@@ -286,15 +287,15 @@ func (c *cell) restored(ctx context.Context) error {
 }
 
 // by tells from the reason of a record who took the run back.
-func by(record *run.Record, f Fault) string {
+func by(rec *record.Record, f Fault) string {
 	switch {
-	case record.Outcome == run.Promoted:
+	case rec.Outcome == run.Promoted:
 		return "promoted"
-	case strings.HasPrefix(record.Reason, "the step was stopped"):
+	case strings.HasPrefix(rec.Reason, "the step was stopped"):
 		return "step"
-	case strings.HasPrefix(record.Reason, "the run was abandoned"):
+	case strings.HasPrefix(rec.Reason, "the run was abandoned"):
 		return "janitor"
-	case strings.HasPrefix(record.Reason, "the run ended") || strings.HasPrefix(record.Reason, "the promotion failed"):
+	case strings.HasPrefix(rec.Reason, "the run ended") || strings.HasPrefix(rec.Reason, "the promotion failed"):
 		return "finish"
 	}
 	return "stage"

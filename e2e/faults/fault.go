@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/serin-cd/serin/e2e/sandbox"
-	"github.com/serin-cd/serin/pkg/kube"
+	"github.com/serin-cd/serin/pkg/cluster/kube"
 )
 
 // Times of the design that a fault is measured against.

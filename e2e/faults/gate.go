@@ -17,8 +17,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/util/cert"
 
-	"github.com/serin-cd/serin/pkg/application"
-	"github.com/serin-cd/serin/pkg/run"
+	"github.com/serin-cd/serin/pkg/cluster/application"
+	"github.com/serin-cd/serin/pkg/release/record"
 )
 
 // gateName is that of the webhook's configuration.
@@ -155,8 +155,8 @@ func (g *gate) of(request *admissionreview.AdmissionRequest) *hold {
 	case request.Kind.Kind == "Deployment" && before.Annotations[application.RevisionAnnotation] != after.Annotations[application.RevisionAnnotation]:
 		what = "primary"
 	case request.Kind.Kind == "VirtualService":
-		was, _ := run.Parse(before.Annotations[application.RunAnnotation])
-		is, _ := run.Parse(after.Annotations[application.RunAnnotation])
+		was, _ := record.Parse(before.Annotations[application.RunAnnotation])
+		is, _ := record.Parse(after.Annotations[application.RunAnnotation])
 		if is.Weight() != was.Weight() {
 			what = fmt.Sprintf("weight %d", is.Weight())
 		}

@@ -4,7 +4,8 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/serin-cd/serin/pkg/run"
+	"github.com/serin-cd/serin/pkg/task/parameter"
+	"github.com/serin-cd/serin/pkg/task/run"
 )
 
 // kind is what a run is doing at a moment.
@@ -129,7 +130,7 @@ func (c *cell) reach(ctx context.Context) error {
 	case analysing:
 		return c.until(ctx, "the stage is judged", func(ctx context.Context, s standing) (bool, error) {
 			pid, err := c.process("/ko-app/analyze-metrics")
-			return s.record.Weight() == int32(m.stage) && pid > 0, err
+			return s.record.Weight() == parameter.Weight(m.stage) && pid > 0, err
 		})
 	case changed:
 		return c.until(ctx, "the primary has changed", func(ctx context.Context, s standing) (bool, error) {
@@ -161,6 +162,6 @@ func (c *cell) freeze(ctx context.Context) error {
 	c.held.release()
 	return c.until(ctx, "the weight is written", func(ctx context.Context, s standing) (bool, error) {
 		pid, err := c.process("/ko-app/shift-weight")
-		return s.record.Weight() == int32(c.moment.stage) && pid == 0, err
+		return s.record.Weight() == parameter.Weight(c.moment.stage) && pid == 0, err
 	})
 }

@@ -15,7 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/serin-cd/serin/e2e/trial"
-	"github.com/serin-cd/serin/pkg/kube"
+	"github.com/serin-cd/serin/pkg/cluster/kube"
 )
 
 // atOnce is how many runs are broken at once, where the fault is not of them all: as many as two processors play without being late.

@@ -27,7 +27,7 @@ import (
 
 	"github.com/serin-cd/serin/e2e/bench"
 	"github.com/serin-cd/serin/internal/apitest"
-	"github.com/serin-cd/serin/pkg/kube"
+	"github.com/serin-cd/serin/pkg/cluster/kube"
 )
 
 const (

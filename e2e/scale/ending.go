@@ -4,16 +4,17 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/serin-cd/serin/pkg/run"
+	"github.com/serin-cd/serin/pkg/release/record"
+	"github.com/serin-cd/serin/pkg/task/run"
 )
 
 // ending is how a release is played, and what must come of it.
 type ending struct {
 	name    string
-	pushed  bool                   // there is a new version
-	failing bool                   // a third of the new version's answers are errors
-	due     func(*run.Record) bool // when it is disturbed, as the record tells; nil for never
-	kill    *kill                  // of a step; nil: somebody labels the VirtualService instead
+	pushed  bool                      // there is a new version
+	failing bool                      // a third of the new version's answers are errors
+	due     func(*record.Record) bool // when it is disturbed, as the record tells; nil for never
+	kill    *kill                     // of a step; nil: somebody labels the VirtualService instead
 	outcome run.Outcome
 }
 
@@ -28,7 +29,7 @@ var (
 	bad        = ending{name: "bad canary", pushed: true, failing: true, outcome: run.RolledBack}
 	unchanged  = ending{name: "unchanged", outcome: run.Unchanged}
 	unattended = ending{name: "killed at 40 %", pushed: true, outcome: run.RolledBack,
-		due: func(r *run.Record) bool { return r.Weight() == 40 }, kill: &kill{"stage-40", "analyze-metrics", 5 * time.Second}}
+		due: func(r *record.Record) bool { return r.Weight() == 40 }, kill: &kill{"stage-40", "analyze-metrics", 5 * time.Second}}
 	// The step that promotes has read the route before, so that its next write conflicts.
 	edited = ending{name: "edited while it promotes", pushed: true, outcome: run.Promoted, due: promotes}
 	// Its new primary never becomes ready, so that the step is killed in the middle.
@@ -36,7 +37,7 @@ var (
 		due: promotes, kill: &kill{task: "promote", step: "promote-primary"}}
 )
 
-func promotes(r *run.Record) bool { return r.Phase == run.Promoting }
+func promotes(r *record.Record) bool { return r.Phase == run.Promoting }
 
 // least is how many applications are needed to play every ending.
 const least = 6

@@ -15,7 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/serin-cd/serin/internal/manifest"
-	"github.com/serin-cd/serin/pkg/kube"
+	"github.com/serin-cd/serin/pkg/cluster/kube"
 )
 
 // What becomes of a task, as Tekton says it.

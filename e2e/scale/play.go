@@ -10,7 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/serin-cd/serin/pkg/run"
+	"github.com/serin-cd/serin/pkg/task/run"
 )
 
 const (

@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/serin-cd/serin/internal/release"
+	"github.com/serin-cd/serin/internal/packing"
 )
 
 // starting is how long a program keeps its task's place that then waits for pods or for Prometheus.
@@ -33,11 +33,11 @@ type programs struct {
 }
 
 func buildPrograms(ctx context.Context, root, dir string) (*programs, error) {
-	text, err := release.Manifest(root)
+	text, err := packing.Manifest(root)
 	if err != nil {
 		return nil, err
 	}
-	images, err := release.Build(ctx, root, dir, text, "scale", "scale")
+	images, err := packing.Build(ctx, root, dir, text, "scale", "scale")
 	if err != nil {
 		return nil, err
 	}

@@ -16,9 +16,9 @@ import (
 	"github.com/serin-cd/serin/e2e/sandbox"
 	"github.com/serin-cd/serin/e2e/trial"
 	"github.com/serin-cd/serin/internal/apitest"
-	"github.com/serin-cd/serin/pkg/application"
-	"github.com/serin-cd/serin/pkg/kube"
-	"github.com/serin-cd/serin/pkg/prometheus/prometheustest"
+	"github.com/serin-cd/serin/internal/prometheustest"
+	"github.com/serin-cd/serin/pkg/cluster/application"
+	"github.com/serin-cd/serin/pkg/cluster/kube"
 )
 
 const (

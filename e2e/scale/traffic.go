@@ -14,8 +14,10 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 
-	"github.com/serin-cd/serin/pkg/kube"
-	"github.com/serin-cd/serin/pkg/run"
+	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/release/record"
+	"github.com/serin-cd/serin/pkg/release/weight"
+	"github.com/serin-cd/serin/pkg/task/run"
 )
 
 const (
@@ -43,7 +45,7 @@ type traffic struct {
 // flow is the traffic of one application. It begins with its route.
 type flow struct {
 	app       *app
-	record    *run.Record
+	record    *record.Record
 	routed    bool
 	weight    float64 // of the canary, as a fraction
 	until     time.Time
@@ -96,7 +98,7 @@ func (t *traffic) routed(vs *networking.VirtualService) error {
 	if f == nil {
 		return fmt.Errorf("VirtualService %s/%s is of no application", vs.Namespace, vs.Name)
 	}
-	state, err := run.Observe(vs, f.app.Application)
+	state, err := weight.Observe(vs, f.app.Application)
 	if err != nil {
 		return err
 	}

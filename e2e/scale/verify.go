@@ -7,22 +7,24 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/serin-cd/serin/pkg/kube"
-	"github.com/serin-cd/serin/pkg/lease"
-	"github.com/serin-cd/serin/pkg/run"
+	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/release/lease"
+	"github.com/serin-cd/serin/pkg/release/weight"
+	"github.com/serin-cd/serin/pkg/task/parameter"
+	"github.com/serin-cd/serin/pkg/task/run"
 )
 
 // state is how an application stands after its release.
 type state struct {
 	Open      bool
-	Outcome   run.Outcome // of the record; that of the first release where nothing changed
-	Weight    int32       // of the canary, in percent
-	Target    int32       // replicas
-	Serves    string      // image of the primary
-	Ready     int32       // pods of the primary
-	Holder    string      // of the Lease
-	Succeeded string      // condition of the PipelineRun
-	Reported  bool        // a run that changed nothing has nothing to report
+	Outcome   run.Outcome      // of the record; that of the first release where nothing changed
+	Weight    parameter.Weight // of the canary, in percent
+	Target    int32            // replicas
+	Serves    string           // image of the primary
+	Ready     int32            // pods of the primary
+	Holder    string           // of the Lease
+	Succeeded string           // condition of the PipelineRun
+	Reported  bool             // a run that changed nothing has nothing to report
 }
 
 // want is how an application must stand.
@@ -60,7 +62,7 @@ func (w *world) state(ctx context.Context, a *app) (state, error) {
 	if err != nil {
 		return s, err
 	}
-	route, err := run.Observe(vs, a.Application)
+	route, err := weight.Observe(vs, a.Application)
 	if err != nil {
 		return s, err
 	}

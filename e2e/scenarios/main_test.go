@@ -13,7 +13,7 @@ import (
 	"github.com/serin-cd/serin/e2e/load"
 	"github.com/serin-cd/serin/e2e/sandbox"
 	"github.com/serin-cd/serin/e2e/trial"
-	"github.com/serin-cd/serin/pkg/run"
+	"github.com/serin-cd/serin/pkg/task/run"
 )
 
 // shared is Serin on the sandbox that all scenarios share. It starts when the first scenario asks for it.

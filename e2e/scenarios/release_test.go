@@ -16,8 +16,9 @@ import (
 
 	"github.com/serin-cd/serin/e2e/load"
 	"github.com/serin-cd/serin/e2e/trial"
-	"github.com/serin-cd/serin/pkg/kube"
-	"github.com/serin-cd/serin/pkg/run"
+	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/task/parameter"
+	"github.com/serin-cd/serin/pkg/task/run"
 )
 
 func TestFirstReleaseServesThroughout(t *testing.T) {
@@ -114,7 +115,7 @@ func TestPromotion(t *testing.T) {
 }
 
 // shares compares what clients saw at each stage with its weight: within 4 points.
-func (p *play) shares(weights ...int32) {
+func (p *play) shares(weights ...parameter.Weight) {
 	p.Helper()
 	stages := p.state().Record.Stages
 	if len(stages) != len(weights) {

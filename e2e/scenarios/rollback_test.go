@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/serin-cd/serin/e2e/trial"
-	"github.com/serin-cd/serin/pkg/run"
+	"github.com/serin-cd/serin/pkg/task/run"
 )
 
 // rejected plays a bad version and returns the reason that the run gives.

@@ -14,8 +14,8 @@ import (
 	"github.com/serin-cd/serin/e2e/load"
 	"github.com/serin-cd/serin/e2e/sandbox"
 	"github.com/serin-cd/serin/e2e/trial"
-	"github.com/serin-cd/serin/pkg/kube"
-	"github.com/serin-cd/serin/pkg/run"
+	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/task/run"
 )
 
 // behave gives the target an environment, which is a new revision, and so a version of its own.

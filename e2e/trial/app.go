@@ -19,8 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/serin-cd/serin/e2e/load"
-	"github.com/serin-cd/serin/pkg/kube"
-	"github.com/serin-cd/serin/pkg/run"
+	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/release/record"
 )
 
 // VirtualServices is the resource of that name.
@@ -239,7 +239,7 @@ func (a *App) Route(ctx context.Context) (*unstructured.Unstructured, error) {
 
 // State is how an application stands.
 type State struct {
-	Record   *run.Record
+	Record   *record.Record
 	Weight   int64  // the canary's share in the first route, in percent
 	Target   int32  // pods that the target asks for
 	Serves   string // image of the primary, empty for none
@@ -269,7 +269,7 @@ func (a *App) State(ctx context.Context) (State, error) {
 		return s, err
 	}
 	if text := vs.GetAnnotations()["serin.dev/run"]; text != "" {
-		if s.Record, err = run.Parse(text); err != nil {
+		if s.Record, err = record.Parse(text); err != nil {
 			return s, err
 		}
 	}

@@ -4,7 +4,7 @@ import (
 	"path"
 
 	"github.com/serin-cd/serin/internal/manifest"
-	"github.com/serin-cd/serin/internal/stages"
+	"github.com/serin-cd/serin/internal/pipeline"
 )
 
 // File is a generated file.
@@ -19,7 +19,7 @@ var Weights = []int{20, 40, 60}
 // Files are the YAML files and the pages of all Tasks and Pipelines.
 func Files(root string) ([]File, error) {
 	var files []File
-	known := stages.Tasks{}
+	known := pipeline.Tasks{}
 	for _, t := range tasks {
 		text, err := t.Manifest(root)
 		if err != nil {
@@ -32,14 +32,14 @@ func Files(root string) ([]File, error) {
 			return nil, err
 		}
 	}
-	canary, err := stages.Render(known, stages.Pipeline{Name: "canary", Weights: Weights})
+	canary, err := pipeline.Render(known, pipeline.Pipeline{Name: "canary", Weights: Weights})
 	if err != nil {
 		return nil, err
 	}
 	if files, err = documented(files, "pipelines/canary/canary.yaml", canary); err != nil {
 		return nil, err
 	}
-	compact, err := stages.Compact(known)
+	compact, err := pipeline.Compact(known)
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,7 @@ package simulation
 import (
 	"time"
 
-	"github.com/serin-cd/serin/pkg/analysis/sequential"
+	"github.com/serin-cd/serin/pkg/judge/sequential"
 )
 
 // outcome is how a rollout ended.

@@ -4,7 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 
-	"github.com/serin-cd/serin/pkg/analysis/sequential"
+	"github.com/serin-cd/serin/pkg/judge/sequential"
 )
 
 const (

@@ -1,8 +1,8 @@
 package release
 
 import (
-	"github.com/serin-cd/serin/pkg/kube"
-	"github.com/serin-cd/serin/pkg/run"
+	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/task/run"
 )
 
 // Connect takes an application in hand with the cluster of this process.

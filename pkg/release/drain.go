@@ -6,8 +6,8 @@ import (
 
 	"k8s.io/utils/clock"
 
-	"github.com/serin-cd/serin/pkg/drain"
-	"github.com/serin-cd/serin/pkg/prometheus"
+	"github.com/serin-cd/serin/pkg/judge/prometheus"
+	"github.com/serin-cd/serin/pkg/release/drain"
 )
 
 // longestDrain is how long proxies have to stop sending; without Prometheus it is waited in full.

@@ -8,13 +8,15 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 
-	"github.com/serin-cd/serin/pkg/preparation"
-	"github.com/serin-cd/serin/pkg/promotion"
+	"github.com/serin-cd/serin/internal/releasetest"
+	"github.com/serin-cd/serin/pkg/release/prepare"
+	"github.com/serin-cd/serin/pkg/release/promote"
+	"github.com/serin-cd/serin/pkg/release/rollback"
+	"github.com/serin-cd/serin/pkg/release/stage"
+	"github.com/serin-cd/serin/pkg/task/parameter"
+	"github.com/serin-cd/serin/pkg/task/run"
+
 	"github.com/serin-cd/serin/pkg/release"
-	"github.com/serin-cd/serin/pkg/release/releasetest"
-	"github.com/serin-cd/serin/pkg/rollback"
-	"github.com/serin-cd/serin/pkg/run"
-	"github.com/serin-cd/serin/pkg/stage"
 )
 
 // beyond is more writes than any flow has; the tests find out how many it has.
@@ -96,15 +98,15 @@ func closed(t *testing.T, a *releasetest.App) run.Outcome {
 
 // whole releases version 2: prepare, 20, 40, promote.
 func whole(ctx context.Context, r *release.Release) error {
-	if _, _, err := preparation.Run(ctx, r, releasetest.Preparation()); err != nil {
+	if _, _, err := prepare.Run(ctx, r, releasetest.Preparation()); err != nil {
 		return err
 	}
-	for _, weight := range []int32{20, 40} {
+	for _, weight := range []parameter.Weight{20, 40} {
 		if err := stage.Shift(ctx, r, weight); err != nil {
 			return err
 		}
 	}
-	_, err := promotion.Run(ctx, r, 20*time.Second)
+	_, err := promote.Run(ctx, r, 20*time.Second)
 	return err
 }
 

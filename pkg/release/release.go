@@ -12,14 +12,16 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/serin-cd/serin/pkg/application"
-	"github.com/serin-cd/serin/pkg/event"
-	"github.com/serin-cd/serin/pkg/failure"
-	"github.com/serin-cd/serin/pkg/kube"
-	"github.com/serin-cd/serin/pkg/lease"
-	"github.com/serin-cd/serin/pkg/mesh"
-	"github.com/serin-cd/serin/pkg/rollout"
-	"github.com/serin-cd/serin/pkg/run"
+	"github.com/serin-cd/serin/pkg/cluster/application"
+	"github.com/serin-cd/serin/pkg/cluster/event"
+	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/cluster/mesh"
+	"github.com/serin-cd/serin/pkg/cluster/workload"
+	"github.com/serin-cd/serin/pkg/release/lease"
+	"github.com/serin-cd/serin/pkg/release/record"
+	"github.com/serin-cd/serin/pkg/release/weight"
+	"github.com/serin-cd/serin/pkg/task/failure"
+	"github.com/serin-cd/serin/pkg/task/run"
 )
 
 // closing is how long a run has to take the traffic back when its step must end.
@@ -30,8 +32,8 @@ type Release struct {
 	App         application.Application
 	ID          run.ID
 	Cluster     *kube.Cluster
-	Store       run.Store
-	Deployments rollout.Deployments
+	Store       weight.Fence
+	Deployments workload.Deployments
 	Services    mesh.Services
 	Routing     mesh.Routing
 	Events      event.Recorder
@@ -53,8 +55,8 @@ func New(cluster *kube.Cluster, name string, id run.ID) (*Release, error) {
 	vs := cluster.VirtualServices(app.Namespace)
 	return &Release{
 		App: app, ID: id, Cluster: cluster,
-		Store:       run.Store{App: app, VirtualServices: vs},
-		Deployments: rollout.Deployments{Objects: cluster.Objects(kube.Deployments, app.Namespace)},
+		Store:       weight.Fence{App: app, VirtualServices: vs},
+		Deployments: workload.Deployments{Objects: cluster.Objects(kube.Deployments, app.Namespace)},
 		Services:    mesh.Services{Objects: cluster.Objects(kube.Services, app.Namespace), App: app},
 		Routing:     mesh.Routing{VirtualServices: vs, DestinationRules: cluster.DestinationRules(app.Namespace), App: app},
 		Events:      event.Recorder{Events: cluster.Objects(kube.Events, app.Namespace), App: app, Clock: cluster},
@@ -63,7 +65,7 @@ func New(cluster *kube.Cluster, name string, id run.ID) (*Release, error) {
 }
 
 // Target reads the target; a missing one is an error of configuration.
-func (r *Release) Target(ctx context.Context) (*rollout.Deployment, error) {
+func (r *Release) Target(ctx context.Context) (*workload.Deployment, error) {
 	target, err := r.Deployments.Get(ctx, r.App.Name)
 	if err == nil && target == nil {
 		err = failure.Configf("reading Deployment %s: there is none in namespace %s: deploy the application first", r.App.Name, r.App.Namespace)
@@ -86,7 +88,7 @@ func (r *Release) Close(ctx context.Context, reason, event string) error {
 // TakeBack ends the run because of err and returns err, with what the ending failed on. An error that says that
 // the run does not hold the record ends nothing.
 func (r *Release) TakeBack(ctx context.Context, err error) error {
-	if err == nil || errors.Is(err, run.ErrFenced) {
+	if err == nil || errors.Is(err, record.ErrFenced) {
 		return err
 	}
 	reason := err.Error()
@@ -115,7 +117,7 @@ func (r *Release) Settle(ctx context.Context, stamp string) error {
 }
 
 // Unsettled reads the target where it carries the stamp and has pods; nil where it is gone, at rest, or another's.
-func (r *Release) Unsettled(ctx context.Context, stamp string) (*rollout.Deployment, error) {
+func (r *Release) Unsettled(ctx context.Context, stamp string) (*workload.Deployment, error) {
 	target, err := r.Deployments.Get(ctx, r.App.Name)
 	if err != nil || target == nil || target.Stamp() != stamp || target.Wanted() == 0 {
 		return nil, err
@@ -124,16 +126,16 @@ func (r *Release) Unsettled(ctx context.Context, stamp string) (*rollout.Deploym
 }
 
 // SettleTarget is Settle for a target that was read a moment ago and found unsettled.
-func (r *Release) SettleTarget(ctx context.Context, target *rollout.Deployment) error {
+func (r *Release) SettleTarget(ctx context.Context, target *workload.Deployment) error {
 	stamp := target.Stamp()
 	if err := r.Drain(ctx); err != nil {
 		return fmt.Errorf("settling %s: %w: its pods stay up", r.App, err)
 	}
-	_, err := r.Deployments.From(target).Update(ctx, r.App.Name, func(d *rollout.Deployment) ([]kube.Operation, error) {
+	_, err := r.Deployments.From(target).Update(ctx, r.App.Name, func(d *workload.Deployment) ([]kube.Operation, error) {
 		if d.Stamp() != stamp || d.Wanted() == 0 {
 			return nil, nil
 		}
-		return append(kube.Annotate(d.Annotations, application.RunAnnotation, r.ID.String()), rollout.Scale(0)), nil
+		return append(kube.Annotate(d.Annotations, application.RunAnnotation, r.ID.String()), workload.Scale(0)), nil
 	})
 	if err != nil {
 		return fmt.Errorf("settling %s: %w", r.App, err)
@@ -143,26 +145,26 @@ func (r *Release) SettleTarget(ctx context.Context, target *rollout.Deployment) 
 }
 
 // Liveness reads what became of a run's PipelineRun.
-func (r *Release) Liveness(ctx context.Context, id run.ID) run.Liveness {
+func (r *Release) Liveness(ctx context.Context, id run.ID) record.Liveness {
 	_, liveness := r.Created(ctx, id)
 	return liveness
 }
 
 // Created reads when a run's PipelineRun was made, zero where that cannot be read, and what became of it.
-func (r *Release) Created(ctx context.Context, id run.ID) (time.Time, run.Liveness) {
+func (r *Release) Created(ctx context.Context, id run.ID) (time.Time, record.Liveness) {
 	found, err := r.Cluster.Objects(kube.PipelineRuns, id.Namespace).Get(ctx, id.Name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		return time.Time{}, run.Gone
+		return time.Time{}, record.Gone
 	case err != nil:
 		slog.Warn("PipelineRun not readable", "pipelineRun", id.Name, "error", err.Error())
-		return time.Time{}, run.Unknown
+		return time.Time{}, record.Unknown
 	case string(found.GetUID()) != id.UID:
-		return time.Time{}, run.Gone
+		return time.Time{}, record.Gone
 	case finished(found):
-		return found.GetCreationTimestamp().Time, run.Finished
+		return found.GetCreationTimestamp().Time, record.Finished
 	}
-	return found.GetCreationTimestamp().Time, run.Live
+	return found.GetCreationTimestamp().Time, record.Live
 }
 
 // finished says whether a PipelineRun's condition Succeeded is decided.

@@ -7,20 +7,22 @@ import (
 
 	networking "istio.io/client-go/pkg/apis/networking/v1"
 
-	"github.com/serin-cd/serin/pkg/application"
-	"github.com/serin-cd/serin/pkg/run"
+	"github.com/serin-cd/serin/pkg/cluster/application"
+	"github.com/serin-cd/serin/pkg/release/record"
+	"github.com/serin-cd/serin/pkg/release/weight"
+	"github.com/serin-cd/serin/pkg/task/run"
 )
 
 // Remembering is the release with a store that goes by a run's record as it last was, where that on the VirtualService is
 // not to be relied upon.
-func (r *Release) Remembering(last *run.Record) *Release {
+func (r *Release) Remembering(last *record.Record) *Release {
 	other := *r
 	other.Store = r.Store.Remembering(last)
 	return &other
 }
 
 // Knowing is Remembering the record of a state. Where the state has a VirtualService too, it was so a moment ago.
-func (r *Release) Knowing(state run.State) *Release {
+func (r *Release) Knowing(state weight.State) *Release {
 	other := r.Remembering(state.Record)
 	if state.VirtualService != nil {
 		other.Store = other.Store.From(state)
@@ -31,7 +33,7 @@ func (r *Release) Knowing(state run.State) *Release {
 // Remake makes the application's VirtualService again that somebody has deleted, within 5 s, whatever has become of ctx: as it was
 // last seen, with all traffic to the primary, and with what next makes of the run's record. Only one that Serin had made is its to
 // make. It says in words what became of it, and whether there is a VirtualService now.
-func (r *Release) Remake(ctx context.Context, deleted *networking.VirtualService, next func(last *run.Record, text string) (*run.Record, error)) (text string, there bool) {
+func (r *Release) Remake(ctx context.Context, deleted *networking.VirtualService, next func(last *record.Record, text string) (*record.Record, error)) (text string, there bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closing)
 	defer cancel()
 	text = fmt.Sprintf("VirtualService %s was deleted, by whom is not known", r.App.Name)
@@ -39,14 +41,14 @@ func (r *Release) Remake(ctx context.Context, deleted *networking.VirtualService
 		return text + "; Serin had not made it: apply it again, before the next run, whose prepare makes one where there is none", false
 	}
 	again := text + "; it was made again, with all traffic to the primary"
-	seen, err := run.Observe(deleted, r.App)
-	var record *run.Record
+	seen, err := weight.Observe(deleted, r.App)
+	var rec *record.Record
 	if err == nil {
-		record, err = next(r.Store.Recall(seen).Record, again)
+		rec, err = next(r.Store.Recall(seen).Record, again)
 	}
 	made := false
 	if err == nil {
-		made, err = r.Store.Remake(ctx, seen, record)
+		made, err = r.Store.Remake(ctx, seen, rec)
 	}
 	switch {
 	case err != nil:
@@ -61,8 +63,8 @@ func (r *Release) Remake(ctx context.Context, deleted *networking.VirtualService
 
 // RemakeEnded is Remake with the run ended as rolled back; code is what the recorded reason begins with.
 func (r *Release) RemakeEnded(ctx context.Context, deleted *networking.VirtualService, code string) string {
-	text, _ := r.Remake(ctx, deleted, func(last *run.Record, text string) (*run.Record, error) {
-		return run.Close(last, r.ID, run.RolledBack, code+": "+text, r.Cluster.Now())
+	text, _ := r.Remake(ctx, deleted, func(last *record.Record, text string) (*record.Record, error) {
+		return record.Close(last, r.ID, run.RolledBack, code+": "+text, r.Cluster.Now())
 	})
 	return text
 }

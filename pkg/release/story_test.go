@@ -7,19 +7,21 @@ import (
 	"time"
 
 	"github.com/serin-cd/serin/internal/apitest"
-	"github.com/serin-cd/serin/pkg/analysis"
-	"github.com/serin-cd/serin/pkg/failure"
-	"github.com/serin-cd/serin/pkg/promotion"
-	"github.com/serin-cd/serin/pkg/release/releasetest"
-	"github.com/serin-cd/serin/pkg/rollback"
-	"github.com/serin-cd/serin/pkg/run"
-	"github.com/serin-cd/serin/pkg/stage"
+	"github.com/serin-cd/serin/internal/releasetest"
+	"github.com/serin-cd/serin/pkg/judge"
+	"github.com/serin-cd/serin/pkg/release/promote"
+	"github.com/serin-cd/serin/pkg/release/record"
+	"github.com/serin-cd/serin/pkg/release/rollback"
+	"github.com/serin-cd/serin/pkg/release/stage"
+	"github.com/serin-cd/serin/pkg/task/failure"
+	"github.com/serin-cd/serin/pkg/task/parameter"
+	"github.com/serin-cd/serin/pkg/task/run"
 )
 
 func TestMain(m *testing.M) { apitest.Main(m, apitest.Controllers) }
 
 // state is the state of version 1 with a run on.
-func state(phase run.Phase, weight, target int32, stages int) releasetest.State {
+func state(phase run.Phase, weight parameter.Weight, target int32, stages int) releasetest.State {
 	return releasetest.State{Phase: phase, Weight: weight, Target: target, Stages: stages, Primary: releasetest.Image("1")}
 }
 
@@ -44,22 +46,22 @@ func TestFirstReleaseThenPromotion(t *testing.T) {
 	_, err = a.Prepare(r)
 	must(t, err)
 	a.Want(state(run.Preparing, 0, 2, 0))
-	for i, weight := range []int32{20, 40, 60} {
+	for i, weight := range []parameter.Weight{20, 40, 60} {
 		must(t, stage.Shift(t.Context(), r, weight))
 		must(t, stage.Shift(t.Context(), r, weight)) // twice is once
 		a.Want(state(run.Shifting, weight, 2, i+1))
 	}
 	for range 2 {
-		_, err = promotion.Run(t.Context(), r, 10*time.Second)
+		_, err = promote.Run(t.Context(), r, 10*time.Second)
 		must(t, err)
 		a.Want(releasetest.State{Phase: run.Closed, Outcome: run.Promoted, Primary: releasetest.Image("2"), Stages: 3})
 	}
-	record, err := rollback.Run(t.Context(), r, r.ID, "none", 10*time.Second)
+	rec, err := rollback.Run(t.Context(), r, r.ID, "none", 10*time.Second)
 	must(t, err)
-	if record.Outcome != run.Promoted {
-		t.Errorf("finish after a promotion: outcome %q, want promoted", record.Outcome)
+	if rec.Outcome != run.Promoted {
+		t.Errorf("finish after a promotion: outcome %q, want promoted", rec.Outcome)
 	}
-	if err := stage.Shift(t.Context(), r, 20); !errors.Is(err, run.ErrFenced) {
+	if err := stage.Shift(t.Context(), r, 20); !errors.Is(err, record.ErrFenced) {
 		t.Errorf("a late shift: %v, want it fenced", err)
 	}
 	a.WantEvents(
@@ -71,8 +73,8 @@ func TestBadRevisionIsTakenBack(t *testing.T) {
 	a := releasetest.New(t)
 	r := a.Second()
 	must(t, stage.Shift(t.Context(), r, 20))
-	_, err := stage.Judge(t.Context(), r, func(_ context.Context, phases []analysis.Phase, _ func(analysis.Check)) (analysis.Verdict, error) {
-		return analysis.Verdict{Outcome: analysis.Fail, Code: "threshold", Text: "5 of 5 checks failed", Phases: phases}, nil
+	_, err := stage.Judge(t.Context(), r, func(_ context.Context, phases []run.Stage, _ func(judge.Check)) (judge.Verdict, error) {
+		return judge.Verdict{Outcome: judge.Fail, Code: "threshold", Text: "5 of 5 checks failed", Phases: phases}, nil
 	}, time.Minute)
 	if !errors.Is(err, failure.ErrRejected) {
 		t.Errorf("judged as failed: %v, want it rejected", err)

@@ -15,12 +15,15 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/serin-cd/serin/pkg/analysis"
-	"github.com/serin-cd/serin/pkg/application"
-	"github.com/serin-cd/serin/pkg/kube"
-	"github.com/serin-cd/serin/pkg/prometheus"
+	"github.com/serin-cd/serin/pkg/cluster/application"
+	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/cluster/workload"
+	"github.com/serin-cd/serin/pkg/judge"
+	"github.com/serin-cd/serin/pkg/judge/prometheus"
+	"github.com/serin-cd/serin/pkg/release/record"
+	"github.com/serin-cd/serin/pkg/task/run"
+
 	"github.com/serin-cd/serin/pkg/release"
-	"github.com/serin-cd/serin/pkg/run"
 )
 
 // clockStep is how much earlier than it was a time may be recorded: the API server's clock has whole seconds.
@@ -42,19 +45,19 @@ type Run struct {
 
 // Keep recomputes a run's report from its record and from Prometheus, prints it, and keeps it as a
 // ConfigMap that goes with the PipelineRun. A run that does not have the record has none.
-func Keep(ctx context.Context, r *release.Release, config analysis.Config, server prometheus.Config, w io.Writer) error {
+func Keep(ctx context.Context, r *release.Release, config judge.Config, server prometheus.Config, w io.Writer) error {
 	state, err := r.Store.Read(ctx)
 	if err != nil {
 		return err
 	}
-	record := state.Record
-	if record == nil || record.ID != r.ID {
+	rec := state.Record
+	if rec == nil || rec.ID != r.ID {
 		slog.Info("nothing to report: the run changed nothing", "app", r.App.String())
 		return nil
 	}
-	whole := Run{ID: record.ID, App: r.App.Name, Outcome: record.Outcome, Reason: record.Reason, Revision: record.Revision, Previous: record.Previous}
-	if phases := judged(record); len(phases) > 0 {
-		verdict, err := again(ctx, r, config, server, phases, record.Ended)
+	whole := Run{ID: rec.ID, App: r.App.Name, Outcome: rec.Outcome, Reason: rec.Reason, Revision: rec.Revision, Previous: rec.Previous}
+	if phases := judged(rec); len(phases) > 0 {
+		verdict, err := again(ctx, r, config, server, phases, rec.Ended)
 		if err != nil {
 			slog.Warn("the checks could not be repeated", "error", err.Error())
 		} else {
@@ -69,27 +72,27 @@ func Keep(ctx context.Context, r *release.Release, config analysis.Config, serve
 }
 
 // judged are the phases in which the canary had traffic.
-func judged(record *run.Record) []analysis.Phase {
-	var phases []analysis.Phase
-	for _, s := range record.Stages {
+func judged(rec *record.Record) []run.Stage {
+	var phases []run.Stage
+	for _, s := range rec.Stages {
 		if s.Weight > 0 {
-			phases = append(phases, analysis.Phase(s))
+			phases = append(phases, run.Stage(s))
 		}
 	}
 	return phases
 }
 
 // again judges as of the time when the run ended, without waiting; as of now where it has not.
-func again(ctx context.Context, r *release.Release, config analysis.Config, server prometheus.Config, phases []analysis.Phase, ended time.Time) (analysis.Verdict, error) {
+func again(ctx context.Context, r *release.Release, config judge.Config, server prometheus.Config, phases []run.Stage, ended time.Time) (judge.Verdict, error) {
 	client, err := prometheus.New(server)
 	if err != nil {
-		return analysis.Verdict{}, err
+		return judge.Verdict{}, err
 	}
 	now, err := client.Now(ctx)
 	if err != nil {
-		return analysis.Verdict{}, err
+		return judge.Verdict{}, err
 	}
-	skew := analysis.SkewOf(now, r.Cluster.Now())
+	skew := judge.SkewOf(now, r.Cluster.Now())
 	phases = skew.Phases(phases)
 	if ended = ended.Add(clockStep + time.Duration(skew)); skew != 0 {
 		ended = ended.Add(skewStep)
@@ -98,17 +101,17 @@ func again(ctx context.Context, r *release.Release, config analysis.Config, serv
 		now = ended
 	}
 	config.AsOf = now.UTC().Format(time.RFC3339)
-	judge, err := analysis.New(config, analysis.Target{Namespace: r.App.Namespace, Canary: r.App.Name, Primary: r.App.Primary()})
+	j, err := judge.New(config, judge.Target{Namespace: r.App.Namespace, Canary: r.App.Name, Primary: r.App.Primary()})
 	if err != nil {
-		return analysis.Verdict{}, err
+		return judge.Verdict{}, err
 	}
-	verdict, err := judge.Judge(ctx, client.Limited(int(config.SeriesLimit)), skew.On(r.Cluster), phases, nil)
+	verdict, err := j.Judge(ctx, client.Limited(int(config.SeriesLimit)), skew.On(r.Cluster), phases, nil)
 	verdict.Warnings = append(skew.Warnings(), verdict.Warnings...)
 	return verdict, err
 }
 
 func (whole Run) print(w io.Writer) error {
-	_, err := fmt.Fprintf(w, "%s of %s: %s, revision %s: %s\n", whole.ID.Name, whole.App, whole.Outcome, run.Short(whole.Revision), whole.Reason)
+	_, err := fmt.Fprintf(w, "%s of %s: %s, revision %s: %s\n", whole.ID.Name, whole.App, whole.Outcome, workload.Short(whole.Revision), whole.Reason)
 	if err == nil && whole.Judging != nil {
 		err = whole.Judging.Table(w)
 	}

@@ -7,7 +7,7 @@ import (
 	"math"
 	"strings"
 
-	"github.com/serin-cd/serin/pkg/analysis/sequential"
+	"github.com/serin-cd/serin/pkg/judge/sequential"
 )
 
 const style = `

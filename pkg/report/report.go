@@ -10,7 +10,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/serin-cd/serin/pkg/analysis"
+	"github.com/serin-cd/serin/pkg/judge"
+	"github.com/serin-cd/serin/pkg/task/parameter"
 )
 
 // Report is one judging, in version 1 of its form: fields may be added, and these keep name and type.
@@ -43,17 +44,17 @@ type Target struct {
 
 // Stage is the phase under judgement, its times in seconds.
 type Stage struct {
-	Phase    int     `json:"phase"`
-	Weight   int32   `json:"weight"`
-	Gate     string  `json:"gate,omitempty"`
-	Since    float64 `json:"since"`
-	Deadline float64 `json:"deadline"`
+	Phase    int              `json:"phase"`
+	Weight   parameter.Weight `json:"weight"`
+	Gate     string           `json:"gate,omitempty"`
+	Since    float64          `json:"since"`
+	Deadline float64          `json:"deadline"`
 }
 
 // Phase is one weight of the rollout.
 type Phase struct {
-	Weight int32     `json:"weight"`
-	At     time.Time `json:"at"`
+	Weight parameter.Weight `json:"weight"`
+	At     time.Time        `json:"at"`
 }
 
 // Check is all metrics at one instant.
@@ -78,7 +79,7 @@ type Metric struct {
 }
 
 // New is the report of a verdict.
-func New(v analysis.Verdict) Report {
+func New(v judge.Verdict) Report {
 	r := Report{
 		Version: 1, Judge: judgeOf(v), Verdict: string(v.Outcome), Reason: v.Code, Text: v.Text, At: v.At.UTC(),
 		Target: Target{Namespace: v.Target.Namespace, Canary: v.Target.Canary, Primary: v.Target.Primary},
@@ -106,7 +107,7 @@ func New(v analysis.Verdict) Report {
 }
 
 // judgeOf is the judge of a verdict; what ends a stage beside the judge has none.
-func judgeOf(v analysis.Verdict) string {
+func judgeOf(v judge.Verdict) string {
 	if v.Judge == "" {
 		return "classic"
 	}
@@ -124,11 +125,11 @@ func split(reporter string) string {
 	return "service"
 }
 
-func (r *Report) add(c analysis.Check) {
+func (r *Report) add(c judge.Check) {
 	check := Check{Phase: c.Phase, At: c.At.UTC(), Outcome: string(c.State), Failed: c.Failures, Reporter: c.Reporter()}
 	for _, m := range c.Measurements {
 		metric := Metric{Name: m.Metric.Name, Min: m.Metric.Min, Max: m.Metric.Max, Outcome: string(m.State), Text: m.Text()}
-		if m.State != analysis.NoValues && !math.IsInf(m.Value, 0) {
+		if m.State != judge.NoValues && !math.IsInf(m.Value, 0) {
 			metric.Value = &m.Value
 		}
 		if m.Metric.Query == "" {

@@ -15,8 +15,9 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/sethvargo/go-envconfig"
 
-	"github.com/serin-cd/serin/pkg/analysis"
+	"github.com/serin-cd/serin/pkg/judge"
 	"github.com/serin-cd/serin/pkg/report"
+	"github.com/serin-cd/serin/pkg/task/run"
 )
 
 var (
@@ -43,20 +44,20 @@ type clock struct{}
 func (clock) Now() time.Time                       { return noon.Add(time.Hour) }
 func (clock) After(time.Duration) <-chan time.Time { return nil }
 
-func judged(t *testing.T, parameters map[string]string, q answers) analysis.Verdict {
+func judged(t *testing.T, parameters map[string]string, q answers) judge.Verdict {
 	t.Helper()
 	classic := envconfig.MapLookuper(map[string]string{"JUDGE": "classic"})
-	var config analysis.Config
+	var config judge.Config
 	err := envconfig.ProcessWith(t.Context(), &envconfig.Config{Target: &config, Lookuper: envconfig.MultiLookuper(envconfig.MapLookuper(parameters), classic)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	judge, err := analysis.New(config, analysis.Target{Namespace: "shop", Canary: "reviews", Primary: "reviews-primary"})
+	j, err := judge.New(config, judge.Target{Namespace: "shop", Canary: "reviews", Primary: "reviews-primary"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	phases := []analysis.Phase{{Weight: 20, At: noon}, {Weight: 40, At: noon.Add(66 * time.Second)}}
-	verdict, err := judge.Judge(t.Context(), q, clock{}, phases, nil)
+	phases := []run.Stage{{Weight: 20, At: noon}, {Weight: 40, At: noon.Add(66 * time.Second)}}
+	verdict, err := j.Judge(t.Context(), q, clock{}, phases, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,8 @@ import (
 	"io"
 	"strconv"
 	"text/tabwriter"
+
+	"github.com/serin-cd/serin/pkg/task/parameter"
 )
 
 // Table writes the report for people: a line for each measurement, and the verdict at the end.
@@ -48,7 +50,7 @@ func (r Report) intervals(w io.Writer) {
 	}
 }
 
-func (r Report) weight(phase int) int32 {
+func (r Report) weight(phase int) parameter.Weight {
 	if phase < 1 || phase > len(r.Phases) {
 		return 0
 	}

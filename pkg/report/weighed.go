@@ -3,8 +3,8 @@ package report
 import (
 	"math"
 
-	"github.com/serin-cd/serin/pkg/analysis"
-	"github.com/serin-cd/serin/pkg/analysis/sequential"
+	"github.com/serin-cd/serin/pkg/judge"
+	"github.com/serin-cd/serin/pkg/judge/sequential"
 )
 
 const (
@@ -105,7 +105,7 @@ type Latency struct {
 }
 
 // weighed adds what the sequential judge found.
-func (r *Report) weighed(v analysis.Verdict) {
+func (r *Report) weighed(v judge.Verdict) {
 	f := v.Weighed
 	r.Target.Reporter, r.Target.Split = f.Reporter, f.Split
 	r.Stage.Gate = f.Gate
@@ -131,7 +131,7 @@ func (r *Report) weighed(v analysis.Verdict) {
 	r.Weighed = w
 }
 
-func proportion(name string, j sequential.Judged, f *analysis.Weighed) Judged {
+func proportion(name string, j sequential.Judged, f *judge.Weighed) Judged {
 	result := Judged{
 		Name: name, Tolerance: j.Tolerance, Margin: j.Margin, Canary: arm(j.Seen.Canary), Primary: arm(j.Seen.Primary),
 		Blame: j.Blame(), BlameMax: j.BlameMax(), BlameLimit: math.Round(1e6/f.Alpha) / 1e6,
@@ -151,7 +151,7 @@ func arm(c sequential.Counts) Arm {
 
 func ratio(c sequential.Counts) Ratio { return Ratio{c.Bad, c.Requests} }
 
-func shared(v analysis.Verdict) Share {
+func shared(v judge.Verdict) Share {
 	f := v.Weighed
 	s := Share{Configured: float64(v.Weight()), LogBF: f.Share.Log, Obeyed: f.Obeyed}
 	seen := f.Share.Pair

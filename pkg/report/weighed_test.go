@@ -11,8 +11,9 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/sethvargo/go-envconfig"
 
-	"github.com/serin-cd/serin/pkg/analysis"
+	"github.com/serin-cd/serin/pkg/judge"
 	"github.com/serin-cd/serin/pkg/report"
+	"github.com/serin-cd/serin/pkg/task/run"
 )
 
 // gateway is a Prometheus that holds the counters of one proxy, scraped every 15 s. The canary begins to
@@ -61,19 +62,19 @@ func counter(service, value string, until time.Time, rate, before, after float64
 	return s
 }
 
-func weighed(t *testing.T, parameters map[string]string) analysis.Verdict {
+func weighed(t *testing.T, parameters map[string]string) judge.Verdict {
 	t.Helper()
-	var config analysis.Config
+	var config judge.Config
 	err := envconfig.ProcessWith(t.Context(), &envconfig.Config{Target: &config, Lookuper: envconfig.MapLookuper(parameters)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	judge, err := analysis.New(config, analysis.Target{Namespace: "shop", Canary: "reviews", Primary: "reviews-primary"})
+	j, err := judge.New(config, judge.Target{Namespace: "shop", Canary: "reviews", Primary: "reviews-primary"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	phases := []analysis.Phase{{Weight: 20, At: noon}, {Weight: 21, At: noon.Add(45 * time.Second)}}
-	verdict, err := judge.Judge(t.Context(), gateway{}, clock{}, phases, nil)
+	phases := []run.Stage{{Weight: 20, At: noon}, {Weight: 21, At: noon.Add(45 * time.Second)}}
+	verdict, err := j.Judge(t.Context(), gateway{}, clock{}, phases, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

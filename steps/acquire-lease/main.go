@@ -6,10 +6,11 @@ import (
 	"os"
 	"time"
 
-	"github.com/serin-cd/serin/pkg/preparation"
 	"github.com/serin-cd/serin/pkg/release"
-	"github.com/serin-cd/serin/pkg/run"
-	"github.com/serin-cd/serin/pkg/step"
+	"github.com/serin-cd/serin/pkg/release/prepare"
+	"github.com/serin-cd/serin/pkg/task/parameter"
+	"github.com/serin-cd/serin/pkg/task/run"
+	"github.com/serin-cd/serin/pkg/task/step"
 )
 
 type config struct {
@@ -17,9 +18,9 @@ type config struct {
 	// Application: the name of the Deployment that people change.
 	App string `env:"APP, required"`
 	// What to do while another run has the application: fail, wait until it has ended, or supersede, which ends it. Of several that wait the newest stays.
-	OnBusy preparation.Busy `env:"ON_BUSY, default=fail"`
+	OnBusy prepare.Busy `env:"ON_BUSY, default=fail"`
 	// How long to wait for another run.
-	BusyTimeout step.Duration `env:"BUSY_TIMEOUT, default=1m"`
+	BusyTimeout parameter.Duration `env:"BUSY_TIMEOUT, default=1m"`
 }
 
 func main() { os.Exit(step.Main(acquire)) }
@@ -31,7 +32,7 @@ func acquire(ctx context.Context, c config, out *step.Results) error {
 	if err != nil {
 		return err
 	}
-	superseded, err := preparation.Acquire(ctx, r, c.OnBusy)
+	superseded, err := prepare.Acquire(ctx, r, c.OnBusy)
 	if err != nil {
 		return err
 	}

@@ -6,26 +6,27 @@ import (
 	"os"
 	"time"
 
-	"github.com/serin-cd/serin/pkg/analysis"
-	"github.com/serin-cd/serin/pkg/prometheus"
-	"github.com/serin-cd/serin/pkg/run"
-	"github.com/serin-cd/serin/pkg/stage"
-	"github.com/serin-cd/serin/pkg/step"
+	"github.com/serin-cd/serin/pkg/judge"
+	"github.com/serin-cd/serin/pkg/judge/prometheus"
+	"github.com/serin-cd/serin/pkg/release/stage"
+	"github.com/serin-cd/serin/pkg/task/parameter"
+	"github.com/serin-cd/serin/pkg/task/run"
+	"github.com/serin-cd/serin/pkg/task/step"
 )
 
 type config struct {
 	Run run.ID `env:", prefix=RUN_"`
 	// How long fewer pods of the canary than wanted may be available.
-	ProgressDeadline step.Duration `env:"PROGRESS_DEADLINE, default=60s"`
-	Target           analysis.Target
+	ProgressDeadline parameter.Duration `env:"PROGRESS_DEADLINE, default=60s"`
+	Target           judge.Target
 	Prometheus       prometheus.Config
-	Analysis         analysis.Config
+	Analysis         judge.Config
 }
 
 func main() { os.Exit(step.Main(analyze)) }
 
 func analyze(ctx context.Context, c config, out *step.Results) error {
-	judge, err := analysis.New(c.Analysis, c.Target)
+	j, err := judge.New(c.Analysis, c.Target)
 	if err != nil {
 		return err
 	}
@@ -34,6 +35,6 @@ func analyze(ctx context.Context, c config, out *step.Results) error {
 		return err
 	}
 	return stage.Analyze(ctx, stage.Analysis{
-		Run: c.Run, Judge: judge, Prometheus: client, Rollout: c.Analysis.Rollout, Report: c.Analysis.Report, Series: int(c.Analysis.SeriesLimit), Grace: time.Duration(c.ProgressDeadline),
+		Run: c.Run, Judge: j, Prometheus: client, Rollout: c.Analysis.Rollout, Report: c.Analysis.Report, Series: int(c.Analysis.SeriesLimit), Grace: time.Duration(c.ProgressDeadline),
 	}, out)
 }

@@ -6,20 +6,22 @@ import (
 	"os"
 	"time"
 
-	"github.com/serin-cd/serin/pkg/janitor"
-	"github.com/serin-cd/serin/pkg/kube"
-	"github.com/serin-cd/serin/pkg/prometheus"
+	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/judge/prometheus"
+	"github.com/serin-cd/serin/pkg/release/janitor"
+	"github.com/serin-cd/serin/pkg/task/parameter"
+	"github.com/serin-cd/serin/pkg/task/step"
+
 	"github.com/serin-cd/serin/pkg/release"
-	"github.com/serin-cd/serin/pkg/step"
 )
 
 type config struct {
 	// Namespace whose runs are looked after.
 	Namespace string `env:"NAMESPACE, required"`
 	// How long the primary's pods may take to become ready.
-	ProgressDeadline step.Duration `env:"PROGRESS_DEADLINE, default=60s"`
+	ProgressDeadline parameter.Duration `env:"PROGRESS_DEADLINE, default=60s"`
 	// How long the canary's pods stay up, at least, after the last request was routed to them.
-	Drain      step.Duration `env:"DRAIN, default=10s"`
+	Drain      parameter.Duration `env:"DRAIN, default=10s"`
 	Prometheus prometheus.Config
 }
 

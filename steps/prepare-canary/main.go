@@ -6,12 +6,15 @@ import (
 	"os"
 	"time"
 
-	"github.com/serin-cd/serin/pkg/analysis"
-	"github.com/serin-cd/serin/pkg/preparation"
-	"github.com/serin-cd/serin/pkg/prometheus"
+	"github.com/serin-cd/serin/pkg/cluster/workload"
+	"github.com/serin-cd/serin/pkg/judge"
+	"github.com/serin-cd/serin/pkg/judge/prometheus"
+	"github.com/serin-cd/serin/pkg/release/prepare"
+	"github.com/serin-cd/serin/pkg/task/parameter"
+	"github.com/serin-cd/serin/pkg/task/run"
+	"github.com/serin-cd/serin/pkg/task/step"
+
 	"github.com/serin-cd/serin/pkg/release"
-	"github.com/serin-cd/serin/pkg/run"
-	"github.com/serin-cd/serin/pkg/step"
 )
 
 type config struct {
@@ -21,7 +24,7 @@ type config struct {
 	// What acquire-lease has set as its result turn: superseded leaves the application alone.
 	Turn string `env:"TURN"`
 	// What to do while another run has the application.
-	OnBusy preparation.Busy `env:"ON_BUSY, default=fail"`
+	OnBusy prepare.Busy `env:"ON_BUSY, default=fail"`
 	// Image to release; empty takes the Deployment as it is.
 	Image string `env:"IMAGE"`
 	// Container that gets the image; needed where the pod has several.
@@ -31,18 +34,18 @@ type config struct {
 	// Gateways of the VirtualService where it has to be made, separated by commas; mesh stands for all sidecars.
 	Gateways []string `env:"GATEWAYS, default=mesh"`
 	// Port of the Services where the application has none of its own.
-	Port step.Count `env:"PORT, default=80"`
+	Port parameter.Count `env:"PORT, default=80"`
 	// How long the pods of a new revision may take to become ready.
-	ProgressDeadline step.Duration `env:"PROGRESS_DEADLINE, default=60s"`
+	ProgressDeadline parameter.Duration `env:"PROGRESS_DEADLINE, default=60s"`
 	// How long the canary's pods stay up, at least, after the last request was routed to them.
-	Drain      step.Duration `env:"DRAIN, default=10s"`
+	Drain      parameter.Duration `env:"DRAIN, default=10s"`
 	Prometheus prometheus.Config
-	Analysis   analysis.Config
+	Analysis   judge.Config
 }
 
-func main() { os.Exit(step.Main(prepare)) }
+func main() { os.Exit(step.Main(prepareCanary)) }
 
-func prepare(ctx context.Context, c config, out *step.Results) error {
+func prepareCanary(ctx context.Context, c config, out *step.Results) error {
 	if c.Turn == string(run.Superseded) {
 		return out.SetAll("outcome", c.Turn, "revision", "none")
 	}
@@ -52,7 +55,7 @@ func prepare(ctx context.Context, c config, out *step.Results) error {
 	if err != nil {
 		return err
 	}
-	probe, err := preparation.Prober(r.App, c.Analysis, c.Prometheus)
+	probe, err := prepare.Prober(r.App, c.Analysis, c.Prometheus)
 	if err != nil {
 		return err
 	}
@@ -60,12 +63,12 @@ func prepare(ctx context.Context, c config, out *step.Results) error {
 		return err
 	}
 	go r.Lease.KeepOn(ctx)
-	outcome, revision, err := preparation.Run(ctx, r, preparation.Preparation{
+	outcome, revision, err := prepare.Run(ctx, r, prepare.Preparation{
 		Image: c.Image, Container: c.Container, Hosts: c.Hosts, Gateways: c.Gateways, Port: int32(c.Port),
 		Deadline: time.Duration(c.ProgressDeadline), OnBusy: c.OnBusy, Probe: probe,
 	})
 	if err != nil {
 		return err
 	}
-	return out.SetAll("outcome", string(outcome), "revision", run.Short(revision))
+	return out.SetAll("outcome", string(outcome), "revision", workload.Short(revision))
 }

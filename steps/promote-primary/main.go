@@ -6,11 +6,14 @@ import (
 	"os"
 	"time"
 
-	"github.com/serin-cd/serin/pkg/prometheus"
-	"github.com/serin-cd/serin/pkg/promotion"
+	"github.com/serin-cd/serin/pkg/cluster/workload"
+	"github.com/serin-cd/serin/pkg/judge/prometheus"
+	"github.com/serin-cd/serin/pkg/release/promote"
+	"github.com/serin-cd/serin/pkg/task/parameter"
+	"github.com/serin-cd/serin/pkg/task/run"
+	"github.com/serin-cd/serin/pkg/task/step"
+
 	"github.com/serin-cd/serin/pkg/release"
-	"github.com/serin-cd/serin/pkg/run"
-	"github.com/serin-cd/serin/pkg/step"
 )
 
 type config struct {
@@ -18,15 +21,15 @@ type config struct {
 	// Application: the name of the Deployment that people change.
 	App string `env:"APP, required"`
 	// How long the primary's pods may take to become ready.
-	ProgressDeadline step.Duration `env:"PROGRESS_DEADLINE, default=60s"`
+	ProgressDeadline parameter.Duration `env:"PROGRESS_DEADLINE, default=60s"`
 	// How long the canary's pods stay up, at least, after the last request was routed to them.
-	Drain      step.Duration `env:"DRAIN, default=10s"`
+	Drain      parameter.Duration `env:"DRAIN, default=10s"`
 	Prometheus prometheus.Config
 }
 
-func main() { os.Exit(step.Main(promote)) }
+func main() { os.Exit(step.Main(promotePrimary)) }
 
-func promote(ctx context.Context, c config, out *step.Results) error {
+func promotePrimary(ctx context.Context, c config, out *step.Results) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(c.ProgressDeadline)+3*time.Minute)
 	defer cancel()
 	r, err := release.Connect(c.App, c.Run)
@@ -37,9 +40,9 @@ func promote(ctx context.Context, c config, out *step.Results) error {
 		return err
 	}
 	go r.Lease.Keep(ctx)
-	revision, err := promotion.Run(ctx, r, time.Duration(c.ProgressDeadline))
+	revision, err := promote.Run(ctx, r, time.Duration(c.ProgressDeadline))
 	if err != nil {
 		return err
 	}
-	return out.SetAll("outcome", string(run.Promoted), "revision", run.Short(revision))
+	return out.SetAll("outcome", string(run.Promoted), "revision", workload.Short(revision))
 }

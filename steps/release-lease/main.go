@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"github.com/serin-cd/serin/pkg/release"
-	"github.com/serin-cd/serin/pkg/rollback"
-	"github.com/serin-cd/serin/pkg/run"
-	"github.com/serin-cd/serin/pkg/step"
+	"github.com/serin-cd/serin/pkg/release/rollback"
+	"github.com/serin-cd/serin/pkg/task/run"
+	"github.com/serin-cd/serin/pkg/task/step"
 )
 
 type config struct {

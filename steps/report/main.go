@@ -6,12 +6,13 @@ import (
 	"os"
 	"time"
 
-	"github.com/serin-cd/serin/pkg/analysis"
-	"github.com/serin-cd/serin/pkg/prometheus"
+	"github.com/serin-cd/serin/pkg/judge"
+	"github.com/serin-cd/serin/pkg/judge/prometheus"
+	"github.com/serin-cd/serin/pkg/task/run"
+	"github.com/serin-cd/serin/pkg/task/step"
+
 	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/report"
-	"github.com/serin-cd/serin/pkg/run"
-	"github.com/serin-cd/serin/pkg/step"
 )
 
 type config struct {
@@ -20,7 +21,7 @@ type config struct {
 	App string `env:"APP, required"`
 
 	Prometheus prometheus.Config
-	Analysis   analysis.Config
+	Analysis   judge.Config
 }
 
 func main() { os.Exit(step.Main(write)) }

@@ -6,11 +6,12 @@ import (
 	"os"
 	"time"
 
-	"github.com/serin-cd/serin/pkg/prometheus"
+	"github.com/serin-cd/serin/pkg/judge/prometheus"
 	"github.com/serin-cd/serin/pkg/release"
-	"github.com/serin-cd/serin/pkg/rollback"
-	"github.com/serin-cd/serin/pkg/run"
-	"github.com/serin-cd/serin/pkg/step"
+	"github.com/serin-cd/serin/pkg/release/rollback"
+	"github.com/serin-cd/serin/pkg/task/parameter"
+	"github.com/serin-cd/serin/pkg/task/run"
+	"github.com/serin-cd/serin/pkg/task/step"
 )
 
 type config struct {
@@ -22,9 +23,9 @@ type config struct {
 	// What became of the task promote: Succeeded, Failed or None.
 	PromoteStatus string `env:"PROMOTE_STATUS, default=None"`
 	// How long the primary's pods may take to become ready.
-	ProgressDeadline step.Duration `env:"PROGRESS_DEADLINE, default=60s"`
+	ProgressDeadline parameter.Duration `env:"PROGRESS_DEADLINE, default=60s"`
 	// How long the canary's pods stay up, at least, after the last request was routed to them.
-	Drain      step.Duration `env:"DRAIN, default=10s"`
+	Drain      parameter.Duration `env:"DRAIN, default=10s"`
 	Prometheus prometheus.Config
 }
 

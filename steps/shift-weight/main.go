@@ -7,9 +7,10 @@ import (
 	"time"
 
 	"github.com/serin-cd/serin/pkg/release"
-	"github.com/serin-cd/serin/pkg/run"
-	"github.com/serin-cd/serin/pkg/stage"
-	"github.com/serin-cd/serin/pkg/step"
+	"github.com/serin-cd/serin/pkg/release/stage"
+	"github.com/serin-cd/serin/pkg/task/parameter"
+	"github.com/serin-cd/serin/pkg/task/run"
+	"github.com/serin-cd/serin/pkg/task/step"
 )
 
 type config struct {
@@ -17,7 +18,7 @@ type config struct {
 	// Application: the name of the Deployment that people change.
 	App string `env:"APP, required"`
 	// Share of the traffic that the canary gets, in percent, 0 to 100.
-	Weight step.Percent `env:"WEIGHT, required"`
+	Weight parameter.Weight `env:"WEIGHT, required"`
 }
 
 func main() { os.Exit(step.Main(shift)) }
@@ -30,5 +31,5 @@ func shift(ctx context.Context, c config, _ *step.Results) error {
 		return err
 	}
 	go r.Lease.Keep(ctx)
-	return stage.Shift(ctx, r, int32(c.Weight))
+	return stage.Shift(ctx, r, c.Weight)
 }

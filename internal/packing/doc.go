@@ -1,0 +1,2 @@
+// Package packing packs Serin for a cluster.
+package packing

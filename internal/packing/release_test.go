@@ -1,0 +1,172 @@
+package packing_test
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	authorization "k8s.io/api/authorization/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/dynamic"
+	"sigs.k8s.io/yaml"
+
+	"github.com/serin-cd/serin/internal/apitest"
+	"github.com/serin-cd/serin/internal/packing"
+)
+
+const root = "../.."
+
+func TestMain(m *testing.M) { apitest.Main(m) }
+
+func TestManifestNamesEveryStep(t *testing.T) {
+	manifest := manifest(t)
+	steps, err := filepath.Glob(filepath.Join(root, "steps", "*", "main.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	programs := strings.Join(packing.Programs(manifest), "\n") + "\n"
+	for _, s := range steps {
+		want := "github.com/serin-cd/serin/steps/" + filepath.Base(filepath.Dir(s)) + "\n"
+		if !strings.Contains(programs, want) {
+			t.Errorf("nothing runs %s", strings.TrimSpace(want))
+		}
+	}
+	resolved := packing.Resolve(manifest, "registry.test/serin", "v1")
+	if bytes.Contains(resolved, []byte("ko://")) {
+		t.Error("a resolved manifest still has images as ko://")
+	}
+	if want := "image: registry.test/serin/shift-weight:v1\n"; !bytes.Contains(resolved, []byte(want)) {
+		t.Errorf("a resolved manifest lacks %q", want)
+	}
+	if found := regexp.MustCompile(`(?m)^\s*namespace:`).Find(manifest); found != nil {
+		t.Errorf("the manifest has %q, want no namespace", found)
+	}
+}
+
+// TestAccountMayDoItsWorkAndNoMore applies a release as a user would.
+func TestAccountMayDoItsWorkAndNoMore(t *testing.T) {
+	client, err := dynamic.NewForConfig(apitest.Config(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	namespace := apitest.Namespace(t)
+	documents := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(manifest(t))))
+	for {
+		document, err := documents.Read()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		object := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal(document, &object.Object); err != nil || len(object.Object) == 0 {
+			t.Fatalf("a document of the manifest: %v: %s", err, document)
+		}
+		kind := object.GroupVersionKind()
+		resource := kind.GroupVersion().WithResource(strings.ToLower(kind.Kind) + "s")
+		if _, err := client.Resource(resource).Namespace(namespace).Create(t.Context(), object, metav1.CreateOptions{FieldValidation: "Strict"}); err != nil {
+			t.Fatalf("applying %s %s: %v", kind.Kind, object.GetName(), err)
+		}
+	}
+	cases := map[string]struct {
+		verb, group, resource, namespace string
+		allowed                          bool
+	}{
+		"moves traffic":              {"patch", "networking.istio.io", "virtualservices", namespace, true},
+		"watches pods":               {"watch", "", "pods", namespace, true},
+		"reads no secrets":           {"get", "", "secrets", namespace, false},
+		"deletes nothing":            {"delete", "apps", "deployments", namespace, false},
+		"starts no runs":             {"create", "tekton.dev", "pipelineruns", namespace, false},
+		"leaves other places alone":  {"patch", "networking.istio.io", "virtualservices", "kube-system", false},
+		"gives itself no more":       {"patch", "rbac.authorization.k8s.io", "roles", namespace, false},
+		"enters no other's pods":     {"create", "", "pods/exec", namespace, false},
+		"keeps the run's own report": {"create", "", "configmaps", namespace, true},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			review := &authorization.SubjectAccessReview{Spec: authorization.SubjectAccessReviewSpec{
+				User:               "system:serviceaccount:" + namespace + ":serin",
+				ResourceAttributes: &authorization.ResourceAttributes{Verb: c.verb, Group: c.group, Resource: c.resource, Namespace: c.namespace},
+			}}
+			answer, err := apitest.Client(t).AuthorizationV1().SubjectAccessReviews().Create(t.Context(), review, metav1.CreateOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if answer.Status.Allowed != c.allowed {
+				t.Errorf("%s %s is allowed: %v, want %v", c.verb, c.resource, answer.Status.Allowed, c.allowed)
+			}
+		})
+	}
+}
+
+func TestArchiveHoldsEachImage(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(program, []byte("#!"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	images := []packing.Image{{Ref: "serin.test/a:1", Program: "a", File: program}, {Ref: "serin.test/b:1", Program: "b", File: program}}
+	var archive, again bytes.Buffer
+	for _, w := range []io.Writer{&archive, &again} {
+		if err := packing.Archive(w, images); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(archive.Bytes(), again.Bytes()) {
+		t.Error("two archives of the same images differ")
+	}
+	files := map[string][]byte{}
+	reader := tar.NewReader(&archive)
+	for {
+		header, err := reader.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if files[header.Name], err = io.ReadAll(reader); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var entries []struct {
+		Config   string
+		RepoTags []string
+		Layers   []string
+	}
+	if err := json.Unmarshal(files["manifest.json"], &entries); err != nil {
+		t.Fatal(err)
+	}
+	if len(entries) != 2 || entries[1].RepoTags[0] != "serin.test/b:1" {
+		t.Fatalf("manifest.json has %v, want two images", entries)
+	}
+	for _, e := range entries {
+		for _, name := range append(e.Layers, e.Config) {
+			if files[name] == nil {
+				t.Errorf("the archive lacks %s of %v", name, e.RepoTags)
+			}
+		}
+		if !bytes.Contains(files[e.Config], []byte(`"User":"65532:65532"`)) {
+			t.Errorf("%v runs as another user than 65532: %s", e.RepoTags, files[e.Config])
+		}
+	}
+}
+
+func manifest(t *testing.T) []byte {
+	t.Helper()
+	text, err := packing.Manifest(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}

@@ -1,2 +1,0 @@
-// Package release packs Serin for a cluster.
-package release

@@ -1,0 +1,83 @@
+package kube
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	istio "istio.io/client-go/pkg/clientset/versioned/typed/networking/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/serin-cd/serin/pkg/task/failure"
+)
+
+// The resources that steps use.
+var (
+	Deployments  = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
+	ReplicaSets  = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "replicasets"}
+	Pods         = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
+	Services     = schema.GroupVersionResource{Version: "v1", Resource: "services"}
+	Events       = schema.GroupVersionResource{Version: "v1", Resource: "events"}
+	ConfigMaps   = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
+	Leases       = schema.GroupVersionResource{Group: "coordination.k8s.io", Version: "v1", Resource: "leases"}
+	PipelineRuns = schema.GroupVersionResource{Group: "tekton.dev", Version: "v1", Resource: "pipelineruns"}
+)
+
+// Cluster is a Kubernetes API server and its clock.
+type Cluster struct {
+	*Clock
+	objects dynamic.Interface
+	mesh    istio.NetworkingV1Interface
+}
+
+// Connect uses the file in KUBECONFIG if it is set, else the pod's own account.
+func Connect() (*Cluster, error) {
+	config, err := restConfig(os.Getenv("KUBECONFIG"))
+	if err != nil {
+		return nil, failure.Configf("connecting to the cluster: %w: run in a pod with a service account, or set KUBECONFIG", err)
+	}
+	return New(config)
+}
+
+func restConfig(kubeconfig string) (*rest.Config, error) {
+	if kubeconfig != "" {
+		return clientcmd.BuildConfigFromFlags("", kubeconfig)
+	}
+	return rest.InClusterConfig()
+}
+
+// New connects with a configuration of its own.
+func New(config *rest.Config) (*Cluster, error) {
+	config = rest.CopyConfig(config)
+	config.UserAgent = "serin/" + filepath.Base(os.Args[0])
+	config.QPS = -1 // a step makes a handful of calls
+	clock := &Clock{known: make(chan struct{})}
+	config.Wrap(clock.wrap)
+	objects, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to %s: %w", config.Host, err)
+	}
+	mesh, err := istio.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to %s: %w", config.Host, err)
+	}
+	return &Cluster{Clock: clock, objects: objects, mesh: mesh}, nil
+}
+
+// Objects is the client of a kind of object in a namespace.
+func (c *Cluster) Objects(resource schema.GroupVersionResource, namespace string) dynamic.ResourceInterface {
+	return c.objects.Resource(resource).Namespace(namespace)
+}
+
+// VirtualServices is the client of a namespace's VirtualServices.
+func (c *Cluster) VirtualServices(namespace string) istio.VirtualServiceInterface {
+	return c.mesh.VirtualServices(namespace)
+}
+
+// DestinationRules is the client of a namespace's DestinationRules.
+func (c *Cluster) DestinationRules(namespace string) istio.DestinationRuleInterface {
+	return c.mesh.DestinationRules(namespace)
+}

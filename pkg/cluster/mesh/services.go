@@ -1,0 +1,140 @@
+package mesh
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/serin-cd/serin/pkg/cluster/application"
+	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/cluster/workload"
+	"github.com/serin-cd/serin/pkg/task/failure"
+)
+
+// objects is what is asked of the API for Services; the dynamic client has it as it is.
+type objects interface {
+	Get(context.Context, string, metav1.GetOptions, ...string) (*unstructured.Unstructured, error)
+	Create(context.Context, *unstructured.Unstructured, metav1.CreateOptions, ...string) (*unstructured.Unstructured, error)
+	Patch(context.Context, string, types.PatchType, []byte, metav1.PatchOptions, ...string) (*unstructured.Unstructured, error)
+}
+
+// Services are an application's: the apex, the primary's and the canary's.
+type Services struct {
+	Objects objects
+	App     application.Application
+}
+
+// Ports are those of the apex Service; where there is none, one port, http, to the target's first
+// container port.
+func (s Services) Ports(ctx context.Context, target *workload.Deployment, port int32) ([]any, error) {
+	apex, err := s.get(ctx, s.App.Name)
+	if err != nil {
+		return nil, err
+	}
+	if apex != nil {
+		ports, _, err := unstructured.NestedSlice(apex.Object, "spec", "ports")
+		for _, p := range ports {
+			if port, ok := p.(map[string]any); ok {
+				delete(port, "nodePort")
+			}
+		}
+		return ports, err
+	}
+	for _, c := range target.Spec.Template.Spec.Containers {
+		for _, p := range c.Ports {
+			return []any{map[string]any{"name": "http", "port": int64(port), "targetPort": int64(p.ContainerPort)}}, nil
+		}
+	}
+	return nil, failure.Configf("making Service %s: Deployment %s names no container port, want one, or a Service %s", s.App, target.Name, s.App.Name)
+}
+
+// Ensure makes a Service that selects these pods, or points it at them. It names who had written the
+// selector where it changed one that was there.
+func (s Services) Ensure(ctx context.Context, name string, selector map[string]string, ports []any) (writer string, err error) {
+	err = kube.Retry(ctx, func(ctx context.Context) error {
+		now, err := s.get(ctx, name)
+		if err == nil && now == nil {
+			return s.create(ctx, name, selector, ports)
+		}
+		if err != nil {
+			return err
+		}
+		writer, err = s.point(ctx, now, selector)
+		return err
+	})
+	return writer, err
+}
+
+// Rest points the apex Service at these pods, as Ensure does; one that is missing is made.
+func (s Services) Rest(ctx context.Context, target *workload.Deployment, selector map[string]string, port int32) (writer string, err error) {
+	apex, err := s.get(ctx, s.App.Name)
+	if err != nil {
+		return "", err
+	}
+	if apex != nil {
+		return s.point(ctx, apex, selector)
+	}
+	ports, err := s.Ports(ctx, target, port)
+	if err != nil {
+		return "", err
+	}
+	return "", s.create(ctx, s.App.Name, selector, ports)
+}
+
+func (s Services) get(ctx context.Context, name string) (*unstructured.Unstructured, error) {
+	found, err := s.Objects.Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading Service %s: %w", name, err)
+	}
+	return found, nil
+}
+
+func (s Services) create(ctx context.Context, name string, selector map[string]string, ports []any) error {
+	service := &unstructured.Unstructured{Object: map[string]any{}}
+	service.SetAPIVersion("v1")
+	service.SetKind("Service")
+	service.SetName(name)
+	service.SetLabels(map[string]string{application.Label: s.App.Name})
+	err := unstructured.SetNestedStringMap(service.Object, selector, "spec", "selector")
+	if err == nil {
+		err = unstructured.SetNestedSlice(service.Object, ports, "spec", "ports")
+	}
+	if err == nil {
+		_, err = s.Objects.Create(ctx, service, metav1.CreateOptions{FieldManager: kube.FieldManager})
+	}
+	if err != nil {
+		return fmt.Errorf("making Service %s: %w", name, err)
+	}
+	return nil
+}
+
+// point changes the selector while it is as it was read; nothing where it selects these pods already.
+func (s Services) point(ctx context.Context, now *unstructured.Unstructured, selector map[string]string) (writer string, err error) {
+	before, there, err := unstructured.NestedStringMap(now.Object, "spec", "selector")
+	if err != nil || maps.Equal(before, selector) {
+		return "", err
+	}
+	var old any
+	if there {
+		old = before
+	}
+	body, err := kube.Patch(kube.Test("/spec/selector", old), kube.Add("/spec/selector", selector))
+	if err == nil {
+		_, err = s.Objects.Patch(ctx, now.GetName(), types.JSONPatchType, body, metav1.PatchOptions{FieldManager: kube.FieldManager})
+	}
+	if err != nil {
+		return "", fmt.Errorf("pointing Service %s: %w", now.GetName(), err)
+	}
+	writer = kube.Writer(now, "selector")
+	slog.Info("service pointed", "service", now.GetName(), "from", before, "to", selector, "writer", writer)
+	return writer, nil
+}

@@ -1,0 +1,162 @@
+package workload
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/serin-cd/serin/pkg/cluster/application"
+	"github.com/serin-cd/serin/pkg/cluster/kube"
+)
+
+// objects is what is asked of the API for Deployments; the dynamic client has it as it is.
+type objects interface {
+	Get(context.Context, string, metav1.GetOptions, ...string) (*unstructured.Unstructured, error)
+	Create(context.Context, *unstructured.Unstructured, metav1.CreateOptions, ...string) (*unstructured.Unstructured, error)
+	Patch(context.Context, string, types.PatchType, []byte, metav1.PatchOptions, ...string) (*unstructured.Unstructured, error)
+	Watch(context.Context, metav1.ListOptions) (watch.Interface, error)
+}
+
+// Deployments are those of one namespace.
+type Deployments struct {
+	Objects objects
+
+	known *Deployment
+}
+
+// From is a client whose next update begins with a Deployment that was read a moment ago, which saves a
+// call. Had it changed since, the update would begin anew.
+func (c Deployments) From(known *Deployment) Deployments {
+	c.known = known
+	return c
+}
+
+// Get reads a Deployment; nil where there is none.
+func (c Deployments) Get(ctx context.Context, name string) (*Deployment, error) {
+	var found *unstructured.Unstructured
+	err := kube.Retry(ctx, func(ctx context.Context) (err error) {
+		found, err = c.Objects.Get(ctx, name, metav1.GetOptions{})
+		return err
+	})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading Deployment %s: %w", name, err)
+	}
+	return FromObject(found)
+}
+
+// Update writes a Deployment by a JSON patch that holds only while its stamp is as it was read, so
+// that a late step of one run cannot undo what another has done. decide returns the operations for the
+// Deployment as it is; none leaves it. It is asked again where somebody else was faster.
+func (c Deployments) Update(ctx context.Context, name string, decide func(*Deployment) ([]kube.Operation, error)) (*Deployment, error) {
+	for {
+		before, err := c.latest(ctx, name)
+		if err != nil || before == nil {
+			return before, err
+		}
+		c.known = nil
+		ops, err := decide(before)
+		if err != nil || len(ops) == 0 {
+			return before, err
+		}
+		patch, err := kube.Patch(append([]kube.Operation{kube.TestAnnotation(before.Annotations, application.RunAnnotation)}, ops...)...)
+		if err != nil {
+			return before, err
+		}
+		after, err := c.Objects.Patch(ctx, name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: kube.FieldManager})
+		switch {
+		case err == nil:
+			return FromObject(after)
+		case apierrors.IsNotFound(err): // it was deleted since it was read
+			return nil, nil
+		case kube.Transient(err):
+			slog.Warn("writing a Deployment again", "deployment", name, "error", err.Error())
+		case kube.Raced(err):
+			if err := c.raced(ctx, before, err); err != nil {
+				return before, err
+			}
+		default:
+			return before, fmt.Errorf("writing Deployment %s: %w", name, err)
+		}
+		if err := kube.Pause(ctx); err != nil {
+			return before, err
+		}
+	}
+}
+
+func (c Deployments) latest(ctx context.Context, name string) (*Deployment, error) {
+	if c.known != nil && c.known.Name == name {
+		return c.known, nil
+	}
+	return c.Get(ctx, name)
+}
+
+// raced is nil where the Deployment has changed since it was read, else what it was refused for.
+func (c Deployments) raced(ctx context.Context, before *Deployment, refused error) error {
+	now, err := c.Get(ctx, before.Name)
+	if err == nil && now != nil && now.ResourceVersion == before.ResourceVersion {
+		return fmt.Errorf("writing Deployment %s: %w", before.Name, refused)
+	}
+	return err
+}
+
+// NotReadyError says that a Deployment's pods did not become ready in time.
+type NotReadyError struct {
+	Name     string
+	Deadline time.Duration
+	Progress string
+}
+
+func (e *NotReadyError) Error() string {
+	return fmt.Sprintf("Deployment %s is not ready after %s: %s", e.Name, e.Deadline, e.Progress)
+}
+
+// WaitReady follows a Deployment until it is ready; check, if there is one, sees each change before. After
+// the deadline it returns a *NotReadyError.
+func (c Deployments) WaitReady(ctx context.Context, name string, deadline time.Duration, check func(*Deployment) error) (*Deployment, error) {
+	last := &NotReadyError{Name: name, Deadline: deadline, Progress: "it does not exist"}
+	limited, cancel := context.WithTimeoutCause(ctx, deadline, last)
+	defer cancel()
+	var ready *Deployment
+	err := kube.Follow(limited, c.Objects, kube.Named(name), func(event watch.EventType, object runtime.Object) (bool, error) {
+		d, err := FromObject(object)
+		if err != nil {
+			return false, err
+		}
+		if event == watch.Deleted {
+			return false, fmt.Errorf("waiting for Deployment %s: it was deleted", name)
+		}
+		if check != nil {
+			if err := check(d); err != nil {
+				return false, err
+			}
+		}
+		last.Progress, ready = d.Progress(), d
+		return d.Ready(), nil
+	})
+	return ready, err
+}
+
+// WaitGone follows a Deployment that wants no pods until it has none. Its status may be older than that of its
+// pods, so one that is scaled up before would be taken for ready while they go.
+func (c Deployments) WaitGone(ctx context.Context, name string, deadline time.Duration) error {
+	limited, cancel := context.WithTimeoutCause(ctx, deadline, fmt.Errorf("the pods of Deployment %s are not gone after %s", name, deadline))
+	defer cancel()
+	return kube.Follow(limited, c.Objects, kube.Named(name), func(event watch.EventType, object runtime.Object) (bool, error) {
+		d, err := FromObject(object)
+		return err == nil && (event == watch.Deleted || d.Wanted() > 0 || d.Status.Replicas == 0), err
+	})
+}
+
+// Scale is the operation that sets how many pods a Deployment asks for.
+func Scale(replicas int32) kube.Operation { return kube.Add("/spec/replicas", replicas) }

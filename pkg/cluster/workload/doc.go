@@ -1,0 +1,2 @@
+// Package workload reads and writes the target and the primary, the Deployments of an application.
+package workload

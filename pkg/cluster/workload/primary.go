@@ -1,0 +1,172 @@
+package workload
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/serin-cd/serin/pkg/cluster/application"
+	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/task/failure"
+)
+
+// identities are the labels that tell an application's pods from others, by preference.
+var identities = []string{"app", "name", "app.kubernetes.io/name"}
+
+// Copy turns a target's pod template into the primary's: the label that names the application gets the
+// suffix -primary, in the pods' labels and wherever affinity and topology spread select by it.
+type Copy struct{ key, from, to string }
+
+// CopyOf finds the label in the target's selector.
+func CopyOf(target *Deployment) (Copy, error) {
+	selector := target.Spec.Selector.MatchLabels
+	for _, key := range append(identities, slices.Sorted(maps.Keys(selector))...) {
+		if value, ok := selector[key]; ok && (slices.Contains(identities, key) || len(selector) == 1) {
+			return Copy{key, value, value + "-primary"}, nil
+		}
+	}
+	return Copy{}, failure.Configf("reading Deployment %s: its selector (%s) has none of the labels %s, want one to tell it from the primary",
+		target.Name, metav1.FormatLabelSelector(target.Spec.Selector), strings.Join(identities, ", "))
+}
+
+// Template is the primary's pod template for a target, with the labels that an existing primary selects.
+func (c Copy) Template(target, primary *Deployment) map[string]any {
+	template := runtime.DeepCopyJSON(target.template())
+	setLabels(template, map[string]string{c.key: c.to})
+	if primary != nil {
+		setLabels(template, primary.Spec.Selector.MatchLabels)
+	}
+	if spec, ok := template["spec"].(map[string]any); ok {
+		c.renameSelectors(spec["affinity"])
+		c.renameSelectors(spec["topologySpreadConstraints"])
+	}
+	return template
+}
+
+func setLabels(template map[string]any, set map[string]string) {
+	for key, value := range set {
+		_ = unstructured.SetNestedField(template, value, "metadata", "labels", key) // a pod template's labels are strings
+	}
+}
+
+// renameSelectors changes the application's name in every label selector below a node.
+func (c Copy) renameSelectors(node any) {
+	switch n := node.(type) {
+	case []any:
+		for _, member := range n {
+			c.renameSelectors(member)
+		}
+	case map[string]any:
+		if match, ok := n["matchLabels"].(map[string]any); ok && match[c.key] == c.from {
+			match[c.key] = c.to
+		}
+		if values, ok := n["values"].([]any); ok && n["key"] == c.key {
+			for i, v := range values {
+				if v == c.from {
+					values[i] = c.to
+				}
+			}
+		}
+		for _, member := range n {
+			c.renameSelectors(member)
+		}
+	}
+}
+
+// Clash is an error where target and primary would own each other's pods.
+func (c Copy) Clash(target, primary *Deployment) error {
+	selectors := map[string]*metav1.LabelSelector{"target's": target.Spec.Selector}
+	pods := map[string]labels.Set{"target's": target.Spec.Template.Metadata.Labels, "primary's": maps.Clone(target.Spec.Template.Metadata.Labels)}
+	if pods["primary's"] == nil {
+		pods["primary's"] = labels.Set{}
+	}
+	pods["primary's"][c.key] = c.to
+	if primary != nil {
+		selectors["primary's"] = primary.Spec.Selector
+		maps.Copy(pods["primary's"], primary.Spec.Selector.MatchLabels)
+	}
+	for whose, selector := range selectors {
+		parsed, err := metav1.LabelSelectorAsSelector(selector)
+		if err != nil {
+			return failure.Configf("reading the %s selector of %s: %w", whose, target.Name, err)
+		}
+		for other, set := range pods {
+			if other != whose && parsed.Matches(set) {
+				return failure.Configf("reading Deployment %s: the %s selector (%s) matches the %s pods (%s), want selectors that clash with no other",
+					target.Name, whose, metav1.FormatLabelSelector(selector), other, set)
+			}
+		}
+	}
+	return nil
+}
+
+// Selector is the labels by which a Service finds the primary's pods.
+func (c Copy) Selector(primary *Deployment) map[string]string {
+	if primary != nil {
+		return primary.Spec.Selector.MatchLabels
+	}
+	return map[string]string{c.key: c.to}
+}
+
+// CreatePrimary makes the primary as a copy of the target, with the stamp of a run and the revision. One that
+// exists by now is left as it is.
+func (c Deployments) CreatePrimary(ctx context.Context, app application.Application, target *Deployment, copied Copy, stamp string) (*Deployment, error) {
+	spec := runtime.DeepCopyJSON(target.spec)
+	copied.renameSelectors(spec["selector"])
+	spec["template"] = copied.Template(target, nil)
+	spec["replicas"] = int64(max(target.Wanted(), 1))
+	delete(spec, "paused")
+	primary := &unstructured.Unstructured{Object: map[string]any{"spec": spec}}
+	primary.SetAPIVersion("apps/v1")
+	primary.SetKind("Deployment")
+	primary.SetName(app.Primary())
+	primary.SetLabels(map[string]string{application.Label: app.Name, copied.key: copied.to})
+	primary.SetAnnotations(map[string]string{application.RunAnnotation: stamp, application.RevisionAnnotation: target.Revision()})
+	var created *unstructured.Unstructured
+	err := kube.Retry(ctx, func(ctx context.Context) (err error) {
+		created, err = c.Objects.Create(ctx, primary, metav1.CreateOptions{FieldManager: kube.FieldManager})
+		return err
+	})
+	if apierrors.IsAlreadyExists(err) {
+		return c.Get(ctx, app.Primary())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("making Deployment %s: %w", app.Primary(), err)
+	}
+	return FromObject(created)
+}
+
+// Become are the operations that give a primary a template, as a revision, under the stamp of a run.
+// They are meant for one patch.
+func Become(primary *Deployment, template map[string]any, revision, stamp string) []kube.Operation {
+	ops := Restamp(primary, stamp)
+	if len(primary.Annotations) == 0 {
+		primary = &Deployment{}
+		primary.Annotations = map[string]string{application.RunAnnotation: stamp}
+	}
+	ops = append(ops, kube.Annotate(primary.Annotations, application.RevisionAnnotation, revision)...)
+	return append(ops, kube.Replace("/spec/template", template))
+}
+
+// Promote are the operations of Become, and those that keep from which revision: who finds no record of the run then knows what to undo.
+func Promote(primary *Deployment, template map[string]any, revision, stamp string) []kube.Operation {
+	ops := Become(primary, template, revision, stamp)
+	return append(ops, kube.Add(kube.Path("metadata", "annotations", application.PreviousAnnotation), primary.Promoted()))
+}
+
+// Restamp are the operations that give a primary the stamp of a run which has not promoted it, so that no late patch of another step holds.
+func Restamp(primary *Deployment, stamp string) []kube.Operation {
+	ops := kube.Annotate(primary.Annotations, application.RunAnnotation, stamp)
+	if _, there := primary.Annotations[application.PreviousAnnotation]; there {
+		ops = append(ops, kube.Operation{Op: "remove", Path: kube.Path("metadata", "annotations", application.PreviousAnnotation)})
+	}
+	return ops
+}

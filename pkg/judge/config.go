@@ -1,0 +1,149 @@
+package judge
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/serin-cd/serin/pkg/task/failure"
+	"github.com/serin-cd/serin/pkg/task/parameter"
+)
+
+// The judges.
+const (
+	judgeSequential = "sequential"
+	judgeClassic    = "classic"
+)
+
+const (
+	modeShadow      = "shadow"
+	latencyRequired = "required"
+)
+
+// Target says what is judged.
+type Target struct {
+	// Namespace of the application.
+	Namespace string `env:"NAMESPACE, required"`
+	// Workload under judgement: the Deployment that people change.
+	Canary string `env:"CANARY, required"`
+	// Workload that serves today.
+	Primary string `env:"PRIMARY, required"`
+	// Service in front of the canary alone; empty is the canary's name with -canary.
+	CanaryService string `env:"CANARY_SERVICE"`
+	// Service in front of the primary alone; empty is the primary's name.
+	PrimaryService string `env:"PRIMARY_SERVICE"`
+}
+
+// Config says how it is judged.
+type Config struct {
+	// How the canary is judged: sequential compares it with its primary over the same seconds, classic checks it against fixed bounds, as Flagger does.
+	Judge string `env:"JUDGE, default=sequential"`
+	// What a verdict does: enforce takes a bad canary back, shadow only reports.
+	Mode string `env:"MODE, default=enforce"`
+	// Metrics and their bounds, a JSON list such as [{"name": "request-success-rate", "interval": "1m", "min": 99}]; empty takes success-rate and request-duration. With the sequential judge they are limits that the canary may not exceed while its primary keeps them.
+	Metrics string `env:"METRICS"`
+	// Least share of requests that must not fail with a 5xx, in percent; used where metrics is empty. Empty is 99 with the classic judge, and no limit with the sequential one.
+	SuccessRate parameter.Rate `env:"SUCCESS_RATE"`
+	// Longest 99th percentile of the request duration, in milliseconds; used where metrics is empty. Empty is 1000 with the classic judge, and no limit with the sequential one.
+	RequestDuration parameter.Milliseconds `env:"REQUEST_DURATION"`
+	// Time from one check to the next, and what a metric looks back unless it has an interval of its own.
+	Interval parameter.Duration `env:"INTERVAL, default=60s"`
+	// Failed checks that end the rollout, counted over all its stages.
+	Threshold parameter.Count `env:"THRESHOLD, default=1"`
+	// Passed checks that a stage needs with the classic judge.
+	Checks parameter.Count `env:"CHECKS, default=1"`
+	// What a check without values is with the classic judge: fail counts it as failed, inconclusive as neither.
+	NoValues string `env:"NO_VALUES, default=fail"`
+	// Variables of metric templates, a JSON object of strings.
+	Variables string `env:"VARIABLES, default={}"`
+	// How long after an instant Prometheus is asked about it, so that it has scraped everything.
+	Settle parameter.Duration `env:"SETTLE, default=5s"`
+	// How long a stage may go on without a verdict; empty is 900s where gate is prove with the sequential judge, else 600s.
+	Deadline parameter.Span `env:"DEADLINE"`
+	// Which proxy counts: source, destination, waypoint, or auto for the one that sees the primary's requests.
+	Reporter string `env:"REPORTER, default=auto"`
+	// What inconclusive does: stop exits 4, fail exits 3, pass exits 0.
+	OnInconclusive string `env:"ON_INCONCLUSIVE, default=stop"`
+	Sequential     Sequential
+	// Series that an answer of Prometheus may hold.
+	SeriesLimit parameter.Count `env:"SERIES_LIMIT, default=5000"`
+	// Rollout record as JSON; empty is read from the VirtualService.
+	Rollout string `env:"ROLLOUT"`
+	// Judge once as of this RFC 3339 time and end; empty judges until a verdict.
+	AsOf string `env:"AS_OF"`
+	// File that the JSON report is written to.
+	Report string `env:"REPORT"`
+}
+
+// validated checks the names, and fills in the Service.
+func (t Target) validated() (Target, error) {
+	if t.CanaryService == "" {
+		t.CanaryService = t.Canary + "-canary"
+	}
+	if t.PrimaryService == "" {
+		t.PrimaryService = t.Primary
+	}
+	if t.Canary == t.Primary {
+		return t, failure.Configf("judging %s: canary and primary are both %q, want two names", t.Canary, t.Canary)
+	}
+	if len(validation.IsDNS1123Label(t.Namespace)) > 0 {
+		return t, failure.Configf("judging %s: namespace %q, want a DNS name", t.Canary, t.Namespace)
+	}
+	for _, n := range []struct{ what, name string }{{"canary", t.Canary}, {"primary", t.Primary}, {"canary-service", t.CanaryService}, {"primary-service", t.PrimaryService}} {
+		if len(validation.IsDNS1123Subdomain(n.name)) > 0 {
+			return t, failure.Configf("judging %s: %s %q, want a DNS name", t.Canary, n.what, n.name)
+		}
+	}
+	return t, nil
+}
+
+func (c Config) validate() error {
+	for _, p := range []struct {
+		name, value string
+		known       []string
+	}{
+		{"judge", c.Judge, []string{judgeSequential, judgeClassic}},
+		{"mode", c.Mode, []string{"enforce", modeShadow}},
+		{"no-values", c.NoValues, []string{"fail", "inconclusive"}},
+		{"reporter", c.Reporter, []string{"auto", "source", "destination", "waypoint"}},
+		{"on-inconclusive", c.OnInconclusive, []string{"stop", "fail", "pass"}},
+		{"gate", c.Sequential.Gate, []string{"prove", "time-box"}},
+		{"split", c.Sequential.Split, []string{"auto", "service", "workload"}},
+		{"weight-check", c.Sequential.WeightCheck, []string{"on", "off"}},
+		{"latency", c.Sequential.Latency, []string{"auto", "off", latencyRequired}},
+	} {
+		if !slices.Contains(p.known, p.value) {
+			last := len(p.known) - 1
+			return failure.Configf("reading %s: %q, want %s or %s", p.name, p.value, strings.Join(p.known[:last], ", "), p.known[last])
+		}
+	}
+	if c.Judge == judgeSequential {
+		return c.Sequential.validate(c.deadline(), c.timeBox())
+	}
+	return nil
+}
+
+// deadline is how long a stage may go on.
+func (c Config) deadline() time.Duration {
+	switch {
+	case c.Deadline > 0:
+		return time.Duration(c.Deadline)
+	case c.Judge == judgeSequential && c.Sequential.Gate == "prove":
+		return 900 * time.Second
+	}
+	return 600 * time.Second
+}
+
+// asOf is the time of a replay, zero where there is none.
+func (c Config) asOf() (time.Time, error) {
+	if c.AsOf == "" {
+		return time.Time{}, nil
+	}
+	at, err := time.Parse(time.RFC3339, c.AsOf)
+	if err != nil {
+		return at, failure.Configf("reading as-of: %q, want a time such as 2026-11-23T10:00:00Z", c.AsOf)
+	}
+	return at, nil
+}

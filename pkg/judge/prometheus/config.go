@@ -1,0 +1,95 @@
+package prometheus
+
+import (
+	"crypto/x509"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+	"unicode"
+
+	"github.com/serin-cd/serin/pkg/task/failure"
+)
+
+// Config says which Prometheus is asked, and as whom.
+type Config struct {
+	// Address of Prometheus, beginning with http:// or https://.
+	URL string `env:"PROMETHEUS_URL, default=http://prometheus.istio-system:9090"`
+	// File that holds the bearer token for Prometheus; empty sends none.
+	TokenPath string `env:"PROMETHEUS_TOKEN_PATH"`
+	// File of PEM certificates that Prometheus's certificate is checked against; empty uses the system's.
+	CAPath string `env:"PROMETHEUS_CA_PATH"`
+	// Headers sent with each query, a JSON object such as {"X-Scope-OrgID": "shop"}.
+	Headers string `env:"PROMETHEUS_HEADERS"`
+}
+
+var headerName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+
+// sendable says whether a text fits into a header.
+func sendable(text string) bool { return !strings.ContainsFunc(text, unicode.IsControl) }
+
+// address is the URL without a slash at its end, which must hold no secret: texts show it.
+func (c Config) address() (string, error) {
+	u, err := url.Parse(c.URL)
+	switch {
+	case err == nil && u.User != nil:
+		return "", failure.Configf("reading prometheus-url: a user in the address, want none: use prometheus-token-path")
+	case err != nil:
+		return "", failure.Configf("reading prometheus-url: not an address, want http:// or https://")
+	case u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "":
+		u.RawQuery, u.Fragment = "", ""
+		return "", failure.Configf("reading prometheus-url: %q, want http:// or https:// with a host and no query", u)
+	}
+	return strings.TrimRight(u.String(), "/"), nil
+}
+
+func (c Config) token() (string, error) {
+	if c.TokenPath == "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(c.TokenPath)
+	if err != nil {
+		return "", failure.Configf("reading prometheus token: %w, want a file or an empty token-path", err)
+	}
+	token := strings.TrimSpace(string(text))
+	if token == "" || !sendable(token) {
+		return "", failure.Configf("reading prometheus token: %s holds no token, want one line", c.TokenPath)
+	}
+	return token, nil
+}
+
+func (c Config) authorities() (*x509.CertPool, error) {
+	if c.CAPath == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(c.CAPath)
+	if err != nil {
+		return nil, failure.Configf("reading prometheus CA: %w, want a file or an empty ca-path", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, failure.Configf("reading prometheus CA: %s holds no certificate, want PEM", c.CAPath)
+	}
+	return pool, nil
+}
+
+// headers never repeats what it reads: header values are secrets.
+func (c Config) headers() (http.Header, error) {
+	if c.Headers == "" {
+		return nil, nil
+	}
+	var pairs map[string]string
+	if err := json.Unmarshal([]byte(c.Headers), &pairs); err != nil {
+		return nil, failure.Configf(`reading prometheus-headers: not a JSON object of strings, want one such as {"X-Scope-OrgID": "shop"}`)
+	}
+	headers := http.Header{}
+	for name, value := range pairs {
+		if !headerName.MatchString(name) || !sendable(value) {
+			return nil, failure.Configf("reading prometheus-headers: header %q cannot be sent, want a name and a value without line breaks", name)
+		}
+		headers.Set(name, value)
+	}
+	return headers, nil
+}

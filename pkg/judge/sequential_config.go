@@ -1,0 +1,127 @@
+package judge
+
+import (
+	"slices"
+	"time"
+
+	"github.com/serin-cd/serin/pkg/judge/counting"
+	"github.com/serin-cd/serin/pkg/judge/sequential"
+	"github.com/serin-cd/serin/pkg/task/failure"
+	"github.com/serin-cd/serin/pkg/task/parameter"
+)
+
+// Sequential says how the sequential judge weighs a canary against its primary.
+type Sequential struct {
+	// What a stage needs to pass: prove rules out that the canary is worse, time-box is content with no sign of it.
+	Gate string `env:"GATE, default=prove"`
+	// Time that a stage lasts at least.
+	MinDwell parameter.Span `env:"MIN_DWELL, default=30s"`
+	// Time after which gate time-box is content; empty is twice the interval.
+	TimeBox parameter.Span `env:"TIME_BOX"`
+	// Probability that a metric blames a canary which is not worse, over the whole rollout; at most 0.05.
+	Alpha parameter.Fraction `env:"ALPHA, default=0.01"`
+	// Probability that a stage passes as proven though the canary is worse by the margin; at most 0.08.
+	Beta parameter.Fraction `env:"BETA, default=0.05"`
+	// How many errors come at once where one cause makes several requests fail; 1 where they do not.
+	DesignEffect parameter.Factor `env:"DESIGN_EFFECT, default=1"`
+	// Regular expression of the response codes that are errors.
+	ErrorCodes string `env:"ERROR_CODES, default=5.."`
+	// Whether the share of requests that reach the canary must be its weight: on, or off for mirrored or synthetic traffic.
+	WeightCheck string `env:"WEIGHT_CHECK, default=on"`
+	// Error rate, as a fraction, by which the canary may exceed the primary without blame.
+	Tolerance parameter.Fraction `env:"TOLERANCE, default=0.001"`
+	// The same as a fraction of the primary's error rate before the rollout; the larger counts.
+	ToleranceRelative parameter.Fraction `env:"TOLERANCE_RELATIVE, default=0.25"`
+	// Excess error rate, as a fraction, that must be ruled out to prove a canary.
+	Margin parameter.Fraction `env:"MARGIN, default=0.01"`
+	// The same as a fraction of the primary's error rate before the rollout; the larger counts.
+	MarginRelative parameter.Fraction `env:"MARGIN_RELATIVE, default=0.5"`
+	// Whether request durations are judged: auto where there is enough to go by, off, or required.
+	Latency string `env:"LATENCY, default=auto"`
+	// A duration in milliseconds that is judged besides those which the primary's own requests suggest.
+	LatencyObjective parameter.Milliseconds `env:"LATENCY_OBJECTIVE"`
+	// Time after the start in which request durations do not count.
+	WarmUp parameter.Span `env:"WARM_UP, default=60s"`
+	// Time between two scrapes of the proxies, auto to measure it.
+	ScrapeInterval string `env:"SCRAPE_INTERVAL, default=auto"`
+	// Labels in which two series may differ that count the same requests, besides those of the Prometheus operator, separated by commas.
+	ReplicaLabels []string `env:"REPLICA_LABELS"`
+	// What tells the canary from the primary: service, workload, or auto for what the reporter knows best.
+	Split string `env:"SPLIT, default=auto"`
+}
+
+func (s Sequential) validate(deadline, timeBox time.Duration) error {
+	for _, p := range []struct {
+		name  string
+		value parameter.Fraction
+		most  float64
+	}{{"alpha", s.Alpha, 0.05}, {"beta", s.Beta, 0.08}} {
+		if !(p.value > 0 && float64(p.value) <= p.most) {
+			return failure.Configf("reading %s: %v, want above 0 and at most %v: one interval must not convict", p.name, p.value, p.most)
+		}
+	}
+	for name, value := range map[string]parameter.Fraction{"tolerance": s.Tolerance, "tolerance-relative": s.ToleranceRelative} {
+		if !(value < 1) {
+			return failure.Configf("reading %s: %v, want at least 0 and below 1", name, value)
+		}
+	}
+	for name, value := range map[string]parameter.Fraction{"margin": s.Margin, "margin-relative": s.MarginRelative} {
+		if !(value > 0 && value < 1) {
+			return failure.Configf("reading %s: %v, want above 0 and below 1", name, value)
+		}
+	}
+	for name, value := range map[string]time.Duration{"min-dwell": time.Duration(s.MinDwell), "time-box": timeBox} {
+		if value > deadline {
+			return failure.Configf("reading deadline: %s, want at least %s %s", deadline, name, value)
+		}
+	}
+	if _, err := counting.Codes(s.ErrorCodes); err != nil || s.ErrorCodes == "" {
+		return failure.Configf("reading error-codes: %q, want a regular expression such as 5..", s.ErrorCodes)
+	}
+	if slices.Contains(s.ReplicaLabels, "") {
+		return failure.Configf("reading replica-labels: an empty name, want names of labels separated by commas")
+	}
+	_, err := s.grid()
+	return err
+}
+
+// grid is the time between two scrapes, 0 where it has to be measured.
+func (s Sequential) grid() (time.Duration, error) {
+	if s.ScrapeInterval == "auto" {
+		return 0, nil
+	}
+	t, err := time.ParseDuration(s.ScrapeInterval)
+	if err != nil || t < time.Second || t > 10*time.Minute {
+		return 0, failure.Configf("reading scrape-interval: %q, want auto or a duration of at least 1s such as 15s", s.ScrapeInterval)
+	}
+	return t, nil
+}
+
+// timeBox is the parameter of that name, which follows the interval where it is not given.
+func (c Config) timeBox() time.Duration {
+	if c.Sequential.TimeBox == 0 {
+		return 2 * time.Duration(c.Interval)
+	}
+	return time.Duration(c.Sequential.TimeBox)
+}
+
+// rules are what evidence is weighed by.
+func (c Config) rules(once bool) sequential.Rules {
+	return sequential.Rules{
+		Gate: sequential.Gate(c.Sequential.Gate), MinDwell: time.Duration(c.Sequential.MinDwell), TimeBox: c.timeBox(),
+		Deadline: c.deadline(), Alpha: float64(c.Sequential.Alpha), Beta: float64(c.Sequential.Beta), Once: once,
+	}
+}
+
+func (s Sequential) basis() sequential.Basis {
+	return sequential.Basis{
+		Rule: sequential.Rule{Tolerance: float64(s.Tolerance), ToleranceRelative: float64(s.ToleranceRelative),
+			Margin: float64(s.Margin), MarginRelative: float64(s.MarginRelative)},
+		Design: float64(s.DesignEffect), WarmUp: time.Duration(s.WarmUp),
+	}
+}
+
+// splitsServices says whether Services may have to tell the arms apart.
+func (c Config) splitsServices() bool {
+	return c.Sequential.Split == "service" || c.Sequential.Split == "auto" && c.Reporter != "destination"
+}

@@ -1,4 +1,0 @@
-package promotion
-
-// Reconnect shortens what tests would wait for.
-var Reconnect = &reconnect

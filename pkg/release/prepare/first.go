@@ -1,0 +1,115 @@
+package prepare
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/serin-cd/serin/pkg/cluster/application"
+	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/cluster/workload"
+	"github.com/serin-cd/serin/pkg/release/record"
+	"github.com/serin-cd/serin/pkg/task/failure"
+	"github.com/serin-cd/serin/pkg/task/run"
+
+	"github.com/serin-cd/serin/pkg/release"
+)
+
+// first makes the primary and everything around it, without judging, or completes what an earlier run
+// began. Every call leaves the application served: by the target until the apex Service changes.
+func first(ctx context.Context, r *release.Release, p Preparation, f found) error {
+	ports, err := r.Services.Ports(ctx, f.target, p.Port)
+	if err != nil {
+		return err
+	}
+	primary, err := makePrimary(ctx, r, p, f)
+	if err != nil {
+		return err
+	}
+	services := []struct {
+		name     string
+		selector map[string]string
+	}{
+		{r.App.Primary(), f.copied.Selector(primary)},
+		{r.App.Canary(), f.target.Spec.Selector.MatchLabels},
+	}
+	for _, s := range services {
+		if _, err := r.Services.Ensure(ctx, s.name, s.selector, ports); err != nil {
+			return err
+		}
+	}
+	if _, err := r.Routing.EnsureDestinationRules(ctx); err != nil {
+		return err
+	}
+	if err := route(ctx, r, p, f); err != nil {
+		return err
+	}
+	if _, err := r.Services.Ensure(ctx, r.App.Name, f.copied.Selector(primary), ports); err != nil {
+		return err
+	}
+	if _, err := r.Store.Close(ctx, r.ID, run.Initialized, "first release", r.Cluster); err != nil {
+		return err
+	}
+	r.Events.Normalf(ctx, "Initialization done! %s", r.App)
+	return settleFirst(ctx, r)
+}
+
+// settleFirst stamps the target, which from now on is the canary's, and brings it to rest.
+func settleFirst(ctx context.Context, r *release.Release) error {
+	target, err := r.Deployments.Update(ctx, r.App.Name, func(d *workload.Deployment) ([]kube.Operation, error) {
+		if d.Stamp() == r.ID.String() {
+			return nil, nil
+		}
+		return kube.Annotate(d.Annotations, application.RunAnnotation, r.ID.String()), nil
+	})
+	if err != nil || target == nil {
+		return err
+	}
+	return r.Settle(ctx, r.ID.String())
+}
+
+// makePrimary makes the primary, or corrects that of a first release that was given up, and waits for it.
+func makePrimary(ctx context.Context, r *release.Release, p Preparation, f found) (*workload.Deployment, error) {
+	if f.primary == nil {
+		if _, err := r.Deployments.CreatePrimary(ctx, r.App, f.target, f.copied, r.ID.String()); err != nil {
+			return nil, err
+		}
+	}
+	_, err := r.Deployments.Update(ctx, r.App.Primary(), func(d *workload.Deployment) ([]kube.Operation, error) {
+		ops := []kube.Operation{}
+		if d.Promoted() != f.target.Revision() {
+			ops = workload.Become(d, f.copied.Template(f.target, d), f.target.Revision(), r.ID.String())
+		}
+		if d.Wanted() == 0 {
+			ops = append(ops, workload.Scale(max(f.target.Wanted(), 1)))
+		}
+		return ops, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	primary, err := r.Deployments.WaitReady(ctx, r.App.Primary(), p.Deadline, nil)
+	var late *workload.NotReadyError
+	if errors.As(err, &late) {
+		return nil, failure.Rejectedf("releasing %s for the first time: %w: the target goes on serving", r.App, err)
+	}
+	return primary, err
+}
+
+// route makes the VirtualService with the run's record, or opens the run on the one that is there.
+func route(ctx context.Context, r *release.Release, p Preparation, f found) error {
+	revision := f.target.Revision()
+	rec, err := record.Open(nil, r.ID, revision, "", r.Cluster.Now())
+	if err != nil {
+		return err
+	}
+	if f.state == nil {
+		if err := r.Routing.CreateVirtualService(ctx, p.Hosts, p.Gateways, rec.String()); err != nil {
+			return err
+		}
+	}
+	if _, err := r.Store.Open(ctx, r.ID, revision, "", r.Cluster); err != nil {
+		return fmt.Errorf("releasing %s for the first time: %w", r.App, err)
+	}
+	return nil
+}

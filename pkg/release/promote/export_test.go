@@ -1,0 +1,4 @@
+package promote
+
+// Reconnect shortens what tests would wait for.
+var Reconnect = &reconnect

@@ -1,0 +1,70 @@
+package record
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/serin-cd/serin/pkg/task/parameter"
+	"github.com/serin-cd/serin/pkg/task/run"
+)
+
+// Record says which run has the application and how far it is. It is an annotation of the
+// VirtualService and changes in the same patch as the weights, so the two never disagree.
+type Record struct {
+	ID       run.ID      `json:"id"`
+	Created  time.Time   `json:"created"`
+	Phase    run.Phase   `json:"phase"`
+	Outcome  run.Outcome `json:"outcome,omitempty"`
+	Reason   string      `json:"reason,omitempty"`
+	Revision string      `json:"revision"`           // what the run releases
+	Previous string      `json:"previous,omitempty"` // what the primary ran before; empty at a first release
+	Stages   []run.Stage `json:"phases,omitempty"`
+	Ended    time.Time   `json:"ended,omitzero"` // when it was closed
+}
+
+// Parse reads a record. A record that no run could have written is an error.
+func Parse(text string) (*Record, error) {
+	var r Record
+	if err := json.Unmarshal([]byte(text), &r); err != nil {
+		return nil, fmt.Errorf("reading the record of a run: %w", err)
+	}
+	switch r.Phase {
+	case run.Preparing, run.Shifting, run.Promoting, run.Closed:
+	default:
+		return nil, fmt.Errorf("reading the record of a run: phase %q, want preparing, shifting, promoting or closed", r.Phase)
+	}
+	if r.ID == (run.ID{}) {
+		return nil, fmt.Errorf("reading the record of a run: no id, want namespace/name/uid")
+	}
+	return &r, r.checkStages()
+}
+
+func (r *Record) checkStages() error {
+	for i, s := range r.Stages {
+		if s.Weight < 0 || s.Weight > 100 {
+			return fmt.Errorf("reading the record of a run: phase %d weight %d, want 0 to 100", i+1, s.Weight)
+		}
+	}
+	return nil
+}
+
+// Open says whether the run may still change the application.
+func (r *Record) Open() bool { return r != nil && r.Phase != run.Closed }
+
+// Weight is the canary's share, in percent, that the record stands for.
+func (r *Record) Weight() parameter.Weight {
+	if !r.Open() || len(r.Stages) == 0 {
+		return 0
+	}
+	return r.Stages[len(r.Stages)-1].Weight
+}
+
+// String is the record as the annotation holds it.
+func (r *Record) String() string {
+	text, err := json.Marshal(r)
+	if err != nil {
+		panic(err) // strings, times and numbers only
+	}
+	return string(text)
+}

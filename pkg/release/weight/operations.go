@@ -1,0 +1,137 @@
+package weight
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/serin-cd/serin/pkg/cluster/application"
+	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/release/record"
+	"github.com/serin-cd/serin/pkg/task/parameter"
+	"github.com/serin-cd/serin/pkg/task/run"
+)
+
+// clock is the API server's.
+type clock interface{ Now() time.Time }
+
+// Open records a run, with the canary's share at 0. It fails with a *BusyError while another is open.
+func (f Fence) Open(ctx context.Context, id run.ID, revision, previous string, clock clock) (State, error) {
+	return f.Update(ctx, func(now State) (*record.Record, parameter.Weight, error) {
+		next, err := record.Open(now.Record, id, revision, previous, clock.Now())
+		return next, next.Weight(), err
+	})
+}
+
+// Shift gives the canary a share, in percent. Raising it needs the fence, weights that are shares, a
+// route that is as the record says, and that allowed has nothing against it; at 0 it lowers.
+func (f Fence) Shift(ctx context.Context, id run.ID, weight parameter.Weight, clock clock, allowed func(*record.Record) error) (State, error) {
+	if weight == 0 {
+		return f.Lower(ctx, id, clock)
+	}
+	return f.Update(ctx, func(now State) (*record.Record, parameter.Weight, error) {
+		next, err := record.Shift(now.Record, id, weight, clock.Now())
+		if err == nil {
+			err = Unmoved(now)
+		}
+		if err == nil {
+			err = allowed(now.Record)
+		}
+		return next, weight, err
+	})
+}
+
+// Unmoved is an error where the route's weights are not those of the record.
+func Unmoved(now State) error {
+	if err := now.Splits.Check(); err != nil {
+		return err
+	}
+	if route, rec := now.Weight(), now.Record.Weight(); route != rec {
+		writer := now.Writer()
+		if editor, ok := kube.Other(now.VirtualService, application.RunAnnotation); ok {
+			writer = editor
+		}
+		return fmt.Errorf("the route gives the canary %d %%, the run's record says %d: %s wrote it", route, rec, writer)
+	}
+	return nil
+}
+
+// BeginPromotion marks the run as promoting.
+func (f Fence) BeginPromotion(ctx context.Context, id run.ID) (State, error) {
+	return f.Update(ctx, func(now State) (*record.Record, parameter.Weight, error) {
+		next, err := record.BeginPromotion(now.Record, id)
+		if err == nil {
+			err = Unmoved(now)
+		}
+		return next, now.Weight(), err
+	})
+}
+
+// BeginUndo marks a promotion as being taken back.
+func (f Fence) BeginUndo(ctx context.Context, id run.ID, reason string) (State, error) {
+	return f.Update(ctx, func(now State) (*record.Record, parameter.Weight, error) {
+		next, err := record.BeginUndo(now.Record, id, reason)
+		return next, now.Weight(), err
+	})
+}
+
+// Lower takes the canary's share to 0 and leaves the run open.
+func (f Fence) Lower(ctx context.Context, id run.ID, clock clock) (State, error) {
+	return f.Update(ctx, func(now State) (*record.Record, parameter.Weight, error) {
+		next, err := record.Lower(now.Record, id, clock.Now())
+		return next, 0, err
+	})
+}
+
+// Close takes the canary's share to 0 and ends the run, in one patch. It needs only that no other run
+// is open: without a record, or with one that cannot be read, it lowers all the same.
+func (f Fence) Close(ctx context.Context, id run.ID, outcome run.Outcome, reason string, clock clock) (State, error) {
+	after, err := f.Update(ctx, func(now State) (*record.Record, parameter.Weight, error) {
+		return closed(now, id, outcome, reason, clock)
+	})
+	if err != nil {
+		return after, fmt.Errorf("ending run %s/%s: %w", id.Namespace, id.Name, err)
+	}
+	return after, nil
+}
+
+// TakeBack is Close for who read the record before. A run that has begun to promote since then is refused with ErrPromoting,
+// unless its promotion is being undone: the primary may have changed.
+func (f Fence) TakeBack(ctx context.Context, id run.ID, outcome run.Outcome, reason string, clock clock) (State, error) {
+	after, err := f.Update(ctx, func(now State) (*record.Record, parameter.Weight, error) {
+		if r := now.Record; r.Open() && r.ID == id && r.Phase == run.Promoting && r.Outcome != run.RolledBack {
+			return nil, 0, ErrPromoting
+		}
+		return closed(now, id, outcome, reason, clock)
+	})
+	if err != nil {
+		return after, fmt.Errorf("ending run %s/%s: %w", id.Namespace, id.Name, err)
+	}
+	return after, nil
+}
+
+// ErrPromoting is the refusal to end a run whose promotion has to be undone first.
+var ErrPromoting = errors.New("the run promotes")
+
+func closed(now State, id run.ID, outcome run.Outcome, reason string, clock clock) (*record.Record, parameter.Weight, error) {
+	if now.Record == nil && now.Broken == nil && now.Weight() == 0 {
+		return nil, 0, nil // a run that never got as far as a record
+	}
+	if d := now.Damage(); d != "" && !strings.Contains(reason, d) {
+		reason += "; " + d
+	}
+	next, err := record.Close(now.Record, id, outcome, reason, clock.Now())
+	return next, 0, err
+}
+
+// Rest takes the canary's share to 0 where no run is open: somebody raised it by hand.
+func (f Fence) Rest(ctx context.Context) (State, error) {
+	return f.Update(ctx, func(now State) (*record.Record, parameter.Weight, error) {
+		if now.Record.Open() {
+			return nil, now.Weight(), nil
+		}
+		return nil, 0, nil
+	})
+}

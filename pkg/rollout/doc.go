@@ -1,2 +1,0 @@
-// Package rollout reads and writes the target and the primary, the Deployments of an application.
-package rollout

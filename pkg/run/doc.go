@@ -1,2 +1,0 @@
-// Package run keeps the record of a release on its VirtualService, and is the only writer of weights.
-package run

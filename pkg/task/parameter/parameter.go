@@ -1,0 +1,115 @@
+package parameter
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/sethvargo/go-envconfig"
+
+	"github.com/serin-cd/serin/pkg/task/failure"
+)
+
+// Parameter is one field of a program's configuration, a struct with go-envconfig tags.
+type Parameter struct {
+	Name     string // kebab-case: TIME_BOX is time-box
+	Default  string // empty for none
+	Required bool
+
+	path []string // names of the fields that lead to it
+	kind reflect.Type
+}
+
+// Of are the parameters that a configuration reads. The identity of the run, which Tekton gives, is none.
+func Of(config any) []Parameter {
+	all := fields(reflect.TypeOf(config), "", nil)
+	return slices.DeleteFunc(all, func(p Parameter) bool { return strings.HasPrefix(p.Name, identity) })
+}
+
+// identity is what the names of the run's identity begin with.
+const identity = "run-"
+
+func fields(t reflect.Type, prefix string, path []string) []Parameter {
+	var all []Parameter
+	for i := range t.NumField() {
+		field := t.Field(i)
+		p, nested, ok := FromTag(field.Tag)
+		p.path, p.kind = append(slices.Clone(path), field.Name), field.Type
+		switch {
+		case !ok && field.Type.Kind() == reflect.Struct:
+			all = append(all, fields(field.Type, prefix+nested, p.path)...)
+		case ok:
+			p.Name = Name(prefix) + p.Name
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// FromTag reads the tag of a field. A field that is no parameter may be a struct of such; prefix is what their keys then begin with.
+func FromTag(tag reflect.StructTag) (p Parameter, prefix string, ok bool) {
+	key, options, _ := strings.Cut(tag.Get("env"), ",")
+	for option := range strings.SplitSeq(options, ",") {
+		if value, is := strings.CutPrefix(strings.TrimSpace(option), "prefix="); is {
+			prefix = value
+		}
+	}
+	options = strings.TrimSpace(options)
+	p = Parameter{Name: Name(key), Required: options == "required"}
+	p.Default, ok = strings.CutPrefix(options, "default=")
+	if !ok {
+		p.Default = ""
+	}
+	return p, prefix, key != ""
+}
+
+// Name is the parameter that a key of the environment stands for.
+func Name(key string) string { return strings.ToLower(strings.ReplaceAll(key, "_", "-")) }
+
+// Key is the key of the environment, less its prefix, that a parameter or a result is read from.
+func Key(name string) string { return strings.ToUpper(strings.ReplaceAll(name, "-", "_")) }
+
+// Check refuses a value that the parameter cannot have.
+func (p Parameter) Check(value string) error {
+	decoder, ok := reflect.New(p.kind).Interface().(envconfig.Decoder)
+	if !ok || value == "" {
+		return nil
+	}
+	return decoder.EnvDecode(value)
+}
+
+// Decode fills a configuration with parameters by their names. The others have their defaults.
+func Decode[C any](ctx context.Context, values map[string]string, config *C) error {
+	all := Of(*config)
+	env := map[string]string{}
+	for name, value := range values {
+		i := slices.IndexFunc(all, func(p Parameter) bool { return p.Name == name })
+		if i < 0 {
+			return failure.Configf("reading parameters: %s is none", name)
+		}
+		if err := all[i].Check(value); err != nil {
+			return failure.Configf("reading %s: %w", name, err)
+		}
+		if value != "" { // which is none, as in a Task
+			env[Key(name)] = value
+		}
+	}
+	if err := envconfig.ProcessWith(ctx, &envconfig.Config{Target: config, Lookuper: envconfig.MapLookuper(env)}); err != nil {
+		return failure.As(failure.ErrConfig, fmt.Errorf("reading parameters: %w", err))
+	}
+	return nil
+}
+
+// Blame finds the parameter that an error of go-envconfig is about, which begins with the names of nested fields, and what is left
+// of the text.
+func Blame(config any, err error) (name, rest string) {
+	text := err.Error()
+	for _, p := range fields(reflect.TypeOf(config), "", nil) {
+		if rest, ok := strings.CutPrefix(text, strings.Join(p.path, ": ")+": "); ok {
+			return p.Name, rest
+		}
+	}
+	return "parameters", text
+}

@@ -1,0 +1,69 @@
+// Package run is what a PipelineRun is to Serin: an identity, a phase, an outcome, and the stages it went through.
+package run
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/serin-cd/serin/pkg/task/parameter"
+)
+
+// ID names one PipelineRun for good: a run that is deleted and made again is another. It says who owns an application: the record,
+// the stamp and the Lease each hold one.
+type ID struct {
+	Namespace string `env:"NAMESPACE"`
+	Name      string `env:"NAME"`
+	UID       string `env:"UID"`
+}
+
+// String is namespace/name/uid.
+func (id ID) String() string { return id.Namespace + "/" + id.Name + "/" + id.UID }
+
+// ParseID reads what String writes.
+func ParseID(text string) (ID, error) {
+	parts := strings.Split(text, "/")
+	if len(parts) != 3 || parts[0] == "" || parts[1] == "" || parts[2] == "" {
+		return ID{}, fmt.Errorf("reading run id: %q, want namespace/name/uid", text)
+	}
+	return ID{parts[0], parts[1], parts[2]}, nil
+}
+
+// MarshalText writes an id as String does.
+func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText reads an id as ParseID does.
+func (id *ID) UnmarshalText(text []byte) (err error) {
+	*id, err = ParseID(string(text))
+	return err
+}
+
+// Phase is how far a run is.
+type Phase string
+
+// The phases, in order. Shifting may be left for Closed at any time.
+const (
+	Preparing Phase = "preparing" // the canary starts; it has no traffic
+	Shifting  Phase = "shifting"  // the canary has had a share
+	Promoting Phase = "promoting" // the primary is becoming the canary's revision
+	Closed    Phase = "closed"    // the primary serves everyone; what remains is to settle
+)
+
+// Outcome is how a run ended.
+type Outcome string
+
+// The outcomes. Unfinished is that of a first release that was given up: the next run begins it anew.
+const (
+	Unfinished  Outcome = ""
+	Initialized Outcome = "initialized"
+	Unchanged   Outcome = "unchanged" // is never recorded: such a run leaves the last record as it is
+	Promoted    Outcome = "promoted"
+	RolledBack  Outcome = "rolled-back"
+	Superseded  Outcome = "superseded"
+)
+
+// Stage is one weight, and when it was written. A record has times of the API server's clock, a judge of Prometheus's.
+type Stage struct {
+	Weight parameter.Weight `json:"weight"`
+	At     time.Time        `json:"at"`
+}
