@@ -139,7 +139,7 @@ func TestTheLeaseIsKeptAlike(t *testing.T) {
 			t.Fatal(err)
 		}
 		by := func(name string) lease.Lease {
-			return lease.Lease{Objects: cluster.Objects(kube.Leases, namespace), App: app(namespace), Holder: run.ID{Namespace: namespace, Name: name, UID: "u"}.String(), Clock: cluster}
+			return lease.Lease{Objects: cluster.Objects(kube.Leases, namespace), App: app(namespace), Holder: run.ID{Namespace: namespace, Name: name, UID: "u"}, Clock: cluster}
 		}
 		free := func(string, bool) (bool, error) { return true, nil }
 		held := func(string, bool) (bool, error) { return false, nil }

@@ -57,7 +57,7 @@ type plan struct {
 func deadline() time.Duration { return 60 * time.Second }
 
 func preparing(busy prepare.Busy) prepare.Preparation {
-	return prepare.Preparation{Deadline: deadline(), Port: 80, OnBusy: busy, Probe: func(context.Context) error { return nil }}
+	return prepare.Preparation{Config: prepare.Config{Port: 80, OnBusy: busy}, Deadline: deadline(), Probe: func(context.Context) error { return nil }}
 }
 
 // pipeline does what a PipelineRun does.
@@ -116,9 +116,9 @@ func (w *world) stages(ctx context.Context, r *release.Release, p plan) bool {
 	defer stop()
 	limited, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	superseded, err := prepare.Acquire(limited, r, p.busy)
-	if err != nil || superseded {
-		return superseded
+	turn, err := prepare.Acquire(limited, r, prepare.Queue{OnBusy: p.busy, BusyTimeout: parameter.Duration(5 * time.Minute)})
+	if err != nil || turn == prepare.Superseded {
+		return turn == prepare.Superseded
 	}
 	var beating sync.WaitGroup
 	beating.Go(func() { r.Lease.Keep(kept) })
@@ -184,7 +184,7 @@ func (w *world) finish(name string, prepared bool) {
 		}
 		r := w.release(p, name)
 		ctx, cancel := context.WithTimeout(context.Background(), deadline()+2*time.Minute)
-		_, err := rollback.Run(ctx, r, r.ID, rollback.Reason("Succeeded", ""), deadline())
+		_, err := rollback.Run(ctx, r, r.ID, "the run ended before a verdict", deadline())
 		if err == nil {
 			err = rollback.Settled(ctx, r)
 		}
@@ -273,7 +273,7 @@ func before(w *world) {
 	time.Sleep(10 * time.Second)
 	w.pipelineRun("first", "Unknown")
 	r := w.release(&process{w: w, actor: "first", dieAfter: -1}, "first")
-	_, err := prepare.Acquire(context.Background(), r, prepare.Fail)
+	_, err := prepare.Acquire(context.Background(), r, prepare.Queue{OnBusy: prepare.Fail})
 	if err == nil {
 		_, _, err = prepare.Run(context.Background(), r, preparing(prepare.Fail))
 	}

@@ -116,8 +116,9 @@ func (a *App) Run(name string, through ...func(http.RoundTripper) http.RoundTrip
 // Preparation is one with nothing special.
 func Preparation() prepare.Preparation {
 	return prepare.Preparation{
-		Deadline: 20 * time.Second, Port: 80, Hosts: []string{"podinfo.test"}, Gateways: []string{"public"},
-		Probe: func(context.Context) error { return nil },
+		Config:   prepare.Config{Port: 80, Hosts: []string{"podinfo.test"}, Gateways: []string{"public"}},
+		Deadline: 20 * time.Second,
+		Probe:    func(context.Context) error { return nil },
 	}
 }
 
@@ -241,7 +242,7 @@ type State struct {
 // State is that of now.
 func (a *App) State() State {
 	a.t.Helper()
-	s, err := a.Run("observer").Store.Read(a.t.Context())
+	s, err := a.Run("observer").Fence.Read(a.t.Context())
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -311,7 +312,7 @@ func (a *App) WantEvents(texts ...string) {
 // has traffic.
 func (a *App) Served(ctx context.Context) error {
 	services := []string{"podinfo"}
-	if s, err := a.Run("observer").Store.Read(ctx); err == nil && s.Weight() > 0 {
+	if s, err := a.Run("observer").Fence.Read(ctx); err == nil && s.Weight() > 0 {
 		services = append(services, "podinfo-canary", "podinfo-primary")
 	}
 	for _, name := range services {

@@ -28,7 +28,7 @@ func (a *App) PipelineRun(name string, through ...func(http.RoundTripper) http.R
 	}
 	r := a.Run(name, through...)
 	r.ID.UID = string(object.GetUID())
-	r.Lease.Holder = r.ID.String()
+	r.Lease.Holder = r.ID
 	return r
 }
 

@@ -1,15 +1,50 @@
 package release
 
 import (
+	"time"
+
 	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/judge/prometheus"
+	"github.com/serin-cd/serin/pkg/task/parameter"
 	"github.com/serin-cd/serin/pkg/task/run"
 )
 
-// Connect takes an application in hand with the cluster of this process.
-func Connect(app string, id run.ID) (*Release, error) {
+// Config says which application a program works on, and for which run.
+type Config struct {
+	Run run.ID `env:", prefix=RUN_"`
+	// Application: the name of the Deployment that people change.
+	App string `env:"APP, required"`
+}
+
+// Connect takes the application in hand with the cluster of this process.
+func (c Config) Connect() (*Release, error) {
 	cluster, err := kube.Connect()
 	if err != nil {
 		return nil, err
 	}
-	return New(cluster, app, id)
+	return New(cluster, c.App, c.Run)
+}
+
+// Settling says how pods are waited for, those that start and those that are no longer sent to.
+type Settling struct {
+	// How long pods may take to become ready.
+	ProgressDeadline parameter.Duration `env:"PROGRESS_DEADLINE, default=60s"`
+	// How long the canary's pods stay up, at least, after the last request was routed to them.
+	Drain      parameter.Duration `env:"DRAIN, default=10s"`
+	Prometheus prometheus.Config
+}
+
+// Deadline is how long pods may take to become ready.
+func (s Settling) Deadline() time.Duration { return time.Duration(s.ProgressDeadline) }
+
+// Observe lets a release observe its drain.
+func (s Settling) Observe(r *Release) error { return r.DrainBy(s.Prometheus, time.Duration(s.Drain)) }
+
+// ConnectSettling is Connect for a program that may settle the application.
+func (c Config) ConnectSettling(s Settling) (*Release, error) {
+	r, err := c.Connect()
+	if err != nil {
+		return nil, err
+	}
+	return r, s.Observe(r)
 }

@@ -89,7 +89,7 @@ func process(a *releasetest.App, writes int) *releasetest.Process {
 // closed is the outcome of the last run, if it was closed.
 func closed(t *testing.T, a *releasetest.App) run.Outcome {
 	t.Helper()
-	s, err := a.Run("observer").Store.Read(t.Context())
+	s, err := a.Run("observer").Fence.Read(t.Context())
 	if err != nil || s.Record.Open() || s.Record == nil {
 		return ""
 	}

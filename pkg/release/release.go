@@ -32,7 +32,7 @@ type Release struct {
 	App         application.Application
 	ID          run.ID
 	Cluster     *kube.Cluster
-	Store       weight.Fence
+	Fence       weight.Fence
 	Deployments workload.Deployments
 	Services    mesh.Services
 	Routing     mesh.Routing
@@ -55,12 +55,12 @@ func New(cluster *kube.Cluster, name string, id run.ID) (*Release, error) {
 	vs := cluster.VirtualServices(app.Namespace)
 	return &Release{
 		App: app, ID: id, Cluster: cluster,
-		Store:       weight.Fence{App: app, VirtualServices: vs},
+		Fence:       weight.Fence{App: app, VirtualServices: vs},
 		Deployments: workload.Deployments{Objects: cluster.Objects(kube.Deployments, app.Namespace)},
 		Services:    mesh.Services{Objects: cluster.Objects(kube.Services, app.Namespace), App: app},
 		Routing:     mesh.Routing{VirtualServices: vs, DestinationRules: cluster.DestinationRules(app.Namespace), App: app},
 		Events:      event.Recorder{Events: cluster.Objects(kube.Events, app.Namespace), App: app, Clock: cluster},
-		Lease:       lease.Lease{Objects: cluster.Objects(kube.Leases, app.Namespace), App: app, Holder: id.String(), Clock: cluster},
+		Lease:       lease.Lease{Objects: cluster.Objects(kube.Leases, app.Namespace), App: app, Holder: id, Clock: cluster},
 	}, nil
 }
 
@@ -78,7 +78,7 @@ func (r *Release) Target(ctx context.Context) (*workload.Deployment, error) {
 func (r *Release) Close(ctx context.Context, reason, event string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closing)
 	defer cancel()
-	_, err := r.Store.Close(ctx, r.ID, run.RolledBack, reason, r.Cluster)
+	_, err := r.Fence.Close(ctx, r.ID, run.RolledBack, reason, r.Cluster)
 	if err == nil {
 		r.Events.Warningf(ctx, "Rolling back %s %s", r.App, event)
 	}
@@ -107,19 +107,19 @@ func (r *Release) TakeBack(ctx context.Context, err error) error {
 }
 
 // Settle waits until no proxy sends to the target's pods and then scales it to 0, but only while the target carries
-// the stamp: a run never takes away another's canary. A target that is gone or at rest is settled.
-func (r *Release) Settle(ctx context.Context, stamp string) error {
-	target, err := r.Unsettled(ctx, stamp)
+// the stamp of a run: none takes away another's canary. A target that is gone or at rest is settled.
+func (r *Release) Settle(ctx context.Context, of run.ID) error {
+	target, err := r.Unsettled(ctx, of)
 	if err != nil || target == nil {
 		return err
 	}
 	return r.SettleTarget(ctx, target)
 }
 
-// Unsettled reads the target where it carries the stamp and has pods; nil where it is gone, at rest, or another's.
-func (r *Release) Unsettled(ctx context.Context, stamp string) (*workload.Deployment, error) {
+// Unsettled reads the target if it carries the stamp of a run and has pods; nil if it is gone, at rest, or another's.
+func (r *Release) Unsettled(ctx context.Context, of run.ID) (*workload.Deployment, error) {
 	target, err := r.Deployments.Get(ctx, r.App.Name)
-	if err != nil || target == nil || target.Stamp() != stamp || target.Wanted() == 0 {
+	if err != nil || target == nil || !target.StampedBy(of) || target.Wanted() == 0 {
 		return nil, err
 	}
 	return target, nil
@@ -135,7 +135,7 @@ func (r *Release) SettleTarget(ctx context.Context, target *workload.Deployment)
 		if d.Stamp() != stamp || d.Wanted() == 0 {
 			return nil, nil
 		}
-		return append(kube.Annotate(d.Annotations, application.RunAnnotation, r.ID.String()), workload.Scale(0)), nil
+		return append(workload.Stamp(d, r.ID), workload.Scale(0)), nil
 	})
 	if err != nil {
 		return fmt.Errorf("settling %s: %w", r.App, err)

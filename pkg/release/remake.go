@@ -17,7 +17,7 @@ import (
 // not to be relied upon.
 func (r *Release) Remembering(last *record.Record) *Release {
 	other := *r
-	other.Store = r.Store.Remembering(last)
+	other.Fence = r.Fence.Remembering(last)
 	return &other
 }
 
@@ -25,7 +25,7 @@ func (r *Release) Remembering(last *record.Record) *Release {
 func (r *Release) Knowing(state weight.State) *Release {
 	other := r.Remembering(state.Record)
 	if state.VirtualService != nil {
-		other.Store = other.Store.From(state)
+		other.Fence = other.Fence.From(state)
 	}
 	return other
 }
@@ -44,11 +44,11 @@ func (r *Release) Remake(ctx context.Context, deleted *networking.VirtualService
 	seen, err := weight.Observe(deleted, r.App)
 	var rec *record.Record
 	if err == nil {
-		rec, err = next(r.Store.Recall(seen).Record, again)
+		rec, err = next(r.Fence.Recall(seen).Record, again)
 	}
 	made := false
 	if err == nil {
-		made, err = r.Store.Remake(ctx, seen, rec)
+		made, err = r.Fence.Remake(ctx, seen, rec)
 	}
 	switch {
 	case err != nil:

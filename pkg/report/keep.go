@@ -46,7 +46,7 @@ type Run struct {
 // Keep recomputes a run's report from its record and from Prometheus, prints it, and keeps it as a
 // ConfigMap that goes with the PipelineRun. A run that does not have the record has none.
 func Keep(ctx context.Context, r *release.Release, config judge.Config, server prometheus.Config, w io.Writer) error {
-	state, err := r.Store.Read(ctx)
+	state, err := r.Fence.Read(ctx)
 	if err != nil {
 		return err
 	}

@@ -4,31 +4,22 @@ package main
 import (
 	"context"
 	"os"
-	"time"
 
 	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/rollback"
-	"github.com/serin-cd/serin/pkg/task/run"
 	"github.com/serin-cd/serin/pkg/task/step"
 )
 
 type config struct {
-	Run run.ID `env:", prefix=RUN_"`
-	// Application: the name of the Deployment that people change.
-	App string `env:"APP, required"`
+	Release release.Config
 }
 
 func main() { os.Exit(step.Main(let)) }
 
 func let(ctx context.Context, c config, _ *step.Results) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-	defer cancel()
-	r, err := release.Connect(c.App, c.Run)
+	r, err := c.Release.Connect()
 	if err != nil {
 		return err
 	}
-	if err := rollback.Settled(ctx, r); err != nil {
-		return err
-	}
-	return r.Lease.Release(ctx)
+	return rollback.ReleaseLease(ctx, r)
 }

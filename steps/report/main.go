@@ -8,20 +8,15 @@ import (
 
 	"github.com/serin-cd/serin/pkg/judge"
 	"github.com/serin-cd/serin/pkg/judge/prometheus"
-	"github.com/serin-cd/serin/pkg/task/run"
-	"github.com/serin-cd/serin/pkg/task/step"
-
 	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/report"
+	"github.com/serin-cd/serin/pkg/task/step"
 )
 
 type config struct {
-	Run run.ID `env:", prefix=RUN_"`
-	// Application: the name of the Deployment that people change.
-	App string `env:"APP, required"`
-
+	Release    release.Config
 	Prometheus prometheus.Config
-	Analysis   judge.Config
+	Judge      judge.Config
 }
 
 func main() { os.Exit(step.Main(write)) }
@@ -29,9 +24,9 @@ func main() { os.Exit(step.Main(write)) }
 func write(ctx context.Context, c config, _ *step.Results) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	r, err := release.Connect(c.App, c.Run)
+	r, err := c.Release.Connect()
 	if err != nil {
 		return err
 	}
-	return report.Keep(ctx, r, c.Analysis, c.Prometheus, os.Stdout)
+	return report.Keep(ctx, r, c.Judge, c.Prometheus, os.Stdout)
 }

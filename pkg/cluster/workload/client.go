@@ -15,6 +15,7 @@ import (
 
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/task/run"
 )
 
 // objects is what is asked of the API for Deployments; the dynamic client has it as it is.
@@ -160,3 +161,8 @@ func (c Deployments) WaitGone(ctx context.Context, name string, deadline time.Du
 
 // Scale is the operation that sets how many pods a Deployment asks for.
 func Scale(replicas int32) kube.Operation { return kube.Add("/spec/replicas", replicas) }
+
+// Stamp are the operations that give a Deployment the stamp of a run.
+func Stamp(d *Deployment, by run.ID) []kube.Operation {
+	return kube.Annotate(d.Annotations, application.RunAnnotation, by.String())
+}

@@ -20,7 +20,10 @@ import (
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/cluster/workload"
+	"github.com/serin-cd/serin/pkg/task/run"
 )
+
+var stamp = run.ID{Namespace: "shop", Name: "first", UID: "1"}
 
 func TestMain(m *testing.M) { apitest.Main(m, apitest.Controllers) }
 
@@ -43,7 +46,7 @@ func primary(t *testing.T, a *releasetest.App) *workload.Deployment {
 	if err != nil {
 		t.Fatal(err)
 	}
-	made, err := c.CreatePrimary(t.Context(), application.Application{Namespace: a.Namespace, Name: "podinfo"}, target, copied, "stamp")
+	made, err := c.CreatePrimary(t.Context(), application.Application{Namespace: a.Namespace, Name: "podinfo"}, target, copied, stamp)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +62,7 @@ func promote(t *testing.T, c workload.Deployments) {
 		t.Fatal(err)
 	}
 	_, err = c.Update(t.Context(), "podinfo-primary", func(d *workload.Deployment) ([]kube.Operation, error) {
-		return workload.Become(d, copied.Template(target, d), target.Revision(), "stamp"), nil
+		return workload.Become(d, copied.Template(target, d), target.Revision(), stamp), nil
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +97,7 @@ func TestCreatePrimary(t *testing.T) {
 			}
 			target := get(t, a.Run("first").Deployments, "podinfo")
 			got := fmt.Sprint(made.Promoted() == target.Revision(), " ", made.Stamp(), " ", made.Labels, " ", max(target.Wanted(), 1) == ready.Wanted(), " ", ready.Spec.Selector.MatchLabels)
-			if want := "true stamp map[app:podinfo-primary serin.dev/app:podinfo] true map[app:podinfo-primary]"; got != want {
+			if want := "true shop/first/1 map[app:podinfo-primary serin.dev/app:podinfo] true map[app:podinfo-primary]"; got != want {
 				t.Errorf("primary %s, want %s", got, want)
 			}
 		})
@@ -234,7 +237,7 @@ func TestTemplateOfEarlierRevisions(t *testing.T) {
 			continue
 		}
 		restored, err := c.Update(t.Context(), made.Name, func(d *workload.Deployment) ([]kube.Operation, error) {
-			return workload.Become(d, template, revision, "stamp"), nil
+			return workload.Become(d, template, revision, stamp), nil
 		})
 		if err != nil {
 			t.Fatal(err)

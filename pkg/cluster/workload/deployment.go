@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/serin-cd/serin/pkg/cluster/application"
+	"github.com/serin-cd/serin/pkg/task/run"
 )
 
 // Deployment is a Deployment as the API server sent it: what is read of it typed, and the rest as it
@@ -128,8 +129,11 @@ func withoutNull(value any) any {
 	return value
 }
 
-// Stamp is the id of the run that last changed the Deployment, empty for none.
+// Stamp names the run that last changed the Deployment, empty for none.
 func (d *Deployment) Stamp() string { return d.Annotations[application.RunAnnotation] }
+
+// StampedBy says whether it was that run.
+func (d *Deployment) StampedBy(id run.ID) bool { return d.Stamp() == id.String() }
 
 // Promoted is the revision that a primary was last given, empty for none.
 func (d *Deployment) Promoted() string { return d.Annotations[application.RevisionAnnotation] }

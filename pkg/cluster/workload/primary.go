@@ -16,6 +16,7 @@ import (
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/task/failure"
+	"github.com/serin-cd/serin/pkg/task/run"
 )
 
 // identities are the labels that tell an application's pods from others, by preference.
@@ -118,7 +119,7 @@ func (c Copy) Selector(primary *Deployment) map[string]string {
 
 // CreatePrimary makes the primary as a copy of the target, with the stamp of a run and the revision. One that
 // exists by now is left as it is.
-func (c Deployments) CreatePrimary(ctx context.Context, app application.Application, target *Deployment, copied Copy, stamp string) (*Deployment, error) {
+func (c Deployments) CreatePrimary(ctx context.Context, app application.Application, target *Deployment, copied Copy, by run.ID) (*Deployment, error) {
 	spec := runtime.DeepCopyJSON(target.spec)
 	copied.renameSelectors(spec["selector"])
 	spec["template"] = copied.Template(target, nil)
@@ -129,7 +130,7 @@ func (c Deployments) CreatePrimary(ctx context.Context, app application.Applicat
 	primary.SetKind("Deployment")
 	primary.SetName(app.Primary())
 	primary.SetLabels(map[string]string{application.Label: app.Name, copied.key: copied.to})
-	primary.SetAnnotations(map[string]string{application.RunAnnotation: stamp, application.RevisionAnnotation: target.Revision()})
+	primary.SetAnnotations(map[string]string{application.RunAnnotation: by.String(), application.RevisionAnnotation: target.Revision()})
 	var created *unstructured.Unstructured
 	err := kube.Retry(ctx, func(ctx context.Context) (err error) {
 		created, err = c.Objects.Create(ctx, primary, metav1.CreateOptions{FieldManager: kube.FieldManager})
@@ -146,25 +147,25 @@ func (c Deployments) CreatePrimary(ctx context.Context, app application.Applicat
 
 // Become are the operations that give a primary a template, as a revision, under the stamp of a run.
 // They are meant for one patch.
-func Become(primary *Deployment, template map[string]any, revision, stamp string) []kube.Operation {
-	ops := Restamp(primary, stamp)
+func Become(primary *Deployment, template map[string]any, revision string, by run.ID) []kube.Operation {
+	ops := Restamp(primary, by)
 	if len(primary.Annotations) == 0 {
 		primary = &Deployment{}
-		primary.Annotations = map[string]string{application.RunAnnotation: stamp}
+		primary.Annotations = map[string]string{application.RunAnnotation: by.String()}
 	}
 	ops = append(ops, kube.Annotate(primary.Annotations, application.RevisionAnnotation, revision)...)
 	return append(ops, kube.Replace("/spec/template", template))
 }
 
 // Promote are the operations of Become, and those that keep from which revision: who finds no record of the run then knows what to undo.
-func Promote(primary *Deployment, template map[string]any, revision, stamp string) []kube.Operation {
-	ops := Become(primary, template, revision, stamp)
+func Promote(primary *Deployment, template map[string]any, revision string, by run.ID) []kube.Operation {
+	ops := Become(primary, template, revision, by)
 	return append(ops, kube.Add(kube.Path("metadata", "annotations", application.PreviousAnnotation), primary.Promoted()))
 }
 
 // Restamp are the operations that give a primary the stamp of a run which has not promoted it, so that no late patch of another step holds.
-func Restamp(primary *Deployment, stamp string) []kube.Operation {
-	ops := kube.Annotate(primary.Annotations, application.RunAnnotation, stamp)
+func Restamp(primary *Deployment, by run.ID) []kube.Operation {
+	ops := Stamp(primary, by)
 	if _, there := primary.Annotations[application.PreviousAnnotation]; there {
 		ops = append(ops, kube.Operation{Op: "remove", Path: kube.Path("metadata", "annotations", application.PreviousAnnotation)})
 	}

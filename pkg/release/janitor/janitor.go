@@ -37,6 +37,8 @@ type Janitor struct {
 // are Serin's: one that Serin did not make has no label. All applications are seen to at once, because each may drain
 // for a minute.
 func (j Janitor) Sweep(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, j.Deadline+2*time.Minute)
+	defer cancel()
 	var all []*networking.VirtualService
 	err := kube.Retry(ctx, func(ctx context.Context) error {
 		list, err := j.Cluster.VirtualServices(j.Namespace).List(ctx, metav1.ListOptions{})

@@ -48,7 +48,7 @@ func begun(t *testing.T, weight parameter.Weight) (*releasetest.App, *release.Re
 	a.First()
 	a.Push("2")
 	r := a.PipelineRun("second")
-	_, err := prepare.Acquire(t.Context(), r, prepare.Fail)
+	_, err := prepare.Acquire(t.Context(), r, prepare.Queue{OnBusy: prepare.Fail})
 	must(t, err)
 	_, err = a.Prepare(r)
 	must(t, err)
@@ -109,7 +109,7 @@ func TestLeaseTakenWhileItWasMissing(t *testing.T) {
 	a, r := begun(t, 20)
 	unleased(t, a, r)
 	other := a.PipelineRun("third")
-	_, err := prepare.Acquire(t.Context(), other, prepare.Fail)
+	_, err := prepare.Acquire(t.Context(), other, prepare.Queue{OnBusy: prepare.Fail})
 	must(t, err)
 	if _, err := a.Prepare(other); err == nil || !strings.Contains(err.Error(), "/second has been at it since") {
 		t.Errorf("preparing: %v, want it refused with the name of the run that is at work", err)
@@ -159,7 +159,7 @@ func sweeper(t *testing.T, a *releasetest.App, calls, writes *atomic.Int32, thro
 // account gives the janitor the rights that it is installed with.
 func account(t *testing.T, namespace string) {
 	t.Helper()
-	file, err := os.Open("../../config/janitor.yaml")
+	file, err := os.Open("../../../config/janitor.yaml")
 	must(t, err)
 	defer file.Close()
 	client, err := dynamic.NewForConfig(apitest.Config(t))

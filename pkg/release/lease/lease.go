@@ -17,6 +17,7 @@ import (
 
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/task/run"
 )
 
 const (
@@ -44,7 +45,7 @@ type clock interface {
 type Lease struct {
 	Objects objects
 	App     application.Application
-	Holder  string // the run's id
+	Holder  run.ID
 	Clock   clock
 }
 
@@ -90,7 +91,7 @@ func (l Lease) acquire(ctx context.Context, w *waiter, abandoned func(string, bo
 		return err
 	}
 	holder := Holder(now)
-	if holder != "" && holder != l.Holder {
+	if holder != "" && holder != l.Holder.String() {
 		free, err := abandoned(holder, IsExpired(now, l.Clock.Now()))
 		if err != nil {
 			return err
@@ -104,7 +105,7 @@ func (l Lease) acquire(ctx context.Context, w *waiter, abandoned func(string, bo
 		slog.Info("lease taken from a run that was abandoned", "holder", holder)
 	}
 	spec := l.spec()
-	if holder == l.Holder && now.Spec.AcquireTime != nil {
+	if holder == l.Holder.String() && now.Spec.AcquireTime != nil {
 		spec.AcquireTime = now.Spec.AcquireTime
 	}
 	ops := []kube.Operation{kube.Test("/metadata/resourceVersion", now.ResourceVersion), kube.Add("/spec", spec)}
@@ -148,7 +149,7 @@ func IsExpired(l *coordination.Lease, now time.Time) bool {
 // Renew is one beat. A Lease that somebody has deleted is made again, and one that nobody holds, because a run that took it
 // meanwhile has given it up, is taken again. It does nothing to a Lease that another run holds.
 func (l Lease) Renew(ctx context.Context) error {
-	err := l.patch(ctx, kube.Test("/spec/holderIdentity", l.Holder), kube.Add("/spec/renewTime", l.spec().RenewTime))
+	err := l.patch(ctx, kube.Test("/spec/holderIdentity", l.Holder.String()), kube.Add("/spec/renewTime", l.spec().RenewTime))
 	if !apierrors.IsNotFound(err) && !kube.Raced(err) {
 		return err
 	}
@@ -156,7 +157,7 @@ func (l Lease) Renew(ctx context.Context) error {
 	if unmade != nil {
 		return fmt.Errorf("%w; %w", err, unmade)
 	}
-	if Holder(now) != l.Holder {
+	if Holder(now) != l.Holder.String() {
 		return err
 	}
 	slog.Warn("lease taken again: it was deleted, or given up by another run", "lease", l.App.Lease())
@@ -223,7 +224,7 @@ func (l Lease) beat(ctx context.Context) {
 // Release gives the Lease up. A Lease that is gone, or that another run holds, is left as it is.
 func (l Lease) Release(ctx context.Context) error {
 	err := kube.Retry(ctx, func(ctx context.Context) error {
-		return l.patch(ctx, kube.Test("/spec/holderIdentity", l.Holder), kube.Replace("/spec/holderIdentity", ""))
+		return l.patch(ctx, kube.Test("/spec/holderIdentity", l.Holder.String()), kube.Replace("/spec/holderIdentity", ""))
 	})
 	if apierrors.IsNotFound(err) || kube.Raced(err) {
 		return nil
@@ -232,8 +233,8 @@ func (l Lease) Release(ctx context.Context) error {
 }
 
 func (l Lease) spec() coordination.LeaseSpec {
-	now, seconds := metav1.NewMicroTime(l.Clock.Now()), int32(Unattended/time.Second)
-	return coordination.LeaseSpec{HolderIdentity: &l.Holder, LeaseDurationSeconds: &seconds, AcquireTime: &now, RenewTime: &now}
+	holder, now, seconds := l.Holder.String(), metav1.NewMicroTime(l.Clock.Now()), int32(Unattended/time.Second)
+	return coordination.LeaseSpec{HolderIdentity: &holder, LeaseDurationSeconds: &seconds, AcquireTime: &now, RenewTime: &now}
 }
 
 func (l Lease) create(ctx context.Context) error {
@@ -274,14 +275,14 @@ const (
 // the run is alive: it is made out to it, so that a run that is alive renews it, and that of one that is not expires.
 func (l Lease) Standing(ctx context.Context) (Standing, error) {
 	now, err := l.orMade(ctx)
-	if err == nil && Holder(now) != l.Holder && IsExpired(now, l.Clock.Now()) {
-		slog.Info("lease taken for a run from one that no longer renews it", "run", l.Holder, "holder", Holder(now))
+	if err == nil && Holder(now) != l.Holder.String() && IsExpired(now, l.Clock.Now()) {
+		slog.Info("lease taken for a run from one that no longer renews it", "run", l.Holder.String(), "holder", Holder(now))
 		now, err = l.take(ctx, now)
 	}
 	switch {
 	case err != nil:
 		return "", err
-	case Holder(now) != l.Holder:
+	case Holder(now) != l.Holder.String():
 		return Anothers, nil
 	case IsExpired(now, l.Clock.Now()):
 		return Expired, nil
@@ -298,5 +299,5 @@ func (l Lease) Lapsed(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("reading Lease %s: %w", l.App.Lease(), err)
 	}
-	return Holder(now) != l.Holder || IsExpired(now, l.Clock.Now()), nil
+	return Holder(now) != l.Holder.String() || IsExpired(now, l.Clock.Now()), nil
 }

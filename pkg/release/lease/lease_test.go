@@ -19,6 +19,7 @@ import (
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/release/lease"
+	"github.com/serin-cd/serin/pkg/task/run"
 )
 
 func TestMain(m *testing.M) { apitest.Main(m) }
@@ -50,7 +51,7 @@ func at(t *testing.T, namespace, holder string, now time.Time, through ...func(h
 	}
 	return lease.Lease{
 		Objects: cluster.Objects(kube.Leases, namespace), App: application.Application{Namespace: namespace, Name: "podinfo"},
-		Holder: namespace + "/" + holder + "/uid", Clock: &clock{now},
+		Holder: run.ID{Namespace: namespace, Name: holder, UID: "uid"}, Clock: &clock{now},
 	}
 }
 
@@ -239,7 +240,7 @@ func TestFirstBeatWaitsForTheServersTime(t *testing.T) {
 			if err := at(t, ns, "a", noon).Acquire(t.Context(), never); err != nil {
 				t.Fatal(err)
 			}
-			l := lease.Lease{Objects: cluster.Objects(kube.Leases, ns), App: app, Holder: ns + "/a/uid", Clock: cluster}
+			l := lease.Lease{Objects: cluster.Objects(kube.Leases, ns), App: app, Holder: run.ID{Namespace: ns, Name: "a", UID: "uid"}, Clock: cluster}
 			ctx, stop := context.WithCancel(t.Context())
 			var keeping sync.WaitGroup
 			keeping.Go(func() { l.Keep(ctx) })

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/task/run"
 )
 
 // waiting is the annotation of the Lease that names the newest of the runs that wait for it.
@@ -23,14 +24,14 @@ var ErrOvertaken = errors.New("overtaken by a newer run")
 
 // Place is a run's place in the queue.
 type Place struct {
-	Run     string    `json:"run"`     // its id
+	Run     run.ID    `json:"run"`
 	Created time.Time `json:"created"` // when its PipelineRun was made
 }
 
 // Newer says whether a run was made after another. Times are whole seconds; within one the names decide.
 func (p Place) Newer(than Place) bool {
 	if p.Created.Equal(than.Created) {
-		return p.Run > than.Run
+		return p.Run.String() > than.Run.String()
 	}
 	return p.Created.After(than.Created)
 }
@@ -38,13 +39,13 @@ func (p Place) Newer(than Place) bool {
 // waiter is a run that queues; nil is one that does not.
 type waiter struct {
 	place Place
-	alive func(run string) bool
+	alive func(run.ID) bool
 }
 
 // Wait acquires the Lease as Acquire does, and waits as long as another run has it. Of several runs that wait the newest
 // stays: the others, and one whose turn has come after that of a newer run, fail with ErrOvertaken. alive says of a run that
 // waits whether it still does.
-func (l Lease) Wait(ctx context.Context, place Place, alive func(run string) bool, abandoned func(holder string, expired bool) (bool, error)) error {
+func (l Lease) Wait(ctx context.Context, place Place, alive func(run.ID) bool, abandoned func(holder string, expired bool) (bool, error)) error {
 	for {
 		err := l.acquireAs(ctx, &waiter{place, alive}, abandoned)
 		var held *HeldError
@@ -83,7 +84,7 @@ func (l Lease) change(ctx context.Context, holder string) error {
 // newest is the run that waits; nil for none.
 func newest(l *coordination.Lease) *Place {
 	var p Place
-	if json.Unmarshal([]byte(l.Annotations[waiting]), &p) != nil || p.Run == "" {
+	if json.Unmarshal([]byte(l.Annotations[waiting]), &p) != nil || p.Run == (run.ID{}) {
 		return nil
 	}
 	return &p

@@ -10,6 +10,7 @@ import (
 	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/lease"
 	"github.com/serin-cd/serin/pkg/release/record"
+	"github.com/serin-cd/serin/pkg/task/parameter"
 	"github.com/serin-cd/serin/pkg/task/run"
 )
 
@@ -32,10 +33,37 @@ func (b *Busy) EnvDecode(text string) error {
 	return nil
 }
 
+// Queue says what becomes of a run while another has the application.
+type Queue struct {
+	// What to do while another run has the application: fail, wait until it has ended, or supersede, which ends it. Of several that wait the newest stays.
+	OnBusy Busy `env:"ON_BUSY, default=fail"`
+	// How long to wait for another run.
+	BusyTimeout parameter.Duration `env:"BUSY_TIMEOUT, default=1m"`
+}
+
+// Turn is what a run has been told in the queue.
+type Turn string
+
+// The turns.
+const (
+	Taken      Turn = "taken"
+	Superseded Turn = "superseded" // a newer run has the application, or waits for it: this one is not needed any more
+)
+
 // Acquire takes the application's Lease for the run: from nobody, or from a run whose PipelineRun is
 // finished or gone, or cannot be read while its Lease has expired. From a run that is alive it takes it, or waits for
-// it, as on says; superseded is then true where a newer run has it or waits, and this one is not needed any more.
-func Acquire(ctx context.Context, r *release.Release, on Busy) (superseded bool, err error) {
+// it, as the queue says.
+func Acquire(ctx context.Context, r *release.Release, q Queue) (Turn, error) {
+	ctx, cancel := context.WithTimeout(ctx, max(time.Minute, time.Duration(q.BusyTimeout)))
+	defer cancel()
+	superseded, err := acquire(ctx, r, q.OnBusy)
+	if superseded {
+		return Superseded, nil
+	}
+	return Taken, err
+}
+
+func acquire(ctx context.Context, r *release.Release, on Busy) (superseded bool, err error) {
 	if on == Fail {
 		return false, named(r, r.Lease.Acquire(ctx, abandoned(ctx, r, nil)))
 	}
@@ -43,7 +71,7 @@ func Acquire(ctx context.Context, r *release.Release, on Busy) (superseded bool,
 	if created.IsZero() {
 		return false, fmt.Errorf("acquiring %s: PipelineRun %s cannot be read: which run is the newer one is not known", r.App, r.ID.Name)
 	}
-	mine := lease.Place{Run: r.ID.String(), Created: created}
+	mine := lease.Place{Run: r.ID, Created: created}
 	if on == Supersede {
 		err = r.Lease.Acquire(ctx, abandoned(ctx, r, func(other lease.Place) (bool, error) { return !other.Newer(mine), overtaken(other, mine) }))
 	} else {
@@ -91,18 +119,14 @@ func abandoned(ctx context.Context, r *release.Release, live func(lease.Place) (
 		case live == nil || created.IsZero():
 			return false, nil
 		}
-		return live(lease.Place{Run: holder, Created: created})
+		return live(lease.Place{Run: id, Created: created})
 	}
 }
 
 // waits says whether a run that had queued is still there.
-func waits(ctx context.Context, r *release.Release) func(string) bool {
-	return func(other string) bool {
-		id, err := run.ParseID(other)
-		if err != nil {
-			return false
-		}
-		liveness := r.Liveness(ctx, id)
+func waits(ctx context.Context, r *release.Release) func(run.ID) bool {
+	return func(other run.ID) bool {
+		liveness := r.Liveness(ctx, other)
 		return liveness == record.Live || liveness == record.Unknown
 	}
 }

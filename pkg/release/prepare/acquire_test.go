@@ -32,8 +32,8 @@ func acquire(t *testing.T, r *release.Release, on prepare.Busy) <-chan turn {
 	go func() {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
-		superseded, err := prepare.Acquire(ctx, r, on)
-		done <- turn{superseded, err}
+		told, err := prepare.Acquire(ctx, r, prepare.Queue{OnBusy: on})
+		done <- turn{told == prepare.Superseded, err}
 	}()
 	return done
 }
@@ -106,7 +106,7 @@ func TestNobodyWaitsForARunThatIsGone(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	third := a.PipelineRun("c")
-	if _, err := prepare.Acquire(ctx, third, prepare.Wait); err == nil || !strings.Contains(err.Error(), "waited 2s") || !strings.Contains(err.Error(), "/b/") {
+	if _, err := prepare.Acquire(ctx, third, prepare.Queue{OnBusy: prepare.Wait}); err == nil || !strings.Contains(err.Error(), "waited 2s") || !strings.Contains(err.Error(), "/b/") {
 		t.Errorf("waiting for too long: %v, want for how long, and who has it", err)
 	}
 }
@@ -116,7 +116,7 @@ func TestSupersede(t *testing.T) {
 	a.First()
 	a.Push("2")
 	older, newer := a.PipelineRun("a"), a.PipelineRun("b")
-	_, err := prepare.Acquire(t.Context(), older, prepare.Fail)
+	_, err := prepare.Acquire(t.Context(), older, prepare.Queue{OnBusy: prepare.Fail})
 	must(t, err)
 	_, err = a.Prepare(older)
 	must(t, err)

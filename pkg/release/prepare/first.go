@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/cluster/workload"
 	"github.com/serin-cd/serin/pkg/release/record"
@@ -18,7 +17,7 @@ import (
 // first makes the primary and everything around it, without judging, or completes what an earlier run
 // began. Every call leaves the application served: by the target until the apex Service changes.
 func first(ctx context.Context, r *release.Release, p Preparation, f found) error {
-	ports, err := r.Services.Ports(ctx, f.target, p.Port)
+	ports, err := r.Services.Ports(ctx, f.target, int32(p.Port))
 	if err != nil {
 		return err
 	}
@@ -47,7 +46,7 @@ func first(ctx context.Context, r *release.Release, p Preparation, f found) erro
 	if _, err := r.Services.Ensure(ctx, r.App.Name, f.copied.Selector(primary), ports); err != nil {
 		return err
 	}
-	if _, err := r.Store.Close(ctx, r.ID, run.Initialized, "first release", r.Cluster); err != nil {
+	if _, err := r.Fence.Close(ctx, r.ID, run.Initialized, "first release", r.Cluster); err != nil {
 		return err
 	}
 	r.Events.Normalf(ctx, "Initialization done! %s", r.App)
@@ -57,28 +56,28 @@ func first(ctx context.Context, r *release.Release, p Preparation, f found) erro
 // settleFirst stamps the target, which from now on is the canary's, and brings it to rest.
 func settleFirst(ctx context.Context, r *release.Release) error {
 	target, err := r.Deployments.Update(ctx, r.App.Name, func(d *workload.Deployment) ([]kube.Operation, error) {
-		if d.Stamp() == r.ID.String() {
+		if d.StampedBy(r.ID) {
 			return nil, nil
 		}
-		return kube.Annotate(d.Annotations, application.RunAnnotation, r.ID.String()), nil
+		return workload.Stamp(d, r.ID), nil
 	})
 	if err != nil || target == nil {
 		return err
 	}
-	return r.Settle(ctx, r.ID.String())
+	return r.Settle(ctx, r.ID)
 }
 
 // makePrimary makes the primary, or corrects that of a first release that was given up, and waits for it.
 func makePrimary(ctx context.Context, r *release.Release, p Preparation, f found) (*workload.Deployment, error) {
 	if f.primary == nil {
-		if _, err := r.Deployments.CreatePrimary(ctx, r.App, f.target, f.copied, r.ID.String()); err != nil {
+		if _, err := r.Deployments.CreatePrimary(ctx, r.App, f.target, f.copied, r.ID); err != nil {
 			return nil, err
 		}
 	}
 	_, err := r.Deployments.Update(ctx, r.App.Primary(), func(d *workload.Deployment) ([]kube.Operation, error) {
 		ops := []kube.Operation{}
 		if d.Promoted() != f.target.Revision() {
-			ops = workload.Become(d, f.copied.Template(f.target, d), f.target.Revision(), r.ID.String())
+			ops = workload.Become(d, f.copied.Template(f.target, d), f.target.Revision(), r.ID)
 		}
 		if d.Wanted() == 0 {
 			ops = append(ops, workload.Scale(max(f.target.Wanted(), 1)))
@@ -108,7 +107,7 @@ func route(ctx context.Context, r *release.Release, p Preparation, f found) erro
 			return err
 		}
 	}
-	if _, err := r.Store.Open(ctx, r.ID, revision, "", r.Cluster); err != nil {
+	if _, err := r.Fence.Open(ctx, r.ID, revision, "", r.Cluster); err != nil {
 		return fmt.Errorf("releasing %s for the first time: %w", r.App, err)
 	}
 	return nil

@@ -10,14 +10,15 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
-	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/cluster/workload"
+	"github.com/serin-cd/serin/pkg/judge"
 	"github.com/serin-cd/serin/pkg/release/lease"
 	"github.com/serin-cd/serin/pkg/release/record"
 	"github.com/serin-cd/serin/pkg/release/rollback"
 	"github.com/serin-cd/serin/pkg/release/weight"
 	"github.com/serin-cd/serin/pkg/task/failure"
+	"github.com/serin-cd/serin/pkg/task/parameter"
 	"github.com/serin-cd/serin/pkg/task/run"
 
 	"github.com/serin-cd/serin/pkg/release"
@@ -26,16 +27,45 @@ import (
 // Proceed is the outcome of a preparation whose canary is ready to be judged.
 const Proceed run.Outcome = "proceed"
 
-// Preparation is what a run wants prepared.
-type Preparation struct {
-	Image, Container string        // the image to set on the target first; the container where it has several
-	Hosts, Gateways  []string      // of the VirtualService, where it has to be made
-	Port             int32         // of the Services, where there is no apex Service
-	Deadline         time.Duration // for pods to become ready
-	OnBusy           Busy          // Supersede ends an older run that has the application
+// Config says what a run wants prepared.
+type Config struct {
+	// What acquire-lease has set as its result turn: superseded leaves the application alone.
+	Turn Turn `env:"TURN"`
+	// What to do while another run has the application.
+	OnBusy Busy `env:"ON_BUSY, default=fail"`
+	// Image to release; empty takes the Deployment as it is.
+	Image string `env:"IMAGE"`
+	// Container that gets the image; needed where the pod has several.
+	Container string `env:"CONTAINER"`
+	// Hosts of the VirtualService where it has to be made, separated by commas; the application's name is added.
+	Hosts []string `env:"HOSTS"`
+	// Gateways of the VirtualService where it has to be made, separated by commas; mesh stands for all sidecars.
+	Gateways []string `env:"GATEWAYS, default=mesh"`
+	// Port of the Services where the application has none of its own.
+	Port parameter.Count `env:"PORT, default=80"`
+}
 
+// Preparation is a configuration with what its step knows besides.
+type Preparation struct {
+	Config
+	Deadline time.Duration // for pods to become ready
 	// Probe asks Prometheus once, before anything is changed.
 	Probe func(ctx context.Context) error
+}
+
+// Step is Run for a program: it keeps the Lease, and leaves the application alone if it is not the run's turn.
+func Step(ctx context.Context, r *release.Release, c Config, s release.Settling, rules judge.Config) (run.Outcome, string, error) {
+	if c.Turn == Superseded {
+		return run.Superseded, "none", nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*s.Deadline()+2*time.Minute)
+	defer cancel()
+	probe, err := prober(r.App, rules, s.Prometheus)
+	if err != nil {
+		return "", "", err
+	}
+	go r.Lease.KeepOn(ctx)
+	return Run(ctx, r, Preparation{Config: c, Deadline: s.Deadline(), Probe: probe})
 }
 
 // found is what there was before anything was changed.
@@ -119,7 +149,7 @@ func look(ctx context.Context, r *release.Release, p Preparation) (f found, err 
 	if err := f.copied.Clash(f.target, f.primary); err != nil {
 		return f, err
 	}
-	state, err := r.Store.Read(ctx)
+	state, err := r.Fence.Read(ctx)
 	if err != nil && !apierrors.IsNotFound(err) {
 		return f, err
 	}
@@ -201,7 +231,7 @@ func damaged(ctx context.Context, r *release.Release, p Preparation, state weigh
 func newer(ctx context.Context, r *release.Release, other run.ID) bool {
 	mine, _ := r.Created(ctx, r.ID)
 	theirs, _ := r.Created(ctx, other)
-	return lease.Place{Run: r.ID.String(), Created: mine}.Newer(lease.Place{Run: other.String(), Created: theirs})
+	return lease.Place{Run: r.ID, Created: mine}.Newer(lease.Place{Run: other, Created: theirs})
 }
 
 func setImage(ctx context.Context, r *release.Release, p Preparation) (*workload.Deployment, error) {
@@ -220,11 +250,11 @@ func rest(ctx context.Context, r *release.Release, p Preparation, f found, settl
 		return err
 	}
 	if f.state != nil && f.state.Weight() > 0 && !f.record().Open() {
-		if _, err := r.Store.Rest(ctx); err != nil {
+		if _, err := r.Fence.Rest(ctx); err != nil {
 			return err
 		}
 	}
-	writer, err := r.Services.Rest(ctx, f.target, f.copied.Selector(f.primary), p.Port)
+	writer, err := r.Services.Rest(ctx, f.target, f.copied.Selector(f.primary), int32(p.Port))
 	if err != nil {
 		return err
 	}
@@ -236,7 +266,7 @@ func rest(ctx context.Context, r *release.Release, p Preparation, f found, settl
 	}
 	slog.Info("target at work without a run", "deployment", r.App.String(), "replicas", f.target.Wanted(), "writer", kube.Writer(f.target, "replicas"))
 	r.Events.Warningf(ctx, "Scaling down %s: %s had scaled it up, and its revision serves already", r.App, kube.Writer(f.target, "replicas"))
-	return r.Settle(ctx, f.target.Stamp())
+	return r.SettleTarget(ctx, f.target)
 }
 
 // routing makes what is missing of an application that was released before, where its VirtualService is: to ask for the DestinationRules
@@ -261,7 +291,7 @@ func routing(ctx context.Context, r *release.Release, p Preparation, f found) er
 
 // start records the run, stamps the target, scales it up and waits until it is ready.
 func start(ctx context.Context, r *release.Release, p Preparation, f found, revision string) error {
-	store := r.Store
+	store := r.Fence
 	if f.state != nil && f.state.Weight() == 0 {
 		store = store.From(*f.state)
 	}
@@ -291,7 +321,7 @@ func scaleUp(ctx context.Context, r *release.Release, p Preparation, f found) er
 		}
 	}
 	target, err := r.Deployments.From(f.target).Update(ctx, r.App.Name, func(d *workload.Deployment) ([]kube.Operation, error) {
-		if d.Stamp() == r.ID.String() && d.Wanted() > 0 {
+		if d.StampedBy(r.ID) && d.Wanted() > 0 {
 			return nil, nil
 		}
 		replicas := d.Wanted()
@@ -299,7 +329,7 @@ func scaleUp(ctx context.Context, r *release.Release, p Preparation, f found) er
 			replicas = max(f.primary.Wanted(), 1)
 		}
 		// Always written: whoever settles the run before may have scaled down since, under the same stamp.
-		return append(kube.Annotate(d.Annotations, application.RunAnnotation, r.ID.String()), workload.Scale(replicas)), nil
+		return append(workload.Stamp(d, r.ID), workload.Scale(replicas)), nil
 	})
 	if err == nil && target == nil {
 		return failure.Configf("preparing %s: the target was deleted", r.App)

@@ -402,15 +402,23 @@ func TestAcquire(t *testing.T) {
 			a := releasetest.Bare(t)
 			r := a.Run("mine")
 			if holder := c.holder(a); holder != "" {
-				theirs := r.Lease
-				theirs.Holder = holder
-				must(t, theirs.Acquire(t.Context(), nil))
+				hold(t, r, holder)
 			}
-			_, err := prepare.Acquire(t.Context(), r, prepare.Fail)
+			_, err := prepare.Acquire(t.Context(), r, prepare.Queue{OnBusy: prepare.Fail})
 			var held *lease.HeldError
 			if c.want && err != nil || !c.want && (!errors.As(err, &held) || failure.Code(err) != failure.ExitError) {
 				t.Errorf("error %v, want it acquired: %v", err, c.want)
 			}
 		})
 	}
+}
+
+// hold gives the Lease to a holder, which need not be a run.
+func hold(t *testing.T, r *release.Release, holder string) {
+	t.Helper()
+	must(t, r.Lease.Acquire(t.Context(), nil))
+	patch, err := kube.Patch(kube.Replace("/spec/holderIdentity", holder))
+	must(t, err)
+	_, err = r.Lease.Objects.Patch(t.Context(), r.App.Lease(), types.JSONPatchType, patch, metav1.PatchOptions{})
+	must(t, err)
 }

@@ -43,7 +43,7 @@ func TestRouteDeletedWhilePromoting(t *testing.T) {
 	a.DeleteRoute()
 	begin := time.Now()
 	a.Eventually("there is a route, with the run as it was", func() bool {
-		s, err := a.Run("observer").Store.Read(t.Context())
+		s, err := a.Run("observer").Fence.Read(t.Context())
 		return err == nil && s.Weight() == 0 && s.Record != nil && s.Record.Phase == run.Promoting
 	})
 	t.Logf("made again after %s", time.Since(begin).Round(time.Millisecond))
@@ -69,7 +69,7 @@ func TestRouteDeletedBeforeAPromotionIsClosed(t *testing.T) {
 	_, err := promote.Run(t.Context(), r, 20*time.Second)
 	must(t, err)
 	a.Want(promoted)
-	if s, err := r.Store.Read(t.Context()); err != nil || !strings.HasPrefix(s.Record.Reason, "every stage passed; VirtualService podinfo was deleted") || s.Record.Previous == "" {
+	if s, err := r.Fence.Read(t.Context()); err != nil || !strings.HasPrefix(s.Record.Reason, "every stage passed; VirtualService podinfo was deleted") || s.Record.Previous == "" {
 		t.Errorf("record %v (%v), want it whole, and what had happened", s.Record, err)
 	}
 }

@@ -36,16 +36,24 @@ var reconnect = 30 * time.Second
 // away is how long the route's write takes at least where the control plane, whose webhook admits it, is away.
 const away = 2 * time.Second
 
+// Step is Run for a program, which keeps the Lease.
+func Step(ctx context.Context, r *release.Release, deadline time.Duration) (revision string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, deadline+3*time.Minute)
+	defer cancel()
+	go r.Lease.Keep(ctx)
+	return Run(ctx, r, deadline)
+}
+
 // Run promotes what the run has judged, and returns its revision. Until the primary is changed an
 // error takes the traffic back; after that the run stays promoting, to be undone by rollback. A step that is told to end
 // while the change is on its way does not know whether the primary has changed, and undoes it itself.
 func Run(ctx context.Context, r *release.Release, deadline time.Duration) (revision string, err error) {
-	state, err := r.Store.Read(ctx)
+	state, err := r.Fence.Read(ctx)
 	if err != nil {
 		return "", err
 	}
 	if now := state.Record; now != nil && now.ID == r.ID && now.Phase == run.Closed && now.Outcome == run.Promoted {
-		return now.Revision, r.Settle(ctx, r.ID.String()) // this run was here before
+		return now.Revision, r.Settle(ctx, r.ID) // this run was here before
 	}
 	state, target, err := promote(ctx, r, state)
 	if errors.Is(err, errChanged) {
@@ -72,10 +80,10 @@ func Run(ctx context.Context, r *release.Release, deadline time.Duration) (revis
 
 // settle brings the target to rest as it was read before: writing it tests its stamp, so another look would only cost a call.
 func settle(ctx context.Context, r *release.Release, target *workload.Deployment) error {
-	if target.Stamp() == r.ID.String() && target.Wanted() > 0 {
+	if target.StampedBy(r.ID) && target.Wanted() > 0 {
 		return r.SettleTarget(ctx, target)
 	}
-	return r.Settle(ctx, r.ID.String())
+	return r.Settle(ctx, r.ID)
 }
 
 // undone undoes the promotion where the step was told to end; after any other error that is left to rollback.
@@ -95,7 +103,7 @@ const passed = "every stage passed"
 
 // end closes the run as promoted, on a VirtualService that is made again where somebody has deleted it.
 func end(ctx context.Context, r *release.Release, state weight.State) (weight.State, error) {
-	closed, err := r.Store.From(state).Close(ctx, r.ID, run.Promoted, passed, r.Cluster)
+	closed, err := r.Fence.From(state).Close(ctx, r.ID, run.Promoted, passed, r.Cluster)
 	if !apierrors.IsNotFound(err) {
 		return closed, err
 	}
@@ -105,7 +113,7 @@ func end(ctx context.Context, r *release.Release, state weight.State) (weight.St
 	if !there {
 		return closed, failure.Configf("promoting %s: the primary runs revision %s, ready, but %s", r.App, workload.Short(state.Record.Revision), text)
 	}
-	return r.Store.Close(ctx, r.ID, run.Promoted, passed, r.Cluster)
+	return r.Fence.Close(ctx, r.ID, run.Promoted, passed, r.Cluster)
 }
 
 // promote moves the record to promoting and gives the primary the judged template, in one patch, read
@@ -121,7 +129,7 @@ func promote(ctx context.Context, r *release.Release, state weight.State) (weigh
 		return state, nil, failure.Inconclusivef("the target is now at revision %s, %s was judged: start a run for the new one", workload.Short(got), workload.Short(rec.Revision))
 	}
 	asked := time.Now()
-	state, err = r.Store.From(state).BeginPromotion(ctx, r.ID)
+	state, err = r.Fence.From(state).BeginPromotion(ctx, r.ID)
 	if err == nil && !changed && time.Since(asked) > away {
 		return promoteLater(ctx, r, state)
 	}
@@ -144,7 +152,7 @@ func promoteLater(ctx context.Context, r *release.Release, state weight.State) (
 	if ctx.Err() != nil {
 		return state, nil, context.Cause(ctx)
 	}
-	state, err := r.Store.Read(ctx)
+	state, err := r.Fence.Read(ctx)
 	if err != nil {
 		return state, nil, err
 	}
@@ -161,7 +169,7 @@ func read(ctx context.Context, r *release.Release) (target, primary *workload.De
 		return nil, nil, failure.Configf("there is no Deployment %s: start a new run, which makes it", r.App.Primary())
 	}
 	target, err = r.Target(ctx)
-	if err != nil && primary.Stamp() == r.ID.String() {
+	if err != nil && primary.StampedBy(r.ID) {
 		err = fmt.Errorf("%w: %w", err, errChanged)
 	}
 	return target, primary, err
@@ -189,7 +197,7 @@ func change(ctx context.Context, r *release.Release, rec *record.Record, target,
 			return nil, fmt.Errorf("Deployment %s was changed by run %q meanwhile", d.Name, d.Stamp())
 		}
 		wrote = true
-		return workload.Promote(d, copied.Template(target, d), rec.Revision, r.ID.String()), nil
+		return workload.Promote(d, copied.Template(target, d), rec.Revision, r.ID), nil
 	})
 	if err == nil && now == nil {
 		err = fmt.Errorf("Deployment %s was deleted meanwhile", primary.Name)
@@ -237,7 +245,7 @@ func guard(ctx context.Context, r *release.Release, rec *record.Record) {
 			return false, nil
 		}
 		slog.Warn("the canary is no longer what was judged: taking its traffic", "target", target.Progress(), "revision", workload.Short(target.Revision()))
-		_, err = r.Store.Lower(ctx, r.ID, r.Cluster)
+		_, err = r.Fence.Lower(ctx, r.ID, r.Cluster)
 		return err == nil, err
 	})
 	if err != nil && ctx.Err() == nil {
@@ -265,7 +273,7 @@ func guardRoute(ctx context.Context, r *release.Release, known *networking.Virtu
 		case <-ctx.Done():
 		case <-seen:
 		case <-time.After(time.Second):
-			if _, err := r.Store.Read(ctx); apierrors.IsNotFound(err) {
+			if _, err := r.Fence.Read(ctx); apierrors.IsNotFound(err) {
 				remake(known)
 			}
 		}

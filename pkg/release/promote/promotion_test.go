@@ -153,7 +153,7 @@ func TestPromotionRefusesAndTakesBack(t *testing.T) {
 			if failure.Code(err) != c.code || !strings.Contains(err.Error(), c.text) {
 				t.Errorf("error %v (exit %d), want %q in it and exit %d", err, failure.Code(err), c.text, c.code)
 			}
-			s, err := r.Store.Read(t.Context())
+			s, err := r.Fence.Read(t.Context())
 			must(t, err)
 			if s.Weight() != 0 || s.Record.Phase != run.Closed || s.Record.Outcome != run.RolledBack || !primaryRuns(a, "1") {
 				t.Errorf("weight %d, record %s, want 0 and closed, the primary as it was", s.Weight(), s.Record)

@@ -16,25 +16,25 @@ import (
 // gathered is a run's record as target and primary tell it, where the VirtualService has none to rely upon, and the outcome that
 // the run then ends with: of one whose promotion, or first release, had done all but close the record, that it did. It begins with
 // what can be read of the record, nil for nothing. It is nil where the run never had the application.
-func gathered(ctx context.Context, r *release.Release, id run.ID, readable *record.Record, outcome run.Outcome) (*record.Record, run.Outcome, error) {
-	target, err := r.Deployments.Get(ctx, r.App.Name)
+func gathered(ctx context.Context, by *release.Release, of run.ID, readable *record.Record, outcome run.Outcome) (*record.Record, run.Outcome, error) {
+	target, err := by.Deployments.Get(ctx, by.App.Name)
 	if err != nil {
 		return nil, outcome, err
 	}
-	primary, err := r.Deployments.Get(ctx, r.App.Primary())
+	primary, err := by.Deployments.Get(ctx, by.App.Primary())
 	if err != nil || primary == nil {
 		return nil, outcome, err
 	}
-	mine := primary.Stamp() == id.String()
+	mine := primary.StampedBy(of)
 	promoting := mine && primary.Previous() != ""
-	if !promoting && (target == nil || target.Stamp() != id.String()) {
+	if !promoting && (target == nil || !target.StampedBy(of)) {
 		return nil, outcome, nil
 	}
-	rec := &record.Record{ID: id, Created: r.Cluster.Now(), Phase: run.Shifting, Previous: primary.Promoted()}
+	rec := &record.Record{ID: of, Created: by.Cluster.Now(), Phase: run.Shifting, Previous: primary.Promoted()}
 	if target != nil {
 		rec.Revision = target.Revision()
 	}
-	if readable != nil && readable.ID == id {
+	if readable != nil && readable.ID == of {
 		if !readable.Open() && readable.Outcome != run.Unfinished {
 			return readable, outcome, nil // whatever was written into it, it has ended
 		}
@@ -51,7 +51,7 @@ func gathered(ctx context.Context, r *release.Release, id run.ID, readable *reco
 	case mine && primary.Promoted() == rec.Revision:
 		rec.Previous, outcome = "", run.Initialized
 	case !mine:
-		err = fence(ctx, r, primary, id)
+		err = fence(ctx, by, primary, of)
 	}
 	return rec, outcome, err
 }
@@ -60,34 +60,34 @@ func gathered(ctx context.Context, r *release.Release, id run.ID, readable *reco
 const done = "the primary runs the revision"
 
 // fence gives the primary the run's stamp, so that the step which promotes can no longer change it, late as it may be.
-func fence(ctx context.Context, r *release.Release, primary *workload.Deployment, id run.ID) error {
+func fence(ctx context.Context, by *release.Release, primary *workload.Deployment, of run.ID) error {
 	before := primary.Stamp()
-	_, err := r.Deployments.From(primary).Update(ctx, primary.Name, func(d *workload.Deployment) ([]kube.Operation, error) {
+	_, err := by.Deployments.From(primary).Update(ctx, primary.Name, func(d *workload.Deployment) ([]kube.Operation, error) {
 		if d.Stamp() != before {
 			return nil, fmt.Errorf("Deployment %s was changed by run %q meanwhile", d.Name, d.Stamp())
 		}
-		return workload.Restamp(d, id.String()), nil
+		return workload.Restamp(d, of), nil
 	})
 	return err
 }
 
 // withoutRoute brings what a run has left to rest where there is no VirtualService: the primary as the run had found it, or promoted
 // and ready, and the target without pods. The record that it returns is kept nowhere; it is nil where the run never had the application.
-func withoutRoute(ctx context.Context, r *release.Release, id run.ID, outcome run.Outcome, reason string, deadline time.Duration) (*record.Record, error) {
-	slog.Warn("no VirtualService: settling by stamp", "virtualService", r.App.String())
-	rec, outcome, err := gathered(ctx, r, id, nil, outcome)
+func withoutRoute(ctx context.Context, by *release.Release, of run.ID, outcome run.Outcome, reason string, deadline time.Duration) (*record.Record, error) {
+	slog.Warn("no VirtualService: settling by stamp", "virtualService", by.App.String())
+	rec, outcome, err := gathered(ctx, by, of, nil, outcome)
 	if err != nil || rec == nil {
 		return nil, err
 	}
 	if rec.Phase == run.Promoting && outcome != run.Promoted {
-		if err := restore(ctx, r, rec, deadline); err != nil {
-			return nil, fmt.Errorf("undoing the promotion of %s: %w", r.App, err)
+		if err := restore(ctx, by, rec, deadline); err != nil {
+			return nil, fmt.Errorf("undoing the promotion of %s: %w", by.App, err)
 		}
 	}
 	if outcome == run.Promoted || outcome == run.Initialized {
 		reason = done
 	}
-	rec.Phase, rec.Outcome, rec.Ended = run.Closed, outcome, r.Cluster.Now()
-	rec.Reason = fmt.Sprintf("%s; VirtualService %s is gone: start a run, whose prepare makes it, or apply it again where it is yours", reason, r.App.Name)
-	return rec, settle(ctx, r, id, rec)
+	rec.Phase, rec.Outcome, rec.Ended = run.Closed, outcome, by.Cluster.Now()
+	rec.Reason = fmt.Sprintf("%s; VirtualService %s is gone: start a run, whose prepare makes it, or apply it again where it is yours", reason, by.App.Name)
+	return rec, settle(ctx, by, of, rec)
 }

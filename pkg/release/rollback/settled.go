@@ -3,6 +3,7 @@ package rollback
 import (
 	"context"
 	"fmt"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
@@ -10,10 +11,20 @@ import (
 	"github.com/serin-cd/serin/pkg/task/run"
 )
 
+// ReleaseLease gives the Lease up once the run is settled, whatever has become of ctx.
+func ReleaseLease(ctx context.Context, r *release.Release) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	if err := Settled(ctx, r); err != nil {
+		return err
+	}
+	return r.Lease.Release(ctx)
+}
+
 // Settled is an error while the run still has the application: it is not closed, the canary has traffic, or
 // its pods are up.
 func Settled(ctx context.Context, r *release.Release) error {
-	state, err := r.Store.Read(ctx)
+	state, err := r.Fence.Read(ctx)
 	if err != nil && !apierrors.IsNotFound(err) {
 		return err
 	}
@@ -24,20 +35,9 @@ func Settled(ctx context.Context, r *release.Release) error {
 	if record != nil && record.ID == r.ID && record.Outcome == run.Unfinished {
 		return nil
 	}
-	target, err := r.Unsettled(ctx, r.ID.String())
+	target, err := r.Unsettled(ctx, r.ID)
 	if err != nil || target == nil {
 		return err
 	}
 	return fmt.Errorf("releasing %s: its target still has %d pods: run rollback, which drains them", r.App, target.Wanted())
-}
-
-// Reason is why a run that did not say so itself is taken back, from what became of its tasks.
-func Reason(prepare, promote string) string {
-	switch {
-	case prepare != "Succeeded":
-		return "the run ended while it prepared: the task's result reason says why"
-	case promote == "Failed":
-		return "the promotion failed"
-	}
-	return "the run ended before a verdict"
 }

@@ -37,7 +37,7 @@ func Analyze(ctx context.Context, a Analysis, out *step.Results) error {
 		return a.replay(ctx, out)
 	}
 	target := a.Judge.Target()
-	r, err := release.Connect(target.Canary, a.Run)
+	r, err := release.Config{Run: a.Run, App: target.Canary}.Connect()
 	if err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ func TestJudgedOnPrometheusClock(t *testing.T) {
 			if at := verdict.Phases[0].At; at.Sub(now).Abs() > 10*time.Second {
 				t.Errorf("the phase began at %s on Prometheus's clock, want about %s", at, now)
 			}
-			s, err := r.Store.Read(t.Context())
+			s, err := r.Fence.Read(t.Context())
 			must(t, err)
 			if at := s.Record.Stages[0].At.Add(-c.off); s.Record.Phase != run.Shifting || at.Sub(now).Abs() > 10*time.Second {
 				t.Errorf("record %s, want it as it was, its time the API server's", s.Record)

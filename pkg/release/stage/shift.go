@@ -3,6 +3,7 @@ package stage
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/serin-cd/serin/pkg/cluster/workload"
 	"github.com/serin-cd/serin/pkg/release"
@@ -14,6 +15,9 @@ import (
 // Shift gives the canary a share of the traffic, in percent. It raises the share only of a target that
 // holds the recorded revision and is ready, on a route that is as recorded; else it takes the traffic back.
 func Shift(ctx context.Context, r *release.Release, weight parameter.Weight) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	go r.Lease.Keep(ctx)
 	return r.TakeBack(ctx, shift(ctx, r, weight))
 }
 
@@ -24,7 +28,7 @@ func shift(ctx context.Context, r *release.Release, weight parameter.Weight) err
 	}
 	r.Events.UID = target.UID
 	raised := false
-	_, err = r.Store.Shift(ctx, r.ID, weight, r.Cluster, func(now *record.Record) error {
+	_, err = r.Fence.Shift(ctx, r.ID, weight, r.Cluster, func(now *record.Record) error {
 		raised = weight > now.Weight()
 		if !raised {
 			return nil

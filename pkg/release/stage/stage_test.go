@@ -46,7 +46,7 @@ func at(t *testing.T) (*releasetest.App, *release.Release) {
 // takenBack wants the traffic at the primary and the run closed for a reason.
 func takenBack(t *testing.T, a *releasetest.App, reason string) {
 	t.Helper()
-	s, err := a.Run("observer").Store.Read(t.Context())
+	s, err := a.Run("observer").Fence.Read(t.Context())
 	must(t, err)
 	if s.Weight() != 0 || s.Record.Phase != run.Closed || s.Record.Outcome != run.RolledBack {
 		t.Errorf("weight %d, phase %s, outcome %q, want 0, closed, rolled-back", s.Weight(), s.Record.Phase, s.Record.Outcome)
@@ -321,13 +321,13 @@ func TestJudgeOfWhatIsNotShifted(t *testing.T) {
 func TestJudgeEndedByAnother(t *testing.T) {
 	_, r := at(t)
 	verdict, err := stage.Judge(t.Context(), r, endless(func() {
-		_, err := r.Store.Close(t.Context(), r.ID, run.Superseded, "a newer run", r.Cluster)
+		_, err := r.Fence.Close(t.Context(), r.ID, run.Superseded, "a newer run", r.Cluster)
 		must(t, err)
 	}), time.Minute)
 	if failure.Code(err) != failure.ExitInconclusive || !strings.HasPrefix(verdict.Reason(), "closed: ") {
 		t.Errorf("verdict %s %q, exit %d, want closed and exit %d", verdict.Outcome, verdict.Reason(), failure.Code(err), failure.ExitInconclusive)
 	}
-	s, err := r.Store.Read(t.Context())
+	s, err := r.Fence.Read(t.Context())
 	must(t, err)
 	if s.Record.Outcome != run.Superseded || s.Record.Reason != "a newer run" {
 		t.Errorf("record %s, want it as it was closed", s.Record)

@@ -106,7 +106,7 @@ func (w *watcher) state(ctx context.Context) (weight.State, error) {
 	case <-ctx.Done():
 		return weight.State{}, context.Cause(ctx)
 	case <-time.After(5 * time.Second):
-		return w.release.Store.Read(ctx)
+		return w.release.Fence.Read(ctx)
 	}
 }
 

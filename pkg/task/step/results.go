@@ -101,6 +101,9 @@ func (r *Results) total() int {
 	return total
 }
 
+// SetText is Set for a text that is cut to what the budget leaves.
+func (r *Results) SetText(name, text string) error { return r.Set(name, Cut(text, r.Left(name))) }
+
 // SetAll sets results, given as name, value, name, value.
 func (r *Results) SetAll(pairs ...string) error {
 	for i := 0; i+1 < len(pairs); i += 2 {
