@@ -142,7 +142,7 @@ func summary(all []Result) string {
 	for _, r := range all {
 		sent, lost = sent+r.Sent, lost+r.Lost
 	}
-	fmt.Fprintf(&b, "Requests in all of this: %d, of which %d were lost.\n", sent, lost)
+	fmt.Fprintf(&b, "Of %d requests in all of this, %d were lost.\n", sent, lost)
 	for _, f := range Faults() {
 		for _, m := range Moments() {
 			if why := f.loses(m); why != "" {

@@ -37,7 +37,7 @@ func (w *world) report(r *bench.Report) error {
 		bench.Row{Part: partReleases, What: "from the first push to the last end, at an interval of " + w.Interval.String(), Got: w.took.Seconds(), Unit: "s", None: true},
 		bench.Row{Part: partReleases, What: "programs that work at once, by this bench's own limit; those that wait for pods or Prometheus do not count",
 			Got: float64(places), None: true},
-		bench.Row{Part: partReleases, What: "releases and steps that ended otherwise than they must", Got: float64(len(w.wrong))},
+		bench.Row{Part: partReleases, What: "releases and steps that did not end as they must", Got: float64(len(w.wrong))},
 	)
 	if err := w.calls(r); err != nil {
 		return err
@@ -101,12 +101,12 @@ func (w *world) calls(r *bench.Report) error {
 		return fmt.Errorf("reading the audit log: it has no call of a release")
 	}
 	most, middle := all[len(all)-1], all[len(all)/2]
-	r.Add(bench.Row{Part: partCalls, What: "API calls of the release with the most, of those that nobody disturbs", Got: float64(most.Total), Want: wantCalls})
-	r.Add(bench.Row{Part: partCalls, What: "API calls of a release that nobody disturbs, median", Got: float64(middle.Total), None: true})
-	r.Add(bench.Row{Part: partCalls, What: "API calls of a release that is disturbed, by a kill or an edit, at most", Got: float64(largest(disturbed)), None: true})
+	r.Add(bench.Row{Part: partCalls, What: "API calls of the undisturbed release with the most", Got: float64(most.Total), Want: wantCalls})
+	r.Add(bench.Row{Part: partCalls, What: "API calls of an undisturbed release, median", Got: float64(middle.Total), None: true})
+	r.Add(bench.Row{Part: partCalls, What: "API calls of a release that is killed or edited, at most", Got: float64(largest(disturbed)), None: true})
 	r.Add(bench.Row{Part: partCalls, What: "API calls of the first release with the most", Got: float64(largest(first)), None: true})
 	r.Add(refusals(answers)...)
-	most.Of = "the release with the most, of those that nobody disturbs"
+	most.Of = "the undisturbed release with the most"
 	r.Calls = append(r.Calls, *most)
 	return nil
 }
