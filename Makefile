@@ -11,14 +11,14 @@ VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 export VERSION
 export KO_CONFIG_PATH = ko.yaml
 
-.PHONY: help demo test unit tests model lint generate verify images release sandbox sandbox-down e2e test-faults bench bench-lossless bench-scale bench-judge
+.PHONY: help demo test unit tests model lint generate verify site images release sandbox sandbox-down e2e test-faults bench bench-lossless bench-scale bench-judge
 help: ## print this list
 	@sed -n 's/^\([a-z0-9-]*\):.* ## \(.*\)/\1\t\2/p' Makefile | expand -t 14
 
 demo: ## play a release that is promoted and one that is taken back, in a sandbox
 	$(E2E) ./cmd/demo
 
-test: lint verify tests e2e ## everything that CI runs
+test: lint verify site tests e2e ## everything that CI runs
 
 unit: ## the tests that need nothing but Go
 	go test -short ./...
@@ -45,6 +45,9 @@ generate: ## write the files that follow from others
 
 verify: ## fail where a generated file, or a go.mod, is out of date
 	go run ./internal/catalog/cmd/generate -verify && go mod tidy -diff
+
+site: ## build these pages as a site in dist/site, and fail on a link or anchor that leads nowhere
+	python3 tools/site/build.py
 
 images: ## write the step images as dist/images.tar, and dist/release.yaml that names them
 	go run ./internal/packing/cmd/pack -version $(VERSION) -out dist

@@ -229,10 +229,10 @@ func TestResultsAreThoseOfThePipeline(t *testing.T) {
 	}
 }
 
-// Of an event the README has an example, the source its format.
+// Of an event the page has an example, the source its format.
 func TestEventsAreThoseThatAreWritten(t *testing.T) {
 	source := sources(t)
-	_, section, _ := strings.Cut(read(t, filepath.Join(root, "README.md")), "| event | |\n")
+	_, section, _ := strings.Cut(read(t, "operations.md"), "| event | |\n")
 	section, _, _ = strings.Cut(section, "\n\n")
 	rows := regexp.MustCompile("(?m)^\\| `(.*?)` \\|").FindAllStringSubmatch(section, -1)
 	if len(rows) < 8 {

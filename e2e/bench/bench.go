@@ -216,8 +216,8 @@ func (b *bench) calls(c Calls, of, rival string) {
 	c.Of = "a release " + of
 	b.report.Calls = append(b.report.Calls, c)
 	b.report.Add(
-		Row{Part: "API calls", What: "API calls of a whole release, " + of, Got: float64(c.Total), Want: wantCalls, Rival: rival},
-		Row{Part: "API calls", What: "API calls of the stage with the most, " + of, Got: float64(n), Want: wantStage, Note: stage})
+		Row{Part: "API calls", What: "API calls of a release " + of, Got: float64(c.Total), Want: wantCalls, Rival: rival},
+		Row{Part: "API calls", What: "API calls of the busiest stage of a release " + of, Got: float64(n), Want: wantStage, Note: stage})
 }
 
 // idle counts the calls of Serin while nothing is released.

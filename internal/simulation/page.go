@@ -12,20 +12,23 @@ import (
 const head = `<!-- Written by make bench-judge. -->
 # How often the judge errs, and how long it takes
 
-Simulated rollouts, %d a row (ten times as many where nothing is wrong with the canary), with fixed seeds. Each row is
-played twice: by the rule of Flagger (a look at the last minute each minute, success of at least 99 %% or a 99th
-percentile of at most 500 ms, five failed looks) and by the sequential judge (counters read every 15 s, first stages
-with gate time-box, the last with gate prove).
+Simulated rollouts with fixed seeds, %d a row, and ten times as many if nothing is wrong with the canary. Each row
+is played twice:
 
-An entry reads: taken back / promoted / inconclusive in percent · median seconds to that end · median of failed requests
-of the canary before it was taken back. What is required may be missed by chance: three standard errors and half a
-point of a share, one interval, 15 %% and two requests.
+- by Flagger's rule: each minute it looks at the last minute, wants a success rate of at least 99 %% (in the last
+  table a 99th percentile of at most 500 ms), and ends with the fifth failed look;
+- by the sequential judge: it reads counters every 15 s; the first stages have gate ` + "`time-box`" + `, the last has gate
+  ` + "`prove`" + `.
+
+An entry reads: taken back / promoted / inconclusive in percent · median seconds to that end · median of failed
+requests of the canary before it was taken back. A requirement may be missed by chance: by three standard errors and
+half a point of a share, one interval, 15 %% and two requests.
 `
 
 const foot = `
-Two rows are limits rather than achievements. One unlucky pod that really fails more often than its primary is
-found, though its code is the same: only more pods help. Errors that come in clumps count as independent ones: set
-design-effect to their usual number.
+Two rows show limits. One unlucky pod that really fails more often than its primary is found, though its code is the
+same: only more pods help. Errors that come in clumps count as independent ones: set ` + "`design-effect`" + ` to how many
+usually come at once.
 `
 
 // Report measures every row and writes the page. It returns what is missed.

@@ -53,7 +53,7 @@ func (w World) with(change func(*World)) World {
 func tables() []table {
 	return []table{
 		{"A canary that is worse", "The primary fails 0.1 % of its requests; weights are 20, 40 and 60 % unless said.", worse()},
-		{"A canary that is not worse", "Of as many rollouts as can be, none should be taken back.", fine()},
+		{"A canary that is not worse", "None of these should be taken back.", fine()},
 		{"Shared causes, and little traffic", "", awkward()},
 		{"Request durations alone", "Lognormal with a median of 40 ms and σ 0.9, in Istio's buckets. What failed is what took over 500 ms.", slow()},
 	}
