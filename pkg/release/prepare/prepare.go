@@ -1,0 +1,181 @@
+// Package prepare brings an application to its place of rest and starts the canary of a new revision.
+package prepare
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/cluster/workload"
+	"github.com/serin-cd/serin/pkg/judge"
+	"github.com/serin-cd/serin/pkg/release/record"
+	"github.com/serin-cd/serin/pkg/release/weight"
+	"github.com/serin-cd/serin/pkg/task/failure"
+	"github.com/serin-cd/serin/pkg/task/parameter"
+	"github.com/serin-cd/serin/pkg/task/run"
+
+	"github.com/serin-cd/serin/pkg/release"
+)
+
+// Proceed is the outcome of a preparation whose canary is ready to be judged.
+const Proceed run.Outcome = "proceed"
+
+// Config says what a run wants prepared.
+type Config struct {
+	// What acquire-lease has set as its result turn: superseded leaves the application alone.
+	Turn Turn `env:"TURN"`
+	// What to do while another run has the application.
+	OnBusy Busy `env:"ON_BUSY, default=fail"`
+	// Image to release; empty takes the Deployment as it is.
+	Image string `env:"IMAGE"`
+	// Container that gets the image; needed where the pod has several.
+	Container string `env:"CONTAINER"`
+	// Hosts of the VirtualService where it has to be made, separated by commas; the application's name is added.
+	Hosts []string `env:"HOSTS"`
+	// Gateways of the VirtualService where it has to be made, separated by commas; mesh stands for all sidecars.
+	Gateways []string `env:"GATEWAYS, default=mesh"`
+	// Port of the Services where the application has none of its own.
+	Port parameter.Count `env:"PORT, default=80"`
+}
+
+// Preparation is a configuration with what its step knows besides.
+type Preparation struct {
+	Config
+	Deadline time.Duration // for pods to become ready
+	// Probe asks Prometheus once, before anything is changed.
+	Probe func(ctx context.Context) error
+}
+
+// Step is Run for a program: it keeps the Lease, and leaves the application alone if it is not the run's turn.
+func Step(ctx context.Context, r *release.Release, c Config, s release.Settling, rules judge.Config) (run.Outcome, string, error) {
+	if c.Turn == Superseded {
+		return run.Superseded, "none", nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*s.Deadline()+2*time.Minute)
+	defer cancel()
+	probe, err := prober(r.App, rules, s.Prometheus)
+	if err != nil {
+		return "", "", err
+	}
+	go r.Lease.KeepOn(ctx)
+	return Run(ctx, r, Preparation{Config: c, Deadline: s.Deadline(), Probe: probe})
+}
+
+// found is what there was before anything was changed.
+type found struct {
+	target  *workload.Deployment
+	primary *workload.Deployment // nil before the first release
+	state   *weight.State        // nil where there is no VirtualService
+	copied  workload.Copy
+}
+
+// record is the record of the last or present run, nil for none.
+func (f found) record() *record.Record {
+	if f.state == nil {
+		return nil
+	}
+	return f.state.Record
+}
+
+// first says whether the application was never released: no run has ended with an outcome, or the
+// primary is gone. Where the record itself is gone the target's stamp tells, which it gets at the end of
+// the first release: a record that somebody deleted must not let a revision pass unjudged.
+func (f found) first() bool {
+	rec := f.record()
+	switch {
+	case f.primary == nil || f.primary.Promoted() == "":
+		return true
+	case rec == nil:
+		return f.target.Stamp() == ""
+	}
+	return rec.Previous == "" && rec.Outcome == run.Unfinished
+}
+
+// Run prepares a release and returns initialized, unchanged or proceed, and the target's revision.
+func Run(ctx context.Context, r *release.Release, p Preparation) (outcome run.Outcome, revision string, err error) {
+	f, err := look(ctx, r, p)
+	if err != nil {
+		return "", "", err
+	}
+	if err := p.Probe(ctx); err != nil {
+		return "", "", err
+	}
+	if f, err = free(ctx, r, p, f); err != nil {
+		return "", "", err
+	}
+	if p.Image != "" {
+		if f.target, err = setImage(ctx, r, p); err != nil {
+			return "", "", err
+		}
+	}
+	r.Events.UID = f.target.UID
+	revision = f.target.Revision()
+	if f.first() {
+		return run.Initialized, revision, first(ctx, r, p, f)
+	}
+	if f.primary.Promoted() == revision {
+		return run.Unchanged, revision, rest(ctx, r, p, f, true)
+	}
+	if err := rest(ctx, r, p, f, false); err != nil {
+		return "", revision, err
+	}
+	return Proceed, revision, start(ctx, r, p, f, revision)
+}
+
+// look reads everything and refuses what cannot be released; it changes nothing.
+func look(ctx context.Context, r *release.Release, p Preparation) (f found, err error) {
+	if f.target, err = r.Target(ctx); err != nil {
+		return f, err
+	}
+	if f.target.Spec.Strategy.Type == "Recreate" {
+		return f, failure.Configf("reading Deployment %s: strategy Recreate would empty the primary at each promotion, want RollingUpdate", r.App)
+	}
+	if _, err := workload.SetImage(f.target, p.Container, p.Image); err != nil {
+		return f, err
+	}
+	if f.copied, err = workload.CopyOf(f.target); err != nil {
+		return f, err
+	}
+	if f.primary, err = r.Deployments.Get(ctx, r.App.Primary()); err != nil {
+		return f, err
+	}
+	if err := f.copied.Clash(f.target, f.primary); err != nil {
+		return f, err
+	}
+	state, err := r.Fence.Read(ctx)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return f, err
+	}
+	if err == nil {
+		f.state = &state
+	}
+	if f.first() && !serves(f.target) && !serves(f.primary) && f.target.Wanted() > 0 {
+		started, err := r.Deployments.WaitReady(ctx, r.App.Name, p.Deadline, nil) // applied a moment ago, perhaps
+		if late := (*workload.NotReadyError)(nil); err != nil && !errors.As(err, &late) {
+			return f, err
+		}
+		if started != nil {
+			f.target = started
+		}
+	}
+	if f.first() && !serves(f.target) && !serves(f.primary) {
+		return f, failure.Configf("releasing %s for the first time: the target has no ready replicas (%s), want at least 1: scale it up and let it become ready",
+			r.App, f.target.Progress())
+	}
+	return f, nil
+}
+
+func serves(d *workload.Deployment) bool { return d != nil && d.Status.ReadyReplicas > 0 }
+
+func setImage(ctx context.Context, r *release.Release, p Preparation) (*workload.Deployment, error) {
+	target, err := r.Deployments.Update(ctx, r.App.Name, func(d *workload.Deployment) ([]kube.Operation, error) {
+		return workload.SetImage(d, p.Container, p.Image)
+	})
+	if err == nil && target == nil {
+		return nil, failure.Configf("preparing %s: the target was deleted", r.App)
+	}
+	return target, err
+}

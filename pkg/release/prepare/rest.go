@@ -1,0 +1,54 @@
+package prepare
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/release"
+)
+
+// rest re-establishes the place of rest: traffic to the primary, and the target at 0 unless a release is due.
+func rest(ctx context.Context, r *release.Release, p Preparation, f found, settle bool) error {
+	if err := routing(ctx, r, p, f); err != nil {
+		return err
+	}
+	if f.state != nil && f.state.Weight() > 0 && !f.record().Open() {
+		if _, err := r.Fence.Rest(ctx); err != nil {
+			return err
+		}
+	}
+	writer, err := r.Services.Rest(ctx, f.target, f.copied.Selector(f.primary), int32(p.Port))
+	if err != nil {
+		return err
+	}
+	if writer != "" {
+		r.Events.Warningf(ctx, "Service %s pointed at the primary again: %s had changed it", r.App, writer)
+	}
+	if !settle || f.target.Wanted() == 0 {
+		return nil
+	}
+	slog.Info("target at work without a run", "deployment", r.App.String(), "replicas", f.target.Wanted(), "writer", kube.Writer(f.target, "replicas"))
+	r.Events.Warningf(ctx, "Scaling down %s: %s had scaled it up, and its revision serves already", r.App, kube.Writer(f.target, "replicas"))
+	return r.SettleTarget(ctx, f.target)
+}
+
+// routing makes what is missing of an application that was released before, where its VirtualService is: to ask for the DestinationRules
+// at each run would cost two calls.
+func routing(ctx context.Context, r *release.Release, p Preparation, f found) error {
+	if f.state != nil {
+		return nil
+	}
+	made, err := r.Routing.EnsureDestinationRules(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range made {
+		r.Events.Warningf(ctx, "DestinationRule %s was missing, and was made again", name)
+	}
+	if err := r.Routing.CreateVirtualService(ctx, p.Hosts, p.Gateways, ""); err != nil {
+		return err
+	}
+	r.Events.Warningf(ctx, "VirtualService %s was missing, and was made again, with all traffic to the primary", r.App.Name)
+	return nil
+}
