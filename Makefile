@@ -43,7 +43,7 @@ lint: ## what a reviewer should not have to say
 generate: ## write the files that follow from others
 	go run ./internal/catalog/cmd/generate
 
-verify: ## fail where a generated file, or a go.mod, is out of date
+verify: ## fail if a generated file or a go.mod is out of date
 	go run ./internal/catalog/cmd/generate -verify && go mod tidy -diff
 
 site: ## build these pages as a site in dist/site, and fail on a link or anchor that leads nowhere
@@ -70,5 +70,5 @@ bench-lossless: ## count lost requests over promotions and rollbacks, 200,000 re
 bench-scale: ## release 500 applications at once against one API server, and print what that costs
 	go -C e2e run ./cmd/bench-scale $(SCALEFLAGS)
 
-bench-judge: ## play simulated rollouts, and fail where the judge errs more often than docs/judge-figures.md allows
+bench-judge: ## play simulated rollouts, and fail if the judge errs more often than docs/judge-figures.md allows
 	go run ./internal/simulation/cmd/judge-figures -runs $(or $(RUNS),2000) -out docs/judge-figures.md

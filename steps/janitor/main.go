@@ -1,4 +1,4 @@
-// Command janitor takes back the runs of a namespace that nobody works on any more. It runs once; a CronJob repeats it.
+// Command janitor takes back the abandoned runs of a namespace. It runs once; a CronJob repeats it.
 package main
 
 import (
@@ -12,7 +12,7 @@ import (
 )
 
 type config struct {
-	// Namespace whose runs are looked after.
+	// Namespace whose runs it looks after.
 	Namespace string `env:"NAMESPACE, required"`
 	Settling  release.Settling
 }

@@ -1,4 +1,4 @@
-// Command promote-primary makes the primary the revision that was judged, and gives it all traffic.
+// Command promote-primary gives the primary the revision that was judged, then all traffic.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// Command release-lease ends a run's hold on its application, once the run is closed and settled.
+// Command release-lease gives the application's Lease up, once the run is closed and settled.
 package main
 
 import (

@@ -13,7 +13,7 @@ import (
 
 type config struct {
 	Release release.Config
-	// Share of the traffic that the canary gets, in percent, 0 to 100.
+	// Share of the traffic that the canary gets, in percent, from 0 to 100.
 	Weight parameter.Weight `env:"WEIGHT, required"`
 }
 

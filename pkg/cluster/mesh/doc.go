@@ -1,2 +1,3 @@
-// Package mesh makes the Services and the routing objects that an application needs at its first release.
+// Package mesh makes the Services, the DestinationRules and the VirtualService of an application, and computes the patch
+// that splits its traffic.
 package mesh

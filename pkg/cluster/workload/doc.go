@@ -1,2 +1,2 @@
-// Package workload reads and writes the target and the primary, the Deployments of an application.
+// Package workload reads and writes an application's two Deployments, the target and the primary.
 package workload

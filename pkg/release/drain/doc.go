@@ -1,2 +1,2 @@
-// Package drain observes whether proxies still send to a canary whose weight was taken away.
+// Package drain observes whether proxies still send to a canary after its weight went to 0.
 package drain

@@ -1,4 +1,4 @@
-// Package janitor ends the runs of a namespace that nobody works on any more.
+// Package janitor takes back the abandoned runs of a namespace.
 package janitor
 
 import (

@@ -35,9 +35,11 @@ func (b *Busy) EnvDecode(text string) error {
 
 // Queue says what becomes of a run while another has the application.
 type Queue struct {
-	// What to do while another run has the application: fail, wait until it has ended, or supersede, which ends it. Of several that wait the newest stays.
+	// What the run does if another run has the application: fail at once, wait until the other has ended, or supersede,
+	// which ends it. Of several runs that wait, the newest stays. Use wait or supersede if pushes come faster than releases.
 	OnBusy Busy `env:"ON_BUSY, default=fail"`
-	// How long to wait for another run.
+	// How long the run waits for another one, with on-busy wait. For more than 1m, render a Pipeline with --busy-timeout: its
+	// task prepare has the time.
 	BusyTimeout parameter.Duration `env:"BUSY_TIMEOUT, default=1m"`
 }
 

@@ -1,4 +1,4 @@
-// Package prepare brings an application to its place of rest and starts the canary of a new revision.
+// Package prepare brings an application to rest and starts the canary of a new revision.
 package prepare
 
 import (
@@ -25,19 +25,21 @@ const Proceed run.Outcome = "proceed"
 
 // Config says what a run wants prepared.
 type Config struct {
-	// What acquire-lease has set as its result turn: superseded leaves the application alone.
+	// Result turn of acquire-lease: superseded leaves the application alone.
 	Turn Turn `env:"TURN"`
-	// What to do while another run has the application.
+	// What the run does if another run has the application: fail, wait or supersede.
 	OnBusy Busy `env:"ON_BUSY, default=fail"`
-	// Image to release; empty takes the Deployment as it is.
+	// Image to set on the Deployment first. Empty releases the Deployment as it is, which fits Helm and GitOps.
 	Image string `env:"IMAGE"`
-	// Container that gets the image; needed where the pod has several.
+	// Container that gets the image. Needed only if the pod has several.
 	Container string `env:"CONTAINER"`
-	// Hosts of the VirtualService where it has to be made, separated by commas; the application's name is added.
+	// Hosts of the VirtualService, separated by commas; the application's name is always added. Used only if the
+	// VirtualService has to be made.
 	Hosts []string `env:"HOSTS"`
-	// Gateways of the VirtualService where it has to be made, separated by commas; mesh stands for all sidecars.
+	// Gateways of the VirtualService, as NAMESPACE/NAME, separated by commas; mesh stands for all sidecars. Used only if the
+	// VirtualService has to be made. Add yours if callers come from outside the mesh.
 	Gateways []string `env:"GATEWAYS, default=mesh"`
-	// Port of the Services where the application has none of its own.
+	// Port of the Services that Serin makes. Used only if the application has no Service of its own.
 	Port parameter.Count `env:"PORT, default=80"`
 }
 

@@ -1,4 +1,4 @@
-// Package promote makes the primary the revision that the canary was judged at.
+// Package promote gives the primary the revision that the canary was judged at.
 package promote
 
 import (

@@ -12,9 +12,9 @@ import (
 
 // Tasks are those of the run before its finally, in Tekton's words.
 type Tasks struct {
-	// What became of the task prepare: Succeeded, Failed or None.
+	// Status of the task prepare, as in a Pipeline's variable tasks.prepare.status: Succeeded, Failed or None.
 	Prepare string `env:"PREPARE_STATUS, default=None"`
-	// What became of the task promote: Succeeded, Failed or None.
+	// Status of the task promote, as in a Pipeline's variable tasks.promote.status: Succeeded, Failed or None.
 	Promote string `env:"PROMOTE_STATUS, default=None"`
 }
 

@@ -1,4 +1,4 @@
-// Package rollback takes a run back, from whatever point it has reached, by whoever comes.
+// Package rollback takes a run back, from any point it has reached, on behalf of anyone.
 package rollback
 
 import (

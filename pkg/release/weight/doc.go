@@ -1,2 +1,2 @@
-// Package weight keeps the record of a release on its VirtualService, and is the only writer of weights.
+// Package weight is the one writer of weights: it changes a route and the record of the run in one patch.
 package weight
