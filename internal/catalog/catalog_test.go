@@ -36,7 +36,7 @@ const root = "../.."
 func TestMain(m *testing.M) { apitest.Main(m) }
 
 func TestFilesAreUpToDate(t *testing.T) {
-	files, err := catalog.Files(root)
+	files, err := catalog.Files(t.Context(), root)
 	if err != nil {
 		t.Fatal(err)
 	}
