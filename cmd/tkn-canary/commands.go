@@ -41,7 +41,8 @@ say which timeouts.pipeline its runs need.`,
 	f.StringVar(&plan.Name, "name", plan.Name, "name of the Pipeline")
 	f.DurationVar(&plan.StageTimeout, "stage-timeout", plan.StageTimeout,
 		"how long a stage may take (default: what fits into an hour)")
-	f.DurationVar(&plan.BusyTimeout, "busy-timeout", plan.BusyTimeout, "how long a run may wait for another, with on-busy=wait")
+	f.DurationVar(&plan.BusyTimeout, "busy-timeout", plan.BusyTimeout,
+		"how long a run may wait for another, with on-busy=wait")
 	return cmd
 }
 

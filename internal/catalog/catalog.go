@@ -69,5 +69,6 @@ func documented(files []File, folder string, text []byte, p page) ([]File, error
 	if err != nil {
 		return nil, err
 	}
-	return append(files, File{path.Join(folder, path.Base(folder)+".yaml"), text}, File{path.Join(folder, "README.md"), readme}), nil
+	manifest := path.Join(folder, path.Base(folder)+".yaml")
+	return append(files, File{manifest, text}, File{path.Join(folder, "README.md"), readme}), nil
 }

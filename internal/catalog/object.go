@@ -56,8 +56,8 @@ func (t task) object(root string) (*tekton.Task, error) {
 // prometheus is the workspace of every Task that asks Prometheus.
 var prometheus = tekton.WorkspaceDeclaration{
 	Name: "prometheus", Optional: true, ReadOnly: true,
-	Description: "A Secret with the bearer token and the CA of Prometheus; name its files in prometheus-token-path and " +
-		"prometheus-ca-path, as /workspace/prometheus/KEY.",
+	Description: "A Secret with the bearer token and the CA of Prometheus; name its files in " +
+		"prometheus-token-path and prometheus-ca-path, as /workspace/prometheus/KEY.",
 }
 
 // restricted is what Pod Security "restricted" asks for, and more.
@@ -108,7 +108,9 @@ func (r result) object() tekton.TaskResult {
 }
 
 func (s step) object() tekton.Step {
-	o := tekton.Step{Name: s.label(), Image: "ko://" + module + "/steps/" + s.program, Command: []string{"/ko-app/" + s.program}}
+	o := tekton.Step{
+		Name: s.label(), Image: "ko://" + module + "/steps/" + s.program, Command: []string{"/ko-app/" + s.program},
+	}
 	for _, name := range slices.Sorted(maps.Keys(s.fixed)) {
 		o.Env = append(o.Env, corev1.EnvVar{Name: variable(name), Value: s.fixed[name]})
 	}

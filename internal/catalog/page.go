@@ -43,7 +43,8 @@ func ofTask(t *tekton.Task) page {
 
 func ofPipeline(o *tekton.Pipeline) page {
 	p := page{
-		Name: o.Name, Description: o.Spec.Description, Params: o.Spec.Params, Tasks: o.Spec.Tasks, Finally: o.Spec.Finally,
+		Name: o.Name, Description: o.Spec.Description, Params: o.Spec.Params,
+		Tasks: o.Spec.Tasks, Finally: o.Spec.Finally,
 	}
 	for _, w := range o.Spec.Workspaces {
 		p.Workspaces = append(p.Workspaces, workspace{named{w.Name, w.Description}, w.Optional})

@@ -38,7 +38,8 @@ func Parameters(root, step string) ([]Parameter, error) {
 	found = slices.DeleteFunc(found, func(p Parameter) bool { return p.OfRun() })
 	for _, p := range found {
 		if p.Description == "" {
-			return nil, fmt.Errorf("reading the parameters of %s: %s has no comment, want one: it is its description", step, p.Name)
+			return nil, fmt.Errorf("reading the parameters of %s: %s has no comment, want one: it is its description",
+				step, p.Name)
 		}
 	}
 	return found, nil

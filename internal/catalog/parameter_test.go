@@ -64,7 +64,8 @@ func TestParametersFollowStructs(t *testing.T) {
 		"pkg/task/run/id.go": "package run\n\ntype ID struct {\n\tName string `env:\"NAME, required\"`\n}\n",
 		"pkg/release/a.go": "package release\n\nimport \"github.com/serin-cd/serin/pkg/release/deep\"\n\n" +
 			"type Config struct {\n\t// Application.\n\tApp string `env:\"APP, required\"`\n\tDeep deep.Config\n}\n",
-		"pkg/release/deep/deep.go": "package deep\n\ntype Config struct {\n\t// Colour.\n\tColour string `env:\"COLOUR, default=red\"`\n}\n",
+		"pkg/release/deep/deep.go": "package deep\n\n" +
+			"type Config struct {\n\t// Colour.\n\tColour string `env:\"COLOUR, default=red\"`\n}\n",
 	})
 	got, err := catalog.Parameters(root, "go")
 	if err != nil {
@@ -91,12 +92,13 @@ func TestParametersThatCannotBeReadAreErrors(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
+			const imports = "import (\n\t\"example.test/other\"\n\t\"github.com/serin-cd/serin/pkg/release\"\n)\n\n"
 			root := module(t, map[string]string{
-				"steps/go/main.go": "package main\n\nimport (\n\t\"example.test/other\"\n\t\"github.com/serin-cd/serin/pkg/release\"\n)\n\n" +
-					"type config struct {\n\t" + c.fields + "\n}\n",
+				"steps/go/main.go": "package main\n\n" + imports + "type config struct {\n\t" + c.fields + "\n}\n",
 			})
 			_, err := catalog.Parameters(root, "go")
-			if err == nil || !strings.HasPrefix(err.Error(), "reading the parameters of go: ") || !strings.Contains(err.Error(), c.want) {
+			if err == nil || !strings.Contains(err.Error(), "reading the parameters of go: ") ||
+				!strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want that %s", err, c.want)
 			}
 		})

@@ -12,7 +12,8 @@ import (
 // defaults are the parameters whose default in a Pipeline differs from that in its Tasks: a check a minute,
 // five failures, the bounds, and a canary without traffic that is not judged, rather than failed.
 var defaults = map[string]string{
-	"interval": "1m", "threshold": "5", "deadline": "7m", "no-values": "inconclusive", "success-rate": "99", "request-duration": "1000",
+	"interval": "1m", "threshold": "5", "deadline": "7m", "no-values": "inconclusive",
+	"success-rate": "99", "request-duration": "1000",
 }
 
 // always are the parameters that a Pipeline sets in each Task that does not set them otherwise.
@@ -37,7 +38,8 @@ func (b *builder) task(name, title, ref string, timeout time.Duration) tekton.Pi
 		}
 	}
 	t := tekton.PipelineTask{
-		Name: name, DisplayName: title, TaskRef: &tekton.TaskRef{Name: ref}, Timeout: &metav1.Duration{Duration: timeout},
+		Name: name, DisplayName: title,
+		TaskRef: &tekton.TaskRef{Name: ref}, Timeout: &metav1.Duration{Duration: timeout},
 	}
 	for _, p := range task.Spec.Params {
 		value, fixed := b.fixed[p.Name]

@@ -43,8 +43,9 @@ func Compact(tasks Tasks) (*tekton.Pipeline, error) {
 	b := builder{tasks: tasks}
 	release := b.task("release", "Release by canary", "canary-compact", hour-reserve-(1+finishRetries)*finishTimeout)
 	return b.pipeline("canary-compact", "Canary release in one pod", tekton.PipelineSpec{
-		Description: "Releases a new version of an application to " + listed(Weights) + " % of its traffic, as the Pipeline canary does, " +
-			"in a single task: it is faster by some 3 s a stage. The weights show in its log.",
+		Description: "Releases a new version of an application to " + listed(Weights) + " % of its traffic, " +
+			"as the Pipeline canary does, in a single task: it is faster by some 3 s a stage. " +
+			"The weights show in its log.",
 		Tasks:   []tekton.PipelineTask{release},
 		Finally: []tekton.PipelineTask{b.finish("release", "release")},
 		Results: results("release"),
@@ -75,12 +76,13 @@ func (b *builder) pipeline(name, title string, spec tekton.PipelineSpec) (*tekto
 }
 
 func results(prepare string) []tekton.PipelineResult {
-	result := func(name, description, value string) tekton.PipelineResult {
-		return tekton.PipelineResult{Name: name, Description: description, Value: *tekton.NewStructuredValues(value)}
+	result := func(name, from, description string) tekton.PipelineResult {
+		value := *tekton.NewStructuredValues("$(" + from + ".results." + name + ")")
+		return tekton.PipelineResult{Name: name, Description: description, Value: value}
 	}
 	return []tekton.PipelineResult{
-		result("outcome", "initialized, unchanged, promoted, rolled-back or superseded.", "$(finally.finish.results.outcome)"),
-		result("reason", "Why, in a sentence.", "$(finally.finish.results.reason)"),
-		result("revision", "The first 12 hex digits of the revision that was to be released.", "$(tasks."+prepare+".results.revision)"),
+		result("outcome", "finally.finish", "initialized, unchanged, promoted, rolled-back or superseded."),
+		result("reason", "finally.finish", "Why, in a sentence."),
+		result("revision", "tasks."+prepare, "The first 12 hex digits of the revision that was to be released."),
 	}
 }

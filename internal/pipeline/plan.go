@@ -64,21 +64,23 @@ func (p Plan) check() error {
 func (p Plan) stageTimeout() (time.Duration, error) {
 	if p.StageTimeout != 0 {
 		if p.StageTimeout < shortestStage {
-			return 0, fmt.Errorf("rendering %s: stage timeout %s, want at least %s", p.Name, p.StageTimeout, shortestStage)
+			return 0, fmt.Errorf("rendering %s: stage timeout %s, want at least %s",
+				p.Name, p.StageTimeout, shortestStage)
 		}
 		return p.StageTimeout, nil
 	}
 	fits := ((hour - besidesTheStage - p.waits()) / time.Duration(len(p.Weights))).Truncate(time.Minute)
 	if fits < shortestStage {
-		return 0, fmt.Errorf("rendering %s: %d stages leave less than %s each of the hour that Tekton gives a run by default: "+
-			"set a stage timeout, and timeouts.pipeline in each PipelineRun", p.Name, len(p.Weights), shortestStage)
+		return 0, fmt.Errorf("rendering %s: %d stages leave less than %s each of the hour that Tekton gives a run "+
+			"by default: set a stage timeout, and timeouts.pipeline in each PipelineRun",
+			p.Name, len(p.Weights), shortestStage)
 	}
 	return min(fits, longestStage), nil
 }
 
 func (p Plan) describe() string {
-	return "Releases a new version of an application to " + listed(p.Weights) + " % of its traffic, one stage after the other, " +
-		"judges it at each, and promotes it or takes it back. " +
+	return "Releases a new version of an application to " + listed(p.Weights) + " % of its traffic, " +
+		"one stage after the other, judges it at each, and promotes it or takes it back. " +
 		"The run fails when the canary is rejected: the primary then serves everyone, as before."
 }
 
@@ -110,8 +112,8 @@ func (p Plan) Comment() string {
 	text += fmt.Sprintf(" --stage-timeout %s`.\n", Short(p.StageTimeout))
 	total := besidesTheStage + p.waits() + time.Duration(len(p.Weights))*p.StageTimeout
 	if total > hour {
-		text += fmt.Sprintf("# Start its runs with timeouts.pipeline of at least %s: after Tekton's default of 1h finally does not run.\n",
-			Short(total))
+		text += fmt.Sprintf("# Start its runs with timeouts.pipeline of at least %s: "+
+			"after Tekton's default of 1h finally does not run.\n", Short(total))
 	}
 	return text
 }
