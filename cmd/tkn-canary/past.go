@@ -94,7 +94,8 @@ func (p *past) read(ctx context.Context) (*replay.Past, replay.Rollout, judge.Co
 // happened is what the rollout was.
 func (p *past) happened(ctx context.Context) (replay.Rollout, error) {
 	target := p.target
-	for _, required := range []struct{ name, value string }{{"namespace", target.Namespace}, {"canary", target.Canary}} {
+	needed := []struct{ name, value string }{{"namespace", target.Namespace}, {"canary", target.Canary}}
+	for _, required := range needed {
 		if required.value == "" {
 			return replay.Rollout{}, failure.Configf("reading %s: no value, want one", required.name)
 		}

@@ -59,7 +59,8 @@ func TestParametersAreThoseOfTheSteps(t *testing.T) {
 						continue
 					}
 					used[p.Name] = true
-					if (spec.Default == nil) != p.Required || spec.Default != nil && spec.Default.StringVal != p.Default {
+					if (spec.Default == nil) != p.Required ||
+						spec.Default != nil && spec.Default.StringVal != p.Default {
 						t.Errorf("parameter %s has default %v, the step %q", p.Name, spec.Default, p.Default)
 					}
 					described[p.Name] = described[p.Name] || spec.Description == p.Description
@@ -105,7 +106,8 @@ func TestStepsRunAsTektonNeedsIt(t *testing.T) {
 			}
 			security := task.Spec.StepTemplate.SecurityContext
 			if security == nil || !*security.RunAsNonRoot || !*security.ReadOnlyRootFilesystem ||
-				*security.AllowPrivilegeEscalation || !slices.Equal(security.Capabilities.Drop, []corev1.Capability{"ALL"}) ||
+				*security.AllowPrivilegeEscalation ||
+				!slices.Equal(security.Capabilities.Drop, []corev1.Capability{"ALL"}) ||
 				security.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
 				t.Errorf("security context %v, want that of Pod Security restricted", security)
 			}

@@ -5,8 +5,8 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // Version is Serin's, in labels.
 const Version = "0.1.0"
 
-// MinVersion is the oldest Tekton Pipelines that runs finally after timeouts.tasks.
-const MinVersion = "1.13.0"
+// minVersion is the oldest Tekton Pipelines that runs finally after timeouts.tasks.
+const minVersion = "1.13.0"
 
 // About is the metadata that the catalogs of Tekton ask for.
 func About(name, title string) metav1.ObjectMeta {
@@ -15,7 +15,7 @@ func About(name, title string) metav1.ObjectMeta {
 		Labels: map[string]string{"app.kubernetes.io/part-of": "serin", "app.kubernetes.io/version": Version},
 		Annotations: map[string]string{
 			"sidecar.istio.io/inject":         "false",
-			"tekton.dev/pipelines.minVersion": MinVersion,
+			"tekton.dev/pipelines.minVersion": minVersion,
 			"tekton.dev/categories":           "Deployment, Networking",
 			"tekton.dev/tags":                 "canary, istio, progressive-delivery",
 			"tekton.dev/displayName":          title,
