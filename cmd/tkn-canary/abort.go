@@ -48,11 +48,14 @@ finally, the janitor or the next run scale them down.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.run(cmd.Context(), args[0], cmd.OutOrStdout()) },
 	}
 	a.cluster.add(cmd)
-	cmd.Flags().StringVar(&a.reason, "reason", "", "why, for the record (default: that it was aborted)")
-	cmd.Flags().StringVar(&a.prometheus.URL, "prometheus-url", "", "address of the Prometheus that tells when nobody sends to the canary any more")
-	cmd.Flags().DurationVar(&a.drain, "drain", 10*time.Second, "how long the canary's pods stay up at least, with a Prometheus")
-	cmd.Flags().DurationVar(&a.deadline, "progress-deadline", time.Minute, "how long the primary may take to become ready again, where a promotion is undone")
-	cmd.Flags().StringVarP(&a.output, "output", "o", "", "json writes what was done as JSON")
+	f := cmd.Flags()
+	f.StringVar(&a.reason, "reason", "", "why, for the record (default: that it was aborted)")
+	f.StringVar(&a.prometheus.URL, "prometheus-url", "",
+		"address of the Prometheus that tells when nobody sends to the canary any more")
+	f.DurationVar(&a.drain, "drain", 10*time.Second, "how long the canary's pods stay up at least, with a Prometheus")
+	f.DurationVar(&a.deadline, "progress-deadline", time.Minute,
+		"how long the primary may take to become ready again, where a promotion is undone")
+	f.StringVarP(&a.output, "output", "o", "", "json writes what was done as JSON")
 	return cmd
 }
 

@@ -13,7 +13,8 @@ type clusterFlags struct{ kubeconfig, context, namespace string }
 
 func (f *clusterFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "path of the kubeconfig (default: $KUBECONFIG, then ~/.kube/config)")
+	flags.StringVar(&f.kubeconfig, "kubeconfig", "",
+		"path of the kubeconfig (default: $KUBECONFIG, then ~/.kube/config)")
 	flags.StringVar(&f.context, "context", "", "context of the kubeconfig")
 	flags.StringVarP(&f.namespace, "namespace", "n", "", "namespace of the application (default: the context's)")
 }
@@ -21,7 +22,8 @@ func (f *clusterFlags) add(cmd *cobra.Command) {
 func (f *clusterFlags) connect() (*kube.Cluster, string, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = f.kubeconfig
-	config := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: f.context})
+	overrides := &clientcmd.ConfigOverrides{CurrentContext: f.context}
+	config := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides)
 	server, err := config.ClientConfig()
 	if err != nil {
 		return nil, "", failure.Configf("reading the kubeconfig: %w", err)

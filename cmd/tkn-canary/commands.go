@@ -3,11 +3,9 @@ package main
 import (
 	"fmt"
 	"runtime/debug"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/serin-cd/serin/internal/manifest"
 	"github.com/serin-cd/serin/internal/pipeline"
 	"github.com/serin-cd/serin/tasks"
 )
@@ -25,7 +23,7 @@ func root() *cobra.Command {
 }
 
 func render() *cobra.Command {
-	rendered := pipeline.Pipeline{}
+	plan := pipeline.Shipped()
 	cmd := &cobra.Command{
 		Use:   "render",
 		Short: "Write the Pipeline for a list of weights",
@@ -36,24 +34,33 @@ default, so that finally is always reached. With one, the first lines of the out
 say which timeouts.pipeline its runs need.`,
 		Example: "  tkn canary render --weights 10,50,90 --name canary-thirds | kubectl apply -f -",
 		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			known, err := pipeline.Read(tasks.Files)
-			if err != nil {
-				return err
-			}
-			text, err := pipeline.Render(known, rendered)
-			if err != nil {
-				return err
-			}
-			_, err = cmd.OutOrStdout().Write(text)
-			return err
-		},
+		RunE:    func(cmd *cobra.Command, _ []string) error { return write(cmd, plan) },
 	}
-	cmd.Flags().IntSliceVar(&rendered.Weights, "weights", []int{20, 40, 60}, "the canary's share at each stage, in percent, ascending")
-	cmd.Flags().StringVar(&rendered.Name, "name", "canary", "name of the Pipeline")
-	cmd.Flags().DurationVar(&rendered.StageTimeout, "stage-timeout", time.Duration(0), "how long a stage may take (default: what fits into an hour)")
-	cmd.Flags().DurationVar(&rendered.BusyTimeout, "busy-timeout", time.Minute, "how long a run may wait for another, with on-busy=wait")
+	f := cmd.Flags()
+	f.IntSliceVar(&plan.Weights, "weights", plan.Weights, "the canary's share at each stage, in percent, ascending")
+	f.StringVar(&plan.Name, "name", plan.Name, "name of the Pipeline")
+	f.DurationVar(&plan.StageTimeout, "stage-timeout", plan.StageTimeout,
+		"how long a stage may take (default: what fits into an hour)")
+	f.DurationVar(&plan.BusyTimeout, "busy-timeout", plan.BusyTimeout,
+		"how long a run may wait for another, with on-busy=wait")
 	return cmd
+}
+
+func write(cmd *cobra.Command, plan pipeline.Plan) error {
+	known, err := pipeline.ReadTasks(tasks.Files)
+	if err != nil {
+		return err
+	}
+	canary, err := pipeline.Canary(known, plan)
+	if err != nil {
+		return err
+	}
+	text, err := pipeline.Write(cmd.Context(), plan.Comment(), canary)
+	if err != nil {
+		return err
+	}
+	_, err = cmd.OutOrStdout().Write(text)
+	return err
 }
 
 func version() *cobra.Command {
@@ -66,7 +73,7 @@ func version() *cobra.Command {
 			if info, ok := debug.ReadBuildInfo(); ok {
 				built = " (" + info.Main.Version + ", " + info.GoVersion + ")"
 			}
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), manifest.Version+built)
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), pipeline.Version+built)
 			return err
 		},
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -48,18 +49,18 @@ func offer(cmd *cobra.Command, given map[string]string, all []parameter.Paramete
 	}
 }
 
-// descriptions are those of the Tasks' parameters, by name.
-func descriptions() map[string]string {
+// descriptions are those of the Tasks' parameters, by name. Several commands ask for them.
+var descriptions = sync.OnceValue(func() map[string]string {
 	all := map[string]string{}
-	known, err := pipeline.Read(tasks.Files)
+	stage, err := pipeline.ReadTask(tasks.Files, "canary-stage")
 	if err != nil {
 		return all // a test reads them too
 	}
-	for _, p := range known["canary-stage"].Spec.Params {
+	for _, p := range stage.Spec.Params {
 		all[p.Name] = lowered(strings.TrimSuffix(p.Description, "."))
 	}
 	return all
-}
+})
 
 // lowered begins as help texts of flags do.
 func lowered(text string) string {

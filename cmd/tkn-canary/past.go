@@ -39,12 +39,18 @@ func (p *past) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVarP(&p.target.Namespace, "namespace", "n", "", "namespace of the application")
 	f.StringVar(&p.target.Canary, "canary", "", "workload that was judged: the application's Deployment")
-	f.StringVar(&p.target.Primary, "primary", "", "workload that served meanwhile (default: the canary's name with -primary)")
-	f.StringVar(&p.target.CanaryService, "canary-service", "", "Service in front of the canary alone (default: the canary's name with -canary)")
-	f.StringVar(&p.target.PrimaryService, "primary-service", "", "Service in front of the primary alone (default: the primary's name)")
-	f.StringVar(&p.rollout, "rollout", "", `weights and their times, as the record of a run has them: JSON such as {"phases": [{"weight": 20, "at": "2026-11-23T10:00:00Z"}]}, or @FILE`)
-	f.StringVar(&p.run, "run", "", "name of the PipelineRun whose weights and times are taken, from the cluster that KUBECONFIG names")
-	f.StringVar(&p.until, "until", "", "RFC 3339 time at which the past ends (default: when the run ended, or when both judges must have come to a verdict)")
+	f.StringVar(&p.target.Primary, "primary", "",
+		"workload that served meanwhile (default: the canary's name with -primary)")
+	f.StringVar(&p.target.CanaryService, "canary-service", "",
+		"Service in front of the canary alone (default: the canary's name with -canary)")
+	f.StringVar(&p.target.PrimaryService, "primary-service", "",
+		"Service in front of the primary alone (default: the primary's name)")
+	f.StringVar(&p.rollout, "rollout", "", "weights and their times, as the record of a run has them: "+
+		`JSON such as {"phases": [{"weight": 20, "at": "2026-11-23T10:00:00Z"}]}, or @FILE`)
+	f.StringVar(&p.run, "run", "",
+		"name of the PipelineRun whose weights and times are taken, from the cluster that KUBECONFIG names")
+	f.StringVar(&p.until, "until", "", "RFC 3339 time at which the past ends "+
+		"(default: when the run ended, or when both judges must have come to a verdict)")
 	offer(cmd, p.parameters, replay.Parameters())
 	offer(cmd, p.server, parameter.Of(prometheus.Config{}))
 	if gate := f.Lookup("gate"); gate != nil {
@@ -87,12 +93,13 @@ func (p *past) read(ctx context.Context) (*replay.Past, replay.Rollout, judge.Co
 
 // happened is what the rollout was.
 func (p *past) happened(ctx context.Context) (replay.Rollout, error) {
-	for _, required := range []struct{ name, value string }{{"namespace", p.target.Namespace}, {"canary", p.target.Canary}} {
+	target := p.target
+	needed := []struct{ name, value string }{{"namespace", target.Namespace}, {"canary", target.Canary}}
+	for _, required := range needed {
 		if required.value == "" {
 			return replay.Rollout{}, failure.Configf("reading %s: no value, want one", required.name)
 		}
 	}
-	target := p.target
 	if target.Primary == "" {
 		target.Primary = target.Canary + "-primary"
 	}
@@ -106,7 +113,8 @@ func (p *past) happened(ctx context.Context) (replay.Rollout, error) {
 		}
 		return replay.OfRun(ctx, cluster, target, p.run)
 	case p.rollout == "":
-		return replay.Rollout{}, failure.Configf("reading rollout: no value, want phases as JSON, @FILE, or the name of a run")
+		return replay.Rollout{}, failure.Configf(
+			"reading rollout: no value, want phases as JSON, @FILE, or the name of a run")
 	}
 	text := p.rollout
 	if file, ok := strings.CutPrefix(text, "@"); ok {
@@ -123,7 +131,8 @@ func (p *past) happened(ctx context.Context) (replay.Rollout, error) {
 func (p *past) end(rollout replay.Rollout, end, now time.Time) (time.Time, error) {
 	begin := rollout.Phases[len(rollout.Phases)-1].At
 	if !begin.Before(now) {
-		return now, failure.Configf("replaying %s: phase %d begins at %s, and Prometheus has %s: want a rollout of the past",
+		return now, failure.Configf(
+			"replaying %s: phase %d begins at %s, and Prometheus has %s: want a rollout of the past",
 			rollout.Target.Canary, len(rollout.Phases), begin.UTC().Format(time.RFC3339), now.Format(time.RFC3339))
 	}
 	if p.until != "" {
@@ -133,15 +142,16 @@ func (p *past) end(rollout replay.Rollout, end, now time.Time) (time.Time, error
 		}
 		end = given
 		if end.After(now) {
-			return end, failure.Configf("reading until: %s, want a time in the past: Prometheus has %s", p.until, now.Format(time.RFC3339))
+			return end, failure.Configf("reading until: %s, want a time in the past: Prometheus has %s",
+				p.until, now.Format(time.RFC3339))
 		}
 	}
 	if end.After(now) {
 		end = now
 	}
 	if !end.After(begin) {
-		return end, failure.Configf("reading until: %s, want a time after %s, when phase %d began", end.UTC().Format(time.RFC3339),
-			begin.UTC().Format(time.RFC3339), len(rollout.Phases))
+		return end, failure.Configf("reading until: %s, want a time after %s, when phase %d began",
+			end.UTC().Format(time.RFC3339), begin.UTC().Format(time.RFC3339), len(rollout.Phases))
 	}
 	return end, nil
 }

@@ -20,26 +20,30 @@ needs no Prometheus. A name that ends in .gz packs it.
 The file holds samples with their labels (names of workloads, pods and addresses), the
 weights, and the parameters that were given; neither the address of Prometheus nor what
 it was asked with.`,
-		Example: `  tkn canary record shop.json.gz -n shop --canary reviews --run release-reviews-x7k2p --prometheus-url http://localhost:9090`,
-		Args:    one,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			quiet(cmd)
-			past, rollout, config, err := p.read(cmd.Context())
-			if err != nil {
-				return err
-			}
-			recording, err := replay.Record(cmd.Context(), past, rollout, config)
-			if err != nil {
-				return err
-			}
-			recording.Recorded, recording.Parameters = time.Now().UTC().Truncate(time.Second), p.parameters
-			if err := recording.Write(args[0]); err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s, %s\n", args[0], recording.Size(), rollout)
-			return err
-		},
+		Example: "  tkn canary record shop.json.gz -n shop --canary reviews --run release-reviews-x7k2p " +
+			"--prometheus-url http://localhost:9090",
+		Args: one,
+		RunE: func(cmd *cobra.Command, args []string) error { return p.record(cmd, args[0]) },
 	}
 	p.flags(cmd)
 	return cmd
+}
+
+// record keeps it in a file.
+func (p *past) record(cmd *cobra.Command, file string) error {
+	quiet(cmd)
+	past, rollout, config, err := p.read(cmd.Context())
+	if err != nil {
+		return err
+	}
+	recording, err := replay.Record(cmd.Context(), past, rollout, config)
+	if err != nil {
+		return err
+	}
+	recording.Recorded, recording.Parameters = time.Now().UTC().Truncate(time.Second), p.parameters
+	if err := recording.Write(file); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s, %s\n", file, recording.Size(), rollout)
+	return err
 }

@@ -21,45 +21,50 @@ that still has its samples, or from a file that record has written.
 
 Each stage is judged as analyze-metrics would have judged it, until its verdict or until
 the weight changed. It changes nothing and exits 0 whatever the judges say.`,
-		Example: `  tkn canary replay -n shop --canary reviews --run release-reviews-x7k2p --prometheus-url http://localhost:9090
-  tkn canary replay shop.json.gz --tolerance 0.005`,
+		Example: "  tkn canary replay -n shop --canary reviews --run release-reviews-x7k2p " +
+			"--prometheus-url http://localhost:9090\n" +
+			"  tkn canary replay shop.json.gz --tolerance 0.005",
 		Args: atMostOne,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			quiet(cmd)
-			if output != "table" && output != "json" {
-				return failure.Configf("reading output: %q, want table or json", output)
-			}
-			read := p.read
-			if len(args) > 0 {
-				if err := notWith(cmd, args[0], p.server); err != nil {
-					return err
-				}
-				read = func(ctx context.Context) (*replay.Past, replay.Rollout, judge.Config, error) {
-					return p.recorded(ctx, args[0])
-				}
-			}
-			past, rollout, config, err := read(cmd.Context())
-			if err != nil {
-				return err
-			}
-			result, err := replay.Both(cmd.Context(), past, rollout, config)
-			if err != nil {
-				return err
-			}
-			if output == "json" {
-				return result.JSON(cmd.OutOrStdout())
-			}
-			return result.Table(cmd.OutOrStdout())
-		},
+		RunE: func(cmd *cobra.Command, args []string) error { return p.replay(cmd, args, output) },
 	}
 	p.flags(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
 	return cmd
 }
 
+// replay judges it again, from a file if one is named.
+func (p *past) replay(cmd *cobra.Command, files []string, output string) error {
+	quiet(cmd)
+	if output != "table" && output != "json" {
+		return failure.Configf("reading output: %q, want table or json", output)
+	}
+	read := p.read
+	if len(files) > 0 {
+		if err := notWith(cmd, files[0], p.server); err != nil {
+			return err
+		}
+		read = func(ctx context.Context) (*replay.Past, replay.Rollout, judge.Config, error) {
+			return p.recorded(ctx, files[0])
+		}
+	}
+	past, rollout, config, err := read(cmd.Context())
+	if err != nil {
+		return err
+	}
+	result, err := replay.Both(cmd.Context(), past, rollout, config)
+	if err != nil {
+		return err
+	}
+	if output == "json" {
+		return result.JSON(cmd.OutOrStdout())
+	}
+	return result.Table(cmd.OutOrStdout())
+}
+
 // notWith refuses flags whose values a recording has itself.
 func notWith(cmd *cobra.Command, file string, server map[string]string) error {
-	for _, name := range []string{"namespace", "canary", "primary", "canary-service", "primary-service", "rollout", "run"} {
+	own := []string{"namespace", "canary", "primary", "canary-service", "primary-service", "rollout", "run"}
+	for _, name := range own {
 		if cmd.Flags().Changed(name) {
 			return failure.Configf("reading %s: recording %s has one, want none", name, file)
 		}

@@ -18,10 +18,14 @@ import (
 func TestReplayScripts(t *testing.T) {
 	noon := time.Date(2025, 11, 23, 12, 0, 0, 0, time.UTC)
 	arm := func(workload, service, code string, from time.Duration, rate float64) prometheustest.Series {
-		labels := fmt.Sprintf(`istio_requests_total{reporter="source",destination_workload="%s",destination_workload_namespace="shop",destination_service_name="%s",destination_service_namespace="shop",pod="gateway-1",response_code="%s"}`, workload, service, code)
-		return prometheustest.Steady(labels, noon.Add(from+time.Second), noon.Add(10*time.Minute), 5*time.Second, 5*rate, 5*rate)
+		labels := fmt.Sprintf(`istio_requests_total{reporter="source",pod="gateway-1",response_code="%s",`+
+			`destination_workload="%s",destination_workload_namespace="shop",`+
+			`destination_service_name="%s",destination_service_namespace="shop"}`, code, workload, service)
+		begin, end := noon.Add(from+time.Second), noon.Add(10*time.Minute)
+		return prometheustest.Steady(labels, begin, end, 5*time.Second, 5*rate, 5*rate)
 	}
-	url := prometheustest.Start(t, arm("reviews", "reviews-canary", "200", 0, 19), arm("reviews", "reviews-canary", "503", 0, 1),
+	url := prometheustest.Start(t,
+		arm("reviews", "reviews-canary", "200", 0, 19), arm("reviews", "reviews-canary", "503", 0, 1),
 		arm("reviews-primary", "reviews-primary", "200", -16*time.Minute, 80))
 	testscript.Run(t, testscript.Params{Dir: "testdata/prometheus", Setup: func(env *testscript.Env) error {
 		env.Setenv("PROMETHEUS", url)
@@ -32,8 +36,9 @@ func TestReplayScripts(t *testing.T) {
 // Each parameter of the judges and of Prometheus is a flag of the same name and default.
 func TestFlagsAreTheParametersOfTheSteps(t *testing.T) {
 	want := map[string]string{
-		"time-box": "120s", "min-dwell": "30s", "alpha": "0.01", "error-codes": "5..", "latency-objective": "", "replica-labels": "",
-		"interval": "60s", "threshold": "1", "metrics": "", "variables": "{}", "reporter": "auto", "prometheus-token-path": "", "prometheus-ca-path": "",
+		"time-box": "120s", "min-dwell": "30s", "alpha": "0.01", "error-codes": "5..", "latency-objective": "",
+		"replica-labels": "", "interval": "60s", "threshold": "1", "metrics": "", "variables": "{}",
+		"reporter": "auto", "prometheus-token-path": "", "prometheus-ca-path": "",
 	}
 	for _, p := range append(parameter.Of(judge.Config{}), parameter.Of(prometheus.Config{})...) {
 		want[p.Name] = p.Default

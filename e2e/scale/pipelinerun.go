@@ -10,11 +10,14 @@ import (
 	"slices"
 	"strings"
 
+	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/serin-cd/serin/internal/manifest"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 )
 
@@ -39,14 +42,19 @@ type pipelineRun struct {
 func (w *world) start(ctx context.Context, a *app, name string, given map[string]string) (*pipelineRun, error) {
 	r := &pipelineRun{world: w, app: a, name: a.Name + "-" + name}
 	var err error
-	if r.values, err = parameters(w.catalog.pipeline, given); err != nil {
+	if r.values, err = parameters(w.catalog.pipeline.Name, w.catalog.pipeline.Spec.Params, given); err != nil {
 		return nil, err
 	}
-	object := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"pipelineRef": map[string]any{"name": w.catalog.pipeline.Metadata.Name}}}}
-	object.SetAPIVersion("tekton.dev/v1")
-	object.SetKind("PipelineRun")
-	object.SetName(r.name)
-	made, err := w.cluster.Objects(kube.PipelineRuns, a.Namespace).Create(ctx, object, metav1.CreateOptions{})
+	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&tekton.PipelineRun{
+		TypeMeta:   metav1.TypeMeta{APIVersion: tekton.SchemeGroupVersion.String(), Kind: "PipelineRun"},
+		ObjectMeta: metav1.ObjectMeta{Name: r.name},
+		Spec:       tekton.PipelineRunSpec{PipelineRef: &tekton.PipelineRef{Name: w.catalog.pipeline.Name}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	made, err := w.cluster.Objects(kube.PipelineRuns, a.Namespace).
+		Create(ctx, &unstructured.Unstructured{Object: object}, metav1.CreateOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("making PipelineRun %s/%s: %w", a.Namespace, r.name, err)
 	}
@@ -91,7 +99,7 @@ func (r *pipelineRun) play(ctx context.Context, between func(task string) error)
 }
 
 // wanted says whether a task is not skipped.
-func (r *pipelineRun) wanted(t manifest.PipelineTask, ok bool) (bool, error) {
+func (r *pipelineRun) wanted(t tekton.PipelineTask, ok bool) (bool, error) {
 	for _, when := range t.When {
 		if !ok {
 			break // a task that has failed may have left no result
@@ -100,21 +108,21 @@ func (r *pipelineRun) wanted(t manifest.PipelineTask, ok bool) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		ok = slices.Contains(when.Values, input) == (when.Operator == "in")
+		ok = slices.Contains(when.Values, input) == (when.Operator == selection.In)
 	}
 	return ok, nil
 }
 
 // task runs the steps of a task, and keeps its status and its results.
-func (r *pipelineRun) task(ctx context.Context, t manifest.PipelineTask, kind, attempt string) (bool, error) {
+func (r *pipelineRun) task(ctx context.Context, t tekton.PipelineTask, kind, attempt string) (bool, error) {
 	task, given := r.catalog.tasks[t.TaskRef.Name], map[string]string{}
 	var err error
 	for _, p := range t.Params {
-		if given[p.Name], err = r.values.expand(p.Value); err != nil {
+		if given[p.Name], err = r.values.expand(p.Value.StringVal); err != nil {
 			return false, err
 		}
 	}
-	inner, err := parameters(task, given)
+	inner, err := parameters(task.Name, task.Spec.Params, given)
 	if err != nil {
 		return false, err
 	}
@@ -123,35 +131,41 @@ func (r *pipelineRun) task(ctx context.Context, t manifest.PipelineTask, kind, a
 	if err != nil {
 		return false, err
 	}
+	var results []string
 	for _, result := range task.Spec.Results {
+		results = append(results, result.Name)
 		inner["results."+result.Name+".path"] = filepath.Join(pod.dir, result.Name)
 	}
 	defer pod.place.leave()
 	status := succeeded
 	for _, s := range task.Spec.Steps {
-		code, err := r.step(ctx, t.Name, task, s, inner, pod)
+		code, err := r.step(ctx, t.Name, task.Spec.StepTemplate.Env, s, inner, pod)
 		if err != nil {
 			return false, err
 		}
-		if code != 0 && s.OnError != "continue" {
+		if code != 0 && s.OnError != tekton.Continue {
 			status = failed
 			break
 		}
 	}
 	r.values["tasks."+t.Name+".status"] = status
-	return status == succeeded, readResults(pod.dir, task.Spec.Results, kind+"."+t.Name, r.values)
+	return status == succeeded, readResults(pod.dir, results, kind+"."+t.Name, r.values)
 }
 
 // step runs a step and returns its exit code.
-func (r *pipelineRun) step(ctx context.Context, of string, task manifest.Object, s manifest.Step, inner values, pod pod) (int, error) {
+func (r *pipelineRun) step(
+	ctx context.Context, of string, common []corev1.EnvVar, s tekton.Step, inner values, pod pod,
+) (int, error) {
 	dir := filepath.Join(pod.dir, "steps", s.Name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return 0, err
 	}
+	var results []string
 	for _, result := range s.Results {
+		results = append(results, result.Name)
 		inner["step.results."+result.Name+".path"] = filepath.Join(dir, result.Name)
 	}
-	env, err := inner.environment(task, s, map[string]string{
+	env, err := inner.environment(common, s, map[string]string{
 		"metadata.namespace": r.app.Namespace, "metadata.labels['tekton.dev/pipelineRun']": r.name, "metadata.labels['tekton.dev/pipelineRunUID']": r.uid,
 	})
 	if err != nil {
@@ -163,7 +177,7 @@ func (r *pipelineRun) step(ctx context.Context, of string, task manifest.Object,
 	}
 	ended.run, ended.app, ended.task, ended.step = r.name, r.app, of, s.Name
 	r.ended(ended)
-	return ended.code, readResults(dir, s.Results, "steps."+s.Name, inner)
+	return ended.code, readResults(dir, results, "steps."+s.Name, inner)
 }
 
 // death is when a step is to be killed; nil for never.
@@ -175,27 +189,27 @@ func (r *pipelineRun) death(task, step string) *death {
 }
 
 // readResults keeps the results that were written, by names that begin with a prefix.
-func readResults(dir string, results []manifest.Result, prefix string, into values) error {
-	for _, result := range results {
-		text, err := os.ReadFile(filepath.Join(dir, result.Name))
+func readResults(dir string, results []string, prefix string, into values) error {
+	for _, name := range results {
+		text, err := os.ReadFile(filepath.Join(dir, name))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		into[prefix+".results."+result.Name] = string(text)
+		into[prefix+".results."+name] = string(text)
 	}
 	return nil
 }
 
 // result is a result of the Pipeline, empty where it has none.
 func (r *pipelineRun) result(name string) string {
-	i := slices.IndexFunc(r.catalog.pipeline.Spec.Results, func(m manifest.Result) bool { return m.Name == name })
+	i := slices.IndexFunc(r.catalog.pipeline.Spec.Results, func(m tekton.PipelineResult) bool { return m.Name == name })
 	if i < 0 {
 		return ""
 	}
-	value, _ := r.values.expand(r.catalog.pipeline.Spec.Results[i].Value) // without a value it is empty
+	value, _ := r.values.expand(r.catalog.pipeline.Spec.Results[i].Value.StringVal) // without a value it is empty
 	return strings.TrimSpace(value)
 }
 

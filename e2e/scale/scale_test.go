@@ -55,7 +55,7 @@ func TestStepsGetWhatTheirTaskSays(t *testing.T) {
 		t.Fatal(err)
 	}
 	task := c.tasks["canary-stage"]
-	v, err := parameters(task, map[string]string{"app": "shop", "weight": "20"})
+	v, err := parameters(task.Name, task.Spec.Params, map[string]string{"app": "shop", "weight": "20"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func TestStepsGetWhatTheirTaskSays(t *testing.T) {
 	for _, result := range task.Spec.Results {
 		v["results."+result.Name+".path"] = "/results/" + result.Name
 	}
-	env, err := v.environment(task, task.Spec.Steps[0], map[string]string{"metadata.namespace": "team"})
+	env, err := v.environment(task.Spec.StepTemplate.Env, task.Spec.Steps[0], map[string]string{"metadata.namespace": "team"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,8 @@ func TestStepsGetWhatTheirTaskSays(t *testing.T) {
 			t.Errorf("the environment lacks %s: %v", want, env)
 		}
 	}
-	if _, err := parameters(task, map[string]string{"app": "shop"}); err == nil || !strings.Contains(err.Error(), "parameter weight has no value") {
+	_, err = parameters(task.Name, task.Spec.Params, map[string]string{"app": "shop"})
+	if err == nil || !strings.Contains(err.Error(), "parameter weight has no value") {
 		t.Errorf("without a weight: %v", err)
 	}
 	if _, err := v.expand("$(params.none)"); err == nil || !strings.Contains(err.Error(), "$(params.none)") {

@@ -1,9 +1,9 @@
 package catalog
 
 import (
+	"context"
 	"path"
 
-	"github.com/serin-cd/serin/internal/manifest"
 	"github.com/serin-cd/serin/internal/pipeline"
 )
 
@@ -13,44 +13,62 @@ type File struct {
 	Text []byte
 }
 
-// Weights are those of the Pipeline canary: the article's.
-var Weights = []int{20, 40, 60}
+// The heads of generated files.
+const (
+	ofTasks   = "# Generated from the configuration of the steps: change that and run `make generate`.\n"
+	ofCompact = "# Generated: run `make generate`.\n"
+)
 
 // Files are the YAML files and the pages of all Tasks and Pipelines.
-func Files(root string) ([]File, error) {
+func Files(ctx context.Context, root string) ([]File, error) {
 	var files []File
 	known := pipeline.Tasks{}
 	for _, t := range tasks {
-		text, err := t.Manifest(root)
+		object, err := t.object(root)
 		if err != nil {
 			return nil, err
 		}
-		if known[t.name], err = manifest.Read(text); err != nil {
+		known[t.name] = object
+		text, err := pipeline.Write(ctx, ofTasks, object)
+		if err != nil {
 			return nil, err
 		}
-		if files, err = documented(files, path.Join("tasks", t.name, t.name+".yaml"), text); err != nil {
+		if files, err = documented(files, path.Join("tasks", t.name), text, ofTask(object)); err != nil {
 			return nil, err
 		}
 	}
-	canary, err := pipeline.Render(known, pipeline.Pipeline{Name: "canary", Weights: Weights})
+	return pipelines(ctx, files, known)
+}
+
+// pipelines adds those that are made of the Tasks.
+func pipelines(ctx context.Context, files []File, known pipeline.Tasks) ([]File, error) {
+	canary, err := pipeline.Canary(known, pipeline.Shipped())
 	if err != nil {
 		return nil, err
 	}
-	if files, err = documented(files, "pipelines/canary/canary.yaml", canary); err != nil {
+	text, err := pipeline.Write(ctx, pipeline.Shipped().Comment(), canary)
+	if err != nil {
+		return nil, err
+	}
+	if files, err = documented(files, "pipelines/canary", text, ofPipeline(canary)); err != nil {
 		return nil, err
 	}
 	compact, err := pipeline.Compact(known)
 	if err != nil {
 		return nil, err
 	}
-	return documented(files, "pipelines/canary-compact/canary-compact.yaml", compact)
+	if text, err = pipeline.Write(ctx, ofCompact, compact); err != nil {
+		return nil, err
+	}
+	return documented(files, "pipelines/canary-compact", text, ofPipeline(compact))
 }
 
-// documented adds a YAML file and its page.
-func documented(files []File, name string, text []byte) ([]File, error) {
-	readme, err := Page(text)
+// documented adds a folder's YAML file and its page.
+func documented(files []File, folder string, text []byte, p page) ([]File, error) {
+	readme, err := p.write()
 	if err != nil {
 		return nil, err
 	}
-	return append(files, File{name, text}, File{path.Join(path.Dir(name), "README.md"), readme}), nil
+	manifest := path.Join(folder, path.Base(folder)+".yaml")
+	return append(files, File{manifest, text}, File{path.Join(folder, "README.md"), readme}), nil
 }

@@ -1,11 +1,6 @@
 package catalog_test
 
 import (
-	"bufio"
-	"bytes"
-	"errors"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -16,27 +11,23 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/tektoncd/pipeline/pkg/apis/config"
 	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
-	"k8s.io/client-go/dynamic"
-	"knative.dev/pkg/apis"
 	"sigs.k8s.io/yaml"
 
 	"github.com/serin-cd/serin/internal/apitest"
 	"github.com/serin-cd/serin/internal/catalog"
 )
 
-const root = "../.."
+const (
+	root   = "../.."
+	images = "ko://github.com/serin-cd/serin/steps/"
+)
 
 func TestMain(m *testing.M) { apitest.Main(m) }
 
 func TestFilesAreUpToDate(t *testing.T) {
-	files, err := catalog.Files(root)
+	files, err := catalog.Files(t.Context(), root)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,26 +52,15 @@ func TestParametersAreThoseOfTheSteps(t *testing.T) {
 			}
 			used, described := map[string]bool{}, map[string]bool{}
 			for _, step := range task.Spec.Steps {
-				given := variables(task.Spec.StepTemplate.Env, step.Env)
-				wanted, err := catalog.Parameters(root, strings.TrimPrefix(step.Image, "ko://github.com/serin-cd/serin/steps/"))
-				if err != nil {
-					t.Fatal(err)
-				}
-				for _, p := range wanted {
-					value, set := given[p.Variable()]
-					if !set && !slices.Contains([]string{"rollout", "as-of", "report", "canary-service", "primary-service"}, p.Name) {
-						t.Errorf("step %s reads %s, which the Task does not set", step.Name, p.Variable())
-					}
-					if value != "$(params."+p.Name+")" {
-						continue
-					}
+				for _, p := range passed(t, task.Spec.StepTemplate.Env, step) {
 					spec, ok := declared[p.Name]
 					if !ok {
 						t.Errorf("step %s reads parameter %s, which the Task does not declare", step.Name, p.Name)
 						continue
 					}
 					used[p.Name] = true
-					if (spec.Default == nil) != p.Required || spec.Default != nil && spec.Default.StringVal != p.Default {
+					if (spec.Default == nil) != p.Required ||
+						spec.Default != nil && spec.Default.StringVal != p.Default {
 						t.Errorf("parameter %s has default %v, the step %q", p.Name, spec.Default, p.Default)
 					}
 					described[p.Name] = described[p.Name] || spec.Description == p.Description
@@ -98,24 +78,47 @@ func TestParametersAreThoseOfTheSteps(t *testing.T) {
 	}
 }
 
+// passed are the parameters of a step that its Task passes on as they are. The others must be set.
+func passed(t *testing.T, common []corev1.EnvVar, step tekton.Step) []catalog.Parameter {
+	t.Helper()
+	wanted, err := catalog.Parameters(root, strings.TrimPrefix(step.Image, images))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ofTheDesk := []string{"rollout", "as-of", "report", "canary-service", "primary-service"}
+	given := variables(common, step.Env)
+	return slices.DeleteFunc(wanted, func(p catalog.Parameter) bool {
+		value, set := given[p.Variable()]
+		if !set && !slices.Contains(ofTheDesk, p.Name) {
+			t.Errorf("step %s reads %s, which the Task does not set", step.Name, p.Variable())
+		}
+		return value != "$(params."+p.Name+")"
+	})
+}
+
 func TestStepsRunAsTektonNeedsIt(t *testing.T) {
 	for name, task := range read[tekton.Task](t, "Task") {
 		t.Run(name, func(t *testing.T) {
 			containers := len(task.Spec.Steps) + 2
-			if got, want := variables(task.Spec.StepTemplate.Env)["RESULTS_BUDGET"], strconv.Itoa(min(4096, 12288/containers)-512); got != want {
+			want := strconv.Itoa(min(4096, 12288/containers) - 512)
+			if got := variables(task.Spec.StepTemplate.Env)["RESULTS_BUDGET"]; got != want {
 				t.Errorf("RESULTS_BUDGET is %s with %d containers, want %s", got, containers, want)
 			}
 			security := task.Spec.StepTemplate.SecurityContext
-			if security == nil || !*security.RunAsNonRoot || !*security.ReadOnlyRootFilesystem || *security.AllowPrivilegeEscalation || security.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
+			if security == nil || !*security.RunAsNonRoot || !*security.ReadOnlyRootFilesystem ||
+				*security.AllowPrivilegeEscalation ||
+				!slices.Equal(security.Capabilities.Drop, []corev1.Capability{"ALL"}) ||
+				security.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
 				t.Errorf("security context %v, want that of Pod Security restricted", security)
 			}
 			for _, step := range task.Spec.Steps {
-				program := strings.TrimPrefix(step.Image, "ko://github.com/serin-cd/serin/steps/")
+				program := strings.TrimPrefix(step.Image, images)
 				if _, err := os.Stat(filepath.Join(root, "steps", program, "main.go")); err != nil {
 					t.Errorf("step %s: %v", step.Name, err)
 				}
 				if want := []string{"/ko-app/" + program}; !slices.Equal(step.Command, want) {
-					t.Errorf("step %s has command %v, want %v: without one Tekton asks the registry", step.Name, step.Command, want)
+					t.Errorf("step %s has command %v, want %v: without one Tekton asks the registry",
+						step.Name, step.Command, want)
 				}
 				if step.Script != "" || len(step.Args) > 0 {
 					t.Errorf("step %s has a script or arguments, want an environment only", step.Name)
@@ -171,126 +174,6 @@ func TestRunsHaveAllThreeTimeouts(t *testing.T) {
 			t.Errorf("%s: finally may take %s, want the 18m that its attempts may take", name, limits.Finally.Duration)
 		}
 	}
-}
-
-// TestTektonAcceptsEachManifest does what Tekton's admission webhook does.
-func TestTektonAcceptsEachManifest(t *testing.T) {
-	flags, err := config.NewFeatureFlagsFromMap(map[string]string{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx := apis.WithinCreate(config.ToContext(t.Context(), &config.Config{Defaults: config.DefaultConfig.DeepCopy(), FeatureFlags: flags}))
-	for name, text := range manifests(t) {
-		var object interface {
-			apis.Defaultable
-			apis.Validatable
-		}
-		switch kind(t, text) {
-		case "Task":
-			object = &tekton.Task{}
-		case "Pipeline":
-			object = &tekton.Pipeline{}
-		case "PipelineRun":
-			object = &tekton.PipelineRun{}
-		default:
-			continue
-		}
-		if err := yaml.UnmarshalStrict(text, object); err != nil {
-			t.Errorf("%s: %v", name, err)
-			continue
-		}
-		object.SetDefaults(ctx)
-		if err := object.Validate(ctx); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
-func TestAPIServerAcceptsEachManifest(t *testing.T) {
-	client, err := dynamic.NewForConfig(apitest.Config(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	namespace := apitest.Namespace(t)
-	for name, text := range manifests(t) {
-		object := &unstructured.Unstructured{}
-		if err := yaml.Unmarshal(text, &object.Object); err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		if got := object.GetNamespace(); got != "" {
-			t.Errorf("%s names namespace %s, want none", name, got)
-		}
-		resource := client.Resource(resourceOf(object)).Namespace(namespace)
-		if _, err := resource.Create(t.Context(), object, metav1.CreateOptions{FieldValidation: "Strict"}); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
-func resourceOf(o *unstructured.Unstructured) schema.GroupVersionResource {
-	kind := o.GroupVersionKind()
-	return kind.GroupVersion().WithResource(strings.ToLower(kind.Kind) + "s")
-}
-
-// manifests are all YAML documents of tasks, pipelines and config, by file and number.
-func manifests(t *testing.T) map[string][]byte {
-	t.Helper()
-	all := map[string][]byte{}
-	for _, folder := range []string{"tasks", "pipelines", "config"} {
-		err := filepath.WalkDir(filepath.Join(root, folder), func(file string, _ fs.DirEntry, err error) error {
-			if err != nil || filepath.Ext(file) != ".yaml" {
-				return err
-			}
-			text, err := os.ReadFile(file)
-			if err != nil {
-				return err
-			}
-			documents := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(text)))
-			for i := 1; ; i++ {
-				document, err := documents.Read()
-				if errors.Is(err, io.EOF) {
-					return nil
-				}
-				if err != nil {
-					return err
-				}
-				all[file+" "+strconv.Itoa(i)] = document
-			}
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if len(all) < 12 {
-		t.Fatalf("found %d manifests, want at least 12", len(all))
-	}
-	return all
-}
-
-func kind(t *testing.T, text []byte) string {
-	t.Helper()
-	var meta metav1.TypeMeta
-	if err := yaml.Unmarshal(text, &meta); err != nil {
-		t.Fatal(err)
-	}
-	return meta.Kind
-}
-
-// read returns the manifests of one kind.
-func read[T any](t *testing.T, want string) map[string]T {
-	t.Helper()
-	all := map[string]T{}
-	for name, text := range manifests(t) {
-		if kind(t, text) != want {
-			continue
-		}
-		var object T
-		if err := yaml.UnmarshalStrict(text, &object); err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		all[name] = object
-	}
-	return all
 }
 
 func variables(lists ...[]corev1.EnvVar) map[string]string {

@@ -2,82 +2,84 @@ package catalog
 
 import (
 	"bytes"
+	_ "embed" // for the layout
 	"fmt"
 	"regexp"
 	"strings"
 	"text/template"
 
-	"github.com/serin-cd/serin/internal/manifest"
+	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+
+	"github.com/serin-cd/serin/internal/pipeline"
 )
 
-// page is the README of a Task or a Pipeline. It says nothing that is not in the YAML.
-var page = template.Must(template.New("page").Funcs(template.FuncMap{
-	"cell": cell, "value": value, "program": program, "lower": strings.ToLower,
-}).Parse(`<!-- Generated from {{.Metadata.Name}}.yaml: run ` + "`make generate`" + `. -->
-# {{.Metadata.Name}}
+// page is what the README of a Task or a Pipeline tells: nothing that is not in the YAML.
+type page struct {
+	Name, Description string
+	Steps             []tekton.Step
+	Tasks, Finally    []tekton.PipelineTask
+	Params            []tekton.ParamSpec
+	Workspaces        []workspace
+	Results           []named
+}
 
-{{.Spec.Description}}
-{{if .Spec.Steps}}
-## Steps
+type named struct{ Name, Description string }
 
-{{range .Spec.Steps}}1. ` + "`{{.Name}}`" + `{{if ne .Name (program .Image)}}: ` + "`{{program .Image}}`" + `{{end}}{{if .OnError}}; the next ones run even if it fails{{end}}{{if .When}}; only if there is a canary{{end}}
-{{end}}{{end}}{{if .Spec.Tasks}}
-## Tasks
+type workspace struct {
+	named
+	Optional bool
+}
 
-| task | Task | runs | timeout |
-|---|---|---|---|
-{{range .Spec.Tasks}}| ` + "`{{.Name}}`" + ` {{.DisplayName}} | [{{.TaskRef.Name}}](../../tasks/{{.TaskRef.Name}}) | {{if .When}}if there is a canary{{else}}always{{end}} | {{.Timeout}} |
-{{end}}{{range .Spec.Finally}}| ` + "`{{.Name}}`" + ` {{.DisplayName}} | [{{.TaskRef.Name}}](../../tasks/{{.TaskRef.Name}}) | finally, up to {{.Retries}} times more | {{.Timeout}} |
-{{end}}
-The timeouts together stay below Tekton's default of 1 h for a whole run, so that finally is reached even where a
-PipelineRun sets none.
-{{end}}
-## Parameters
-
-| name | default | |
-|---|---|---|
-{{range .Spec.Params}}| ` + "`{{.Name}}`" + ` | {{value .Default}} | {{cell .Description}} |
-{{end}}
-{{if .Spec.Workspaces}}## Workspaces
-
-| name | |
-|---|---|
-{{range .Spec.Workspaces}}| ` + "`{{.Name}}`" + `{{if .Optional}} (optional){{end}} | {{cell .Description}} |
-{{end}}
-{{end}}## Results
-
-| name | |
-|---|---|
-{{range .Spec.Results}}| ` + "`{{.Name}}`" + ` | {{cell .Description}} |
-{{end}}
-## Use
-
-{{if .Spec.Tasks}}See [samples](samples).{{else}}A Task of Serin runs in a Pipeline, whose run it knows itself by: see [canary](../../pipelines/canary).{{end}} Its account needs what [config/rbac.yaml](../../config/rbac.yaml) grants.
-`))
-
-// Page writes the README that belongs to the YAML of a Task or a Pipeline.
-func Page(text []byte) ([]byte, error) {
-	o, err := manifest.Read(text)
-	if err != nil {
-		return nil, fmt.Errorf("reading a manifest: %w", err)
+func ofTask(t *tekton.Task) page {
+	p := page{Name: t.Name, Description: t.Spec.Description, Steps: t.Spec.Steps, Params: t.Spec.Params}
+	for _, w := range t.Spec.Workspaces {
+		p.Workspaces = append(p.Workspaces, workspace{named{w.Name, w.Description}, w.Optional})
 	}
+	for _, r := range t.Spec.Results {
+		p.Results = append(p.Results, named{r.Name, r.Description})
+	}
+	return p
+}
+
+func ofPipeline(o *tekton.Pipeline) page {
+	p := page{
+		Name: o.Name, Description: o.Spec.Description, Params: o.Spec.Params,
+		Tasks: o.Spec.Tasks, Finally: o.Spec.Finally,
+	}
+	for _, w := range o.Spec.Workspaces {
+		p.Workspaces = append(p.Workspaces, workspace{named{w.Name, w.Description}, w.Optional})
+	}
+	for _, r := range o.Spec.Results {
+		p.Results = append(p.Results, named{r.Name, r.Description})
+	}
+	return p
+}
+
+//go:embed page.md.tmpl
+var markdown string
+
+var layout = template.Must(template.New("page").Funcs(template.FuncMap{
+	"cell": cell, "value": value, "program": program, "short": pipeline.Short,
+}).Parse(markdown))
+
+func (p page) write() ([]byte, error) {
 	var b bytes.Buffer
-	if err := page.Execute(&b, o); err != nil {
-		return nil, fmt.Errorf("writing the page of %s: %w", o.Metadata.Name, err)
+	if err := layout.Execute(&b, p); err != nil {
+		return nil, fmt.Errorf("writing the page of %s: %w", p.Name, err)
 	}
 	return regexp.MustCompile(`\n{3,}`).ReplaceAll(b.Bytes(), []byte("\n\n")), nil
 }
 
 func cell(text string) string { return strings.ReplaceAll(text, "|", `\|`) }
 
-func value(text *string) string {
+func value(v *tekton.ParamValue) string {
 	switch {
-	case text == nil:
+	case v == nil:
 		return "required"
-	case *text == "":
+	case v.StringVal == "":
 		return "empty"
 	}
-	return "`" + *text + "`"
+	return "`" + v.StringVal + "`"
 }
 
 func program(image string) string { return image[strings.LastIndex(image, "/")+1:] }

@@ -8,32 +8,39 @@ import (
 	"path"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/serin-cd/serin/pkg/task/parameter"
 )
 
 const module = "github.com/serin-cd/serin"
 
 // Parameter is one field of a step's configuration, as its Task offers it.
 type Parameter struct {
-	Name        string // kebab-case
-	Default     string
-	Required    bool
+	parameter.Parameter
 	Description string // the field's comment
 }
 
 // Variable is the name of a parameter in the environment.
-func (p Parameter) Variable() string {
-	return "PARAM_" + strings.ToUpper(strings.ReplaceAll(p.Name, "-", "_"))
-}
+func (p Parameter) Variable() string { return variable(p.Name) }
 
-// Parameters reads the configuration of a step from its source: the struct named config, and the
+func variable(name string) string { return "PARAM_" + parameter.Key(name) }
+
+// Parameters reads the configuration of a step from its source, for its comments: the struct named config, and the
 // structs of this module that are its fields. The identity of the run is no parameter.
 func Parameters(root, step string) ([]Parameter, error) {
-	s := source{root}
-	found, err := s.structure(path.Join("steps", step), "config")
+	found, err := source{root}.structure(path.Join("steps", step), "config", "")
 	if err != nil {
 		return nil, fmt.Errorf("reading the parameters of %s: %w", step, err)
+	}
+	found = slices.DeleteFunc(found, func(p Parameter) bool { return p.OfRun() })
+	for _, p := range found {
+		if p.Description == "" {
+			return nil, fmt.Errorf("reading the parameters of %s: %s has no comment, want one: it is its description",
+				step, p.Name)
+		}
 	}
 	return found, nil
 }
@@ -41,7 +48,8 @@ func Parameters(root, step string) ([]Parameter, error) {
 // source is the root folder of the module.
 type source struct{ root string }
 
-func (s source) structure(folder, name string) ([]Parameter, error) {
+// structure are the fields of a struct in a folder, whose keys begin with a prefix.
+func (s source) structure(folder, name, prefix string) ([]Parameter, error) {
 	files, err := filepath.Glob(filepath.Join(s.root, filepath.FromSlash(folder), "*.go"))
 	if err != nil {
 		return nil, err
@@ -54,14 +62,14 @@ func (s source) structure(folder, name string) ([]Parameter, error) {
 		if err != nil {
 			return nil, err
 		}
-		if fields := structure(parsed, name); fields != nil {
-			return s.fields(parsed, folder, fields)
+		if found := structure(parsed, name); found != nil {
+			return s.fields(place{folder, parsed}, found, prefix)
 		}
 	}
 	return nil, fmt.Errorf("no struct %s in %s", name, folder)
 }
 
-func structure(file *ast.File, name string) *ast.FieldList {
+func structure(file *ast.File, name string) *ast.StructType {
 	for _, declared := range file.Decls {
 		types, ok := declared.(*ast.GenDecl)
 		if !ok {
@@ -69,79 +77,79 @@ func structure(file *ast.File, name string) *ast.FieldList {
 		}
 		for _, spec := range types.Specs {
 			if named, ok := spec.(*ast.TypeSpec); ok && named.Name.Name == name {
-				if found, ok := named.Type.(*ast.StructType); ok {
-					return found.Fields
-				}
+				found, _ := named.Type.(*ast.StructType)
+				return found
 			}
 		}
 	}
 	return nil
 }
 
-func (s source) fields(file *ast.File, folder string, fields *ast.FieldList) ([]Parameter, error) {
+// place is where a struct stands.
+type place struct {
+	folder string
+	file   *ast.File
+}
+
+func (s source) fields(at place, of *ast.StructType, prefix string) ([]Parameter, error) {
 	var all []Parameter
-	for _, field := range fields.List {
-		tag := ""
-		if field.Tag != nil {
-			text, err := strconv.Unquote(field.Tag.Value)
-			if err != nil {
-				return nil, err
-			}
-			tag = reflect.StructTag(text).Get("env")
+	for _, field := range of.Fields.List {
+		tag, err := tagOf(field)
+		if err != nil {
+			return nil, err
 		}
-		key, options, _ := strings.Cut(tag, ",")
+		read, nested, ok := parameter.FromTag(tag)
 		switch {
-		case strings.Contains(options, "prefix=RUN_"), tag == "" && len(field.Names) > 0 && !field.Names[0].IsExported():
-		case key != "":
-			p, err := parameter(key, options, field)
+		case ok:
+			read.Name = parameter.Name(prefix) + read.Name
+			all = append(all, Parameter{read, strings.Join(strings.Fields(field.Doc.Text()), " ")})
+		case tag.Get("env") != "" || len(field.Names) == 0 || field.Names[0].IsExported():
+			inner, err := s.nested(at, field.Type, prefix+nested)
 			if err != nil {
 				return nil, err
 			}
-			all = append(all, p)
-		default:
-			nested, err := s.nested(file, folder, field.Type)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, nested...)
+			all = append(all, inner...)
 		}
 	}
 	return all, nil
 }
 
+func tagOf(field *ast.Field) (reflect.StructTag, error) {
+	if field.Tag == nil {
+		return "", nil
+	}
+	text, err := strconv.Unquote(field.Tag.Value)
+	return reflect.StructTag(text), err
+}
+
 // nested are the fields of a field whose type is a struct of this module.
-func (s source) nested(file *ast.File, folder string, of ast.Expr) ([]Parameter, error) {
+func (s source) nested(at place, of ast.Expr, prefix string) ([]Parameter, error) {
 	switch of := of.(type) {
+	case *ast.StructType:
+		return s.fields(at, of, prefix)
 	case *ast.Ident:
-		return s.structure(folder, of.Name)
+		return s.structure(at.folder, of.Name, prefix)
 	case *ast.SelectorExpr:
-		for _, imported := range file.Imports {
-			name, err := strconv.Unquote(imported.Path.Value)
-			if err != nil {
-				return nil, err
-			}
-			inside, ok := strings.CutPrefix(name, module+"/")
-			if from, isName := of.X.(*ast.Ident); ok && isName && path.Base(name) == from.Name {
-				return s.structure(inside, of.Sel.Name)
+		if from, ok := of.X.(*ast.Ident); ok {
+			if folder, ok := at.imported(from.Name); ok {
+				return s.structure(folder, of.Sel.Name, prefix)
 			}
 		}
 	}
-	return nil, fmt.Errorf("a field without env tag in %s that is no struct of this module", folder)
+	return nil, fmt.Errorf("a field without env tag in %s that is no struct of this module", at.folder)
 }
 
-func parameter(key, options string, field *ast.Field) (Parameter, error) {
-	p := Parameter{
-		Name:        strings.ToLower(strings.ReplaceAll(key, "_", "-")),
-		Description: strings.Join(strings.Fields(field.Doc.Text()), " "),
+// imported is the folder of a package of this module, by its name in the file.
+func (p place) imported(as string) (string, bool) {
+	for _, i := range p.file.Imports {
+		folder, ours := strings.CutPrefix(strings.Trim(i.Path.Value, `"`), module+"/")
+		name := path.Base(folder)
+		if i.Name != nil {
+			name = i.Name.Name
+		}
+		if ours && name == as {
+			return folder, true
+		}
 	}
-	if p.Description == "" {
-		return p, fmt.Errorf("parameter %s has no comment, want one: it is its description", p.Name)
-	}
-	options = strings.TrimSpace(options)
-	p.Required = options == "required"
-	p.Default, _ = strings.CutPrefix(options, "default=")
-	if p.Required {
-		p.Default = ""
-	}
-	return p, nil
+	return "", false
 }

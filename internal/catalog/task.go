@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
+
+	"github.com/serin-cd/serin/internal/pipeline"
 )
 
 // task is what a Task has beside the parameters of its steps.
@@ -49,23 +50,33 @@ var derived = map[string]string{
 var leftOut = []string{"rollout", "as-of", "report", "canary-service", "primary-service"}
 
 // toTask asks a step to write results of the Task.
-func toTask(names ...string) map[string]string {
-	paths := map[string]string{}
+func toTask(names ...string) map[string]string { return paths("$(results.", names) }
+
+// toStep asks a step to write results of its own, which later steps read.
+func toStep(names ...string) map[string]string { return paths("$(step.results.", names) }
+
+func paths(of string, names []string) map[string]string {
+	all := map[string]string{}
 	for _, n := range names {
-		paths[n] = "$(results." + n + ".path)"
+		all[n] = of + n + ".path)"
 	}
-	return paths
+	return all
 }
 
 var (
-	revision = result{name: "revision", description: "The first 12 hex digits of the revision: the sha256 of the target's pod template; none where the run was superseded."}
-	verdict  = result{name: "verdict", description: "pass, fail or inconclusive."}
-	reason   = result{name: "reason", description: "A code, a colon, and a sentence with the numbers; at most 512 bytes."}
-	why      = result{name: "reason", description: "Why the task failed: config or error, a colon, and a sentence; at most 512 bytes. Empty where it did not."}
-	outcome  = result{name: "outcome", description: "proceed: there is a canary to judge. initialized: it was the first release, and serves. unchanged: the primary runs this revision already. superseded: a newer run has the application, or waits for it."}
+	revision = result{name: "revision", description: "The first 12 hex digits of the revision: the sha256 of " +
+		"the target's pod template; none where the run was superseded."}
+	verdict = result{name: "verdict", description: "pass, fail or inconclusive."}
+	reason  = result{name: "reason", description: "A code, a colon, and a sentence with the numbers; at most " +
+		"512 bytes."}
+	why = result{name: "reason", description: "Why the task failed: config or error, a colon, and a " +
+		"sentence; at most 512 bytes. Empty where it did not."}
+	outcome = result{name: "outcome", description: "proceed: there is a canary to judge. initialized: it was " +
+		"the first release, and serves. unchanged: the primary runs this revision already. superseded: a newer " +
+		"run has the application, or waits for it."}
 
 	// toTurn tells the step after acquire-lease whether it is the run's turn.
-	toTurn = map[string]string{"turn": "$(step.results.turn.path)"}
+	toTurn = toStep("turn")
 	turn   = "$(steps.acquire-lease.results.turn)"
 )
 
@@ -73,16 +84,22 @@ var (
 var tasks = []task{
 	{
 		name: "canary-prepare", title: "Prepare a canary",
-		description: "Makes sure that this run is the only one at work on the application, brings the application to its place of rest, and starts the canary of a new revision. At the first release it makes the primary, the Services and the route, and no canary.",
-		results:     []result{outcome, revision, why},
+		description: "Makes sure that this run is the only one at work on the application, brings the " +
+			"application to its place of rest, and starts the canary of a new revision. At the first release it " +
+			"makes the primary, the Services and the route, and no canary.",
+		results: []result{outcome, revision, why},
 		steps: []step{
 			{program: "acquire-lease", results: both(toTurn, toTask("reason"))},
-			{program: "prepare-canary", fixed: map[string]string{"turn": turn}, results: toTask("outcome", "revision", "reason")},
+			{
+				program: "prepare-canary", fixed: map[string]string{"turn": turn},
+				results: toTask("outcome", "revision", "reason"),
+			},
 		},
 	},
 	{
 		name: "canary-stage", title: "Judge a canary at one weight",
-		description: "Gives the canary a share of the application's traffic and judges it there. On anything but a pass it takes the traffic back before it fails.",
+		description: "Gives the canary a share of the application's traffic and judges it there. On anything " +
+			"but a pass it takes the traffic back before it fails.",
 		results: []result{verdict, reason, {
 			name: "evidence", description: "What the verdict rests on, as compact JSON.",
 		}},
@@ -93,13 +110,15 @@ var tasks = []task{
 	},
 	{
 		name: "canary-promote", title: "Promote a canary",
-		description: "Makes the primary the revision that was judged, waits until it is ready while the canary keeps its share, and gives it all traffic.",
-		results:     []result{{name: "outcome", description: "promoted."}, revision, why},
-		steps:       []step{{program: "promote-primary", results: toTask("outcome", "revision", "reason")}},
+		description: "Makes the primary the revision that was judged, waits until it is ready while the canary " +
+			"keeps its share, and gives it all traffic.",
+		results: []result{{name: "outcome", description: "promoted."}, revision, why},
+		steps:   []step{{program: "promote-primary", results: toTask("outcome", "revision", "reason")}},
 	},
 	{
 		name: "canary-finish", title: "Finish a canary",
-		description: "Takes back a run that did not end by itself, settles one that did, and keeps its report. It is meant for finally, with retries: doing it twice changes nothing.",
+		description: "Takes back a run that did not end by itself, settles one that did, and keeps its report. " +
+			"It is meant for finally, with retries: doing it twice changes nothing.",
 		results: []result{
 			{name: "outcome", description: "initialized, unchanged, promoted, rolled-back or superseded."},
 			{name: "reason", description: "Why, in a sentence."},
@@ -110,7 +129,7 @@ var tasks = []task{
 			{program: "release-lease"},
 		},
 	},
-	compact(20, 40, 60),
+	compact(pipeline.Weights),
 }
 
 func both(a, b map[string]string) map[string]string {
@@ -120,11 +139,13 @@ func both(a, b map[string]string) map[string]string {
 }
 
 // compact is a whole release in one pod.
-func compact(weights ...int) task {
+func compact(weights []int) task {
 	const proceeds = "$(steps.prepare-canary.results.outcome)"
 	t := task{
 		name: "canary-compact", title: "Release by canary in one pod",
-		description: "Does what canary-prepare, canary-stage and canary-promote do, one after the other in one pod: faster by some 3 s a stage, and stages are seen in the log only. Meant for the Pipeline canary-compact, which finishes it.",
+		description: "Does what canary-prepare, canary-stage and canary-promote do, one after the other in one " +
+			"pod: faster by some 3 s a stage, and stages are seen in the log only. Meant for the Pipeline " +
+			"canary-compact, which finishes it.",
 		results: []result{
 			{name: outcome.name, description: outcome.description, from: proceeds},
 			{name: revision.name, description: revision.description, from: "$(steps.prepare-canary.results.revision)"},
@@ -132,17 +153,24 @@ func compact(weights ...int) task {
 		},
 		steps: []step{
 			{program: "acquire-lease", results: toTurn},
-			{program: "prepare-canary", fixed: map[string]string{"turn": turn, "gate": "time-box"}, results: map[string]string{"outcome": "$(step.results.outcome.path)", "revision": "$(step.results.revision.path)"}},
+			{
+				program: "prepare-canary", fixed: map[string]string{"turn": turn, "gate": pipeline.Gate(false)},
+				results: toStep("outcome", "revision"),
+			},
 		},
 	}
 	for i, w := range weights {
-		gate := "time-box" // an early stage limits the damage, the last one proves
-		if i == len(weights)-1 {
-			gate = "prove"
-		}
+		share := map[string]string{"weight": fmt.Sprint(w)}
+		gate := map[string]string{"gate": pipeline.Gate(i == len(weights)-1)}
 		t.steps = append(t.steps,
-			step{name: fmt.Sprintf("shift-%d", w), program: "shift-weight", when: proceeds, fixed: map[string]string{"weight": fmt.Sprint(w)}, results: toTask("verdict", "reason")},
-			step{name: fmt.Sprintf("analyze-%d", w), program: "analyze-metrics", when: proceeds, fixed: map[string]string{"gate": gate}, results: toTask("verdict", "reason")})
+			step{
+				name: fmt.Sprintf("shift-%d", w), program: "shift-weight", when: proceeds, fixed: share,
+				results: toTask("verdict", "reason"),
+			},
+			step{
+				name: fmt.Sprintf("analyze-%d", w), program: "analyze-metrics", when: proceeds, fixed: gate,
+				results: toTask("verdict", "reason"),
+			})
 	}
 	t.steps = append(t.steps, step{program: "promote-primary", when: proceeds})
 	return t
@@ -166,7 +194,8 @@ func (t task) parameters(root string) ([]Parameter, error) {
 			if i < 0 {
 				all = append(all, p)
 			} else if q := all[i]; q.Default != p.Default || q.Required != p.Required {
-				return nil, fmt.Errorf("parameter %s of %s: %s has default %q, an earlier step %q: want one", p.Name, t.name, s.program, p.Default, q.Default)
+				return nil, fmt.Errorf("parameter %s of %s: %s has default %q, an earlier step %q: want one",
+					p.Name, t.name, s.program, p.Default, q.Default)
 			}
 		}
 	}
@@ -191,8 +220,4 @@ func (t task) derivedBy(root string) ([]string, error) {
 	}
 	maps.DeleteFunc(used, func(_ string, is bool) bool { return !is })
 	return slices.Sorted(maps.Keys(used)), nil
-}
-
-func variable(prefix, name string) string {
-	return prefix + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 }

@@ -72,7 +72,8 @@ func layer(files map[string]content) ([]byte, error) {
 }
 
 func write(w *tar.Writer, name string, text []byte, mode int64) error {
-	if err := w.WriteHeader(&tar.Header{Name: name, Mode: mode, Size: int64(len(text)), ModTime: time.Unix(0, 0)}); err != nil {
+	header := &tar.Header{Name: name, Mode: mode, Size: int64(len(text)), ModTime: time.Unix(0, 0)}
+	if err := w.WriteHeader(header); err != nil {
 		return err
 	}
 	_, err := w.Write(text)

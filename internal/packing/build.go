@@ -26,8 +26,8 @@ func Build(ctx context.Context, root, folder string, manifest []byte, repository
 		return nil, err
 	}
 	programs := Programs(manifest)
-	args := append([]string{"build", "-trimpath", "-ldflags=-s -w", "-o", folder + string(filepath.Separator)}, programs...)
-	cmd := exec.CommandContext(ctx, "go", args...)
+	args := []string{"build", "-trimpath", "-ldflags=-s -w", "-o", folder + string(filepath.Separator)}
+	cmd := exec.CommandContext(ctx, "go", append(args, programs...)...)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -36,7 +36,9 @@ func Build(ctx context.Context, root, folder string, manifest []byte, repository
 	var images []Image
 	for _, p := range programs {
 		name := path.Base(p)
-		images = append(images, Image{Ref: repository + "/" + name + ":" + version, Program: name, File: filepath.Join(folder, name)})
+		images = append(images, Image{
+			Ref: repository + "/" + name + ":" + version, Program: name, File: filepath.Join(folder, name),
+		})
 	}
 	return images, nil
 }

@@ -55,30 +55,8 @@ func TestManifestNamesEveryStep(t *testing.T) {
 
 // TestAccountMayDoItsWorkAndNoMore applies a release as a user would.
 func TestAccountMayDoItsWorkAndNoMore(t *testing.T) {
-	client, err := dynamic.NewForConfig(apitest.Config(t))
-	if err != nil {
-		t.Fatal(err)
-	}
 	namespace := apitest.Namespace(t)
-	documents := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(manifest(t))))
-	for {
-		document, err := documents.Read()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		object := &unstructured.Unstructured{}
-		if err := yaml.Unmarshal(document, &object.Object); err != nil || len(object.Object) == 0 {
-			t.Fatalf("a document of the manifest: %v: %s", err, document)
-		}
-		kind := object.GroupVersionKind()
-		resource := kind.GroupVersion().WithResource(strings.ToLower(kind.Kind) + "s")
-		if _, err := client.Resource(resource).Namespace(namespace).Create(t.Context(), object, metav1.CreateOptions{FieldValidation: "Strict"}); err != nil {
-			t.Fatalf("applying %s %s: %v", kind.Kind, object.GetName(), err)
-		}
-	}
+	apply(t, manifest(t), namespace)
 	cases := map[string]struct {
 		verb, group, resource, namespace string
 		allowed                          bool
@@ -93,13 +71,16 @@ func TestAccountMayDoItsWorkAndNoMore(t *testing.T) {
 		"enters no other's pods":     {"create", "", "pods/exec", namespace, false},
 		"keeps the run's own report": {"create", "", "configmaps", namespace, true},
 	}
+	reviews := apitest.Client(t).AuthorizationV1().SubjectAccessReviews()
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			review := &authorization.SubjectAccessReview{Spec: authorization.SubjectAccessReviewSpec{
-				User:               "system:serviceaccount:" + namespace + ":serin",
-				ResourceAttributes: &authorization.ResourceAttributes{Verb: c.verb, Group: c.group, Resource: c.resource, Namespace: c.namespace},
+				User: "system:serviceaccount:" + namespace + ":serin",
+				ResourceAttributes: &authorization.ResourceAttributes{
+					Verb: c.verb, Group: c.group, Resource: c.resource, Namespace: c.namespace,
+				},
 			}}
-			answer, err := apitest.Client(t).AuthorizationV1().SubjectAccessReviews().Create(t.Context(), review, metav1.CreateOptions{})
+			answer, err := reviews.Create(t.Context(), review, metav1.CreateOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -110,12 +91,43 @@ func TestAccountMayDoItsWorkAndNoMore(t *testing.T) {
 	}
 }
 
+// apply makes all objects of a manifest, and refuses members that the API server does not know.
+func apply(t *testing.T, manifest []byte, namespace string) {
+	t.Helper()
+	client, err := dynamic.NewForConfig(apitest.Config(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	documents := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(manifest)))
+	for {
+		document, err := documents.Read()
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		object := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal(document, &object.Object); err != nil || len(object.Object) == 0 {
+			t.Fatalf("a document of the manifest: %v: %s", err, document)
+		}
+		kind := object.GroupVersionKind()
+		resource := client.Resource(kind.GroupVersion().WithResource(strings.ToLower(kind.Kind) + "s"))
+		strict := metav1.CreateOptions{FieldValidation: "Strict"}
+		if _, err := resource.Namespace(namespace).Create(t.Context(), object, strict); err != nil {
+			t.Fatalf("applying %s %s: %v", kind.Kind, object.GetName(), err)
+		}
+	}
+}
+
 func TestArchiveHoldsEachImage(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "program")
 	if err := os.WriteFile(program, []byte("#!"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	images := []packing.Image{{Ref: "serin.test/a:1", Program: "a", File: program}, {Ref: "serin.test/b:1", Program: "b", File: program}}
+	images := []packing.Image{
+		{Ref: "serin.test/a:1", Program: "a", File: program}, {Ref: "serin.test/b:1", Program: "b", File: program},
+	}
 	var archive, again bytes.Buffer
 	for _, w := range []io.Writer{&archive, &again} {
 		if err := packing.Archive(w, images); err != nil {
@@ -125,20 +137,7 @@ func TestArchiveHoldsEachImage(t *testing.T) {
 	if !bytes.Equal(archive.Bytes(), again.Bytes()) {
 		t.Error("two archives of the same images differ")
 	}
-	files := map[string][]byte{}
-	reader := tar.NewReader(&archive)
-	for {
-		header, err := reader.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if files[header.Name], err = io.ReadAll(reader); err != nil {
-			t.Fatal(err)
-		}
-	}
+	files := unpack(t, &archive)
 	var entries []struct {
 		Config   string
 		RepoTags []string
@@ -158,6 +157,25 @@ func TestArchiveHoldsEachImage(t *testing.T) {
 		}
 		if !bytes.Contains(files[e.Config], []byte(`"User":"65532:65532"`)) {
 			t.Errorf("%v runs as another user than 65532: %s", e.RepoTags, files[e.Config])
+		}
+	}
+}
+
+// unpack reads the files of an archive.
+func unpack(t *testing.T, archive io.Reader) map[string][]byte {
+	t.Helper()
+	files := map[string][]byte{}
+	reader := tar.NewReader(archive)
+	for {
+		header, err := reader.Next()
+		if errors.Is(err, io.EOF) {
+			return files
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if files[header.Name], err = io.ReadAll(reader); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

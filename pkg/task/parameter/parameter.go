@@ -25,8 +25,11 @@ type Parameter struct {
 // Of are the parameters that a configuration reads. The identity of the run, which Tekton gives, is none.
 func Of(config any) []Parameter {
 	all := fields(reflect.TypeOf(config), "", nil)
-	return slices.DeleteFunc(all, func(p Parameter) bool { return strings.HasPrefix(p.Name, identity) })
+	return slices.DeleteFunc(all, Parameter.OfRun)
 }
+
+// OfRun says whether it is of the run's identity, which no Task offers.
+func (p Parameter) OfRun() bool { return strings.HasPrefix(p.Name, identity) }
 
 // identity is what the names of the run's identity begin with.
 const identity = "run-"

@@ -3,6 +3,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"flag"
 	"fmt"
 	"os"
@@ -15,14 +16,14 @@ func main() {
 	root := flag.String("root", ".", "the folder of the module")
 	verify := flag.Bool("verify", false, "write nothing, and fail where a file is out of date")
 	flag.Parse()
-	if err := run(*root, *verify); err != nil {
+	if err := run(context.Background(), *root, *verify); err != nil {
 		fmt.Fprintln(os.Stderr, "generate:", err)
 		os.Exit(1)
 	}
 }
 
-func run(root string, verify bool) error {
-	files, err := catalog.Files(root)
+func run(ctx context.Context, root string, verify bool) error {
+	files, err := catalog.Files(ctx, root)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,2 @@
+// Package pipeline writes the Pipelines that release by canary, as YAML that people read.
+package pipeline
