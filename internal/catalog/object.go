@@ -56,8 +56,8 @@ func (t task) object(root string) (*tekton.Task, error) {
 // prometheus is the workspace of every Task that asks Prometheus.
 var prometheus = tekton.WorkspaceDeclaration{
 	Name: "prometheus", Optional: true, ReadOnly: true,
-	Description: "A Secret with the bearer token and the CA of Prometheus; name its files in " +
-		"prometheus-token-path and prometheus-ca-path, as /workspace/prometheus/KEY.",
+	Description: "A Secret with the bearer token and the CA certificate of Prometheus. Name its " +
+		"files in prometheus-token-path and prometheus-ca-path, as /workspace/prometheus/KEY.",
 }
 
 // restricted is what Pod Security "restricted" asks for, and more.

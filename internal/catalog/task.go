@@ -64,16 +64,16 @@ func paths(of string, names []string) map[string]string {
 }
 
 var (
-	revision = result{name: "revision", description: "The first 12 hex digits of the revision: the sha256 of " +
-		"the target's pod template; none where the run was superseded."}
+	revision = result{name: "revision", description: "The first 12 hex digits of the revision, the sha256 of " +
+		"the target's pod template; none if the run was superseded."}
 	verdict = result{name: "verdict", description: "pass, fail or inconclusive."}
 	reason  = result{name: "reason", description: "A code, a colon, and a sentence with the numbers; at most " +
 		"512 bytes."}
 	why = result{name: "reason", description: "Why the task failed: config or error, a colon, and a " +
-		"sentence; at most 512 bytes. Empty where it did not."}
-	outcome = result{name: "outcome", description: "proceed: there is a canary to judge. initialized: it was " +
-		"the first release, and serves. unchanged: the primary runs this revision already. superseded: a newer " +
-		"run has the application, or waits for it."}
+		"sentence; at most 512 bytes. Empty if it did not fail."}
+	outcome = result{name: "outcome", description: "proceed: there is a canary to judge. initialized: this " +
+		"was the first release, and it serves. unchanged: the primary runs this revision already. superseded: a " +
+		"newer run has the application or waits for it."}
 
 	// toTurn tells the step after acquire-lease whether it is the run's turn.
 	toTurn = toStep("turn")
@@ -84,9 +84,9 @@ var (
 var tasks = []task{
 	{
 		name: "canary-prepare", title: "Prepare a canary",
-		description: "Makes sure that this run is the only one at work on the application, brings the " +
-			"application to its place of rest, and starts the canary of a new revision. At the first release it " +
-			"makes the primary, the Services and the route, and no canary.",
+		description: "Makes sure that no other run is at work on the application, brings the application to rest, " +
+			"and starts the canary of a new revision. At the first release it makes the primary, the Services " +
+			"and the route; there is no canary then.",
 		results: []result{outcome, revision, why},
 		steps: []step{
 			{program: "acquire-lease", results: both(toTurn, toTask("reason"))},
@@ -98,10 +98,10 @@ var tasks = []task{
 	},
 	{
 		name: "canary-stage", title: "Judge a canary at one weight",
-		description: "Gives the canary a share of the application's traffic and judges it there. On anything " +
-			"but a pass it takes the traffic back before it fails.",
+		description: "Gives the canary a share of the application's traffic and judges it. On anything but a pass " +
+			"it takes the traffic back, then fails.",
 		results: []result{verdict, reason, {
-			name: "evidence", description: "What the verdict rests on, as compact JSON.",
+			name: "evidence", description: "The numbers behind the verdict, as compact JSON.",
 		}},
 		steps: []step{
 			{program: "shift-weight", results: toTask("verdict", "reason")},
@@ -110,15 +110,15 @@ var tasks = []task{
 	},
 	{
 		name: "canary-promote", title: "Promote a canary",
-		description: "Makes the primary the revision that was judged, waits until it is ready while the canary " +
-			"keeps its share, and gives it all traffic.",
+		description: "Gives the primary the revision that was judged, waits until it is ready while the canary " +
+			"keeps its share, and then routes all traffic to it.",
 		results: []result{{name: "outcome", description: "promoted."}, revision, why},
 		steps:   []step{{program: "promote-primary", results: toTask("outcome", "revision", "reason")}},
 	},
 	{
 		name: "canary-finish", title: "Finish a canary",
-		description: "Takes back a run that did not end by itself, settles one that did, and keeps its report. " +
-			"It is meant for finally, with retries: doing it twice changes nothing.",
+		description: "Takes a run back that did not end by itself, settles one that did, and keeps its report. It " +
+			"belongs in finally, with retries: running it twice changes nothing.",
 		results: []result{
 			{name: "outcome", description: "initialized, unchanged, promoted, rolled-back or superseded."},
 			{name: "reason", description: "Why, in a sentence."},
@@ -144,8 +144,8 @@ func compact(weights []int) task {
 	t := task{
 		name: "canary-compact", title: "Release by canary in one pod",
 		description: "Does what canary-prepare, canary-stage and canary-promote do, one after the other in one " +
-			"pod: faster by some 3 s a stage, and stages are seen in the log only. Meant for the Pipeline " +
-			"canary-compact, which finishes it.",
+			"pod. It is about 3 s a stage faster, and the stages show only in its log. Use it through the " +
+			"Pipeline canary-compact, which also finishes the run.",
 		results: []result{
 			{name: outcome.name, description: outcome.description, from: proceeds},
 			{name: revision.name, description: revision.description, from: "$(steps.prepare-canary.results.revision)"},

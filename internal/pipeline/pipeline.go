@@ -44,8 +44,8 @@ func Compact(tasks Tasks) (*tekton.Pipeline, error) {
 	release := b.task("release", "Release by canary", "canary-compact", hour-reserve-(1+finishRetries)*finishTimeout)
 	return b.pipeline("canary-compact", "Canary release in one pod", tekton.PipelineSpec{
 		Description: "Releases a new version of an application to " + listed(Weights) + " % of its traffic, " +
-			"as the Pipeline canary does, in a single task: it is faster by some 3 s a stage. " +
-			"The weights show in its log.",
+			"as the Pipeline canary does, in a single task. It is about 3 s a stage faster. " +
+			"The weights show only in its log.",
 		Tasks:   []tekton.PipelineTask{release},
 		Finally: []tekton.PipelineTask{b.finish("release", "release")},
 		Results: results("release"),

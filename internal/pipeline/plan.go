@@ -80,8 +80,8 @@ func (p Plan) stageTimeout() (time.Duration, error) {
 
 func (p Plan) describe() string {
 	return "Releases a new version of an application to " + listed(p.Weights) + " % of its traffic, " +
-		"one stage after the other, judges it at each, and promotes it or takes it back. " +
-		"The run fails when the canary is rejected: the primary then serves everyone, as before."
+		"one stage after the other. It judges the version at each stage, then promotes it or takes it back. " +
+		"The run fails if the canary is rejected: the primary then serves everyone, as before."
 }
 
 // listed is 20, 40 and 60.
