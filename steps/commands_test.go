@@ -73,8 +73,8 @@ func (s *theatre) commands() map[string]command {
 			s.app.Node.Image(releasetest.Image(args[0]), apitest.Condition{Ready: args[1] == "ready"})
 		},
 		// requests GOOD BAD is how many requests a second the canary answers.
-		"requests": func(_ *testscript.TestScript, _ bool, args []string) {
-			s.proxies.send(number(args[0]), number(args[1]))
+		"requests": func(ts *testscript.TestScript, _ bool, args []string) {
+			s.proxies.send(number(ts, args[0]), number(ts, args[1]))
 		},
 		// state KEY=VALUE… compares who serves, and how the run stands: the weight of the canary, the phase, outcome
 		// and stages of the record, the replicas of the target and how many are available, the version of the primary,
@@ -87,11 +87,9 @@ func (s *theatre) commands() map[string]command {
 	}
 }
 
-func number(text string) float64 {
+func number(ts *testscript.TestScript, text string) float64 {
 	n, err := strconv.ParseFloat(text, 64)
-	if err != nil {
-		panic(err)
-	}
+	ts.Check(err)
 	return n
 }
 
@@ -188,7 +186,7 @@ func (s *theatre) prepared(ts *testscript.TestScript, _ bool, _ []string) {
 }
 
 func (s *theatre) shifted(ts *testscript.TestScript, _ bool, args []string) {
-	ts.Check(stage.Shift(s.t.Context(), s.current(ts), parameter.Weight(number(args[0]))))
+	ts.Check(stage.Shift(s.t.Context(), s.current(ts), parameter.Weight(number(ts, args[0]))))
 }
 
 func (s *theatre) promoted(ts *testscript.TestScript, neg bool, _ []string) {
