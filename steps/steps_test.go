@@ -1,103 +1,117 @@
 package steps_test
 
 import (
-	"errors"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/serin-cd/serin/internal/apitest"
+	"github.com/serin-cd/serin/internal/catalog"
 	"github.com/serin-cd/serin/internal/releasetest"
 )
 
 func TestMain(m *testing.M) { apitest.Main(m, apitest.Controllers) }
 
-// TestSteps runs the step programs: environment in, results and exit code out. Each script has a namespace in
-// which the run "second" has prepared version 2 of podinfo.
+// TestSteps runs each step program as a Task does: environment in; results, exit code and a changed cluster out. Each
+// script has a namespace with version 1 of podinfo, which was never released. Commands of the scripts are in
+// commands_test.go.
 func TestSteps(t *testing.T) {
-	kubeconfig, bin := connection(t), build(t, "./shift-weight", "./acquire-lease")
-	scripts, err := filepath.Glob("testdata/*.txtar")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, script := range scripts {
-		t.Run(strings.TrimSuffix(filepath.Base(script), ".txtar"), func(t *testing.T) {
-			a := releasetest.New(t)
-			a.Second()
+	apitest.Config(t)
+	mesh := newMesh(t)
+	bin := build(t)
+	mesh.scraped(t)
+	for name, script := range scripts(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			app := releasetest.New(t)
+			s := &theatre{t: t, app: app, way: newWay(t), proxies: mesh.of(app.Namespace)}
+			kubeconfig := s.way.kubeconfig(t)
 			testscript.Run(t, testscript.Params{
 				Files: []string{script},
+				Cmds:  s.commands(),
 				Setup: func(env *testscript.Env) error {
 					env.Setenv("PATH", bin)
 					env.Setenv("KUBECONFIG", kubeconfig)
-					env.Setenv("RUN_NAMESPACE", a.Namespace)
-					env.Setenv("RESULT_REASON", filepath.Join(env.WorkDir, "reason"))
+					env.Setenv("PARAM_PROMETHEUS_URL", mesh.prometheus)
+					env.Setenv("RUN_NAMESPACE", app.Namespace)
 					return nil
-				},
-				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"exits": exits,
-					"pipelinerun": func(ts *testscript.TestScript, _ bool, args []string) {
-						ts.Setenv("UID", a.PipelineRun(args[0]).ID.UID)
-					},
-					"weight": func(ts *testscript.TestScript, _ bool, args []string) {
-						if got := strconv.Itoa(int(a.State().Weight)); got != args[0] {
-							ts.Fatalf("the canary has %s %%, want %s", got, args[0])
-						}
-					},
 				},
 			})
 		})
 	}
 }
 
-// exits runs a program and wants an exit code of it: exits 2 shift-weight.
-func exits(ts *testscript.TestScript, _ bool, args []string) {
-	err := ts.Exec(args[1], args[2:]...)
-	code := 0
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		code = exit.ExitCode()
-	} else if err != nil {
-		ts.Fatalf("running %s: %v", args[1], err)
+// scripts are those of testdata, by the names of their programs.
+func scripts(t *testing.T) map[string]string {
+	t.Helper()
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if want, _ := strconv.Atoi(args[0]); code != want {
-		ts.Fatalf("%s exits %d, want %d", args[1], code, want)
+	all := map[string]string{}
+	for _, file := range files {
+		all[strings.TrimSuffix(filepath.Base(file), ".txtar")] = file
+	}
+	return all
+}
+
+// programs are the folders of the steps.
+func programs(t *testing.T) []string {
+	t.Helper()
+	mains, err := filepath.Glob("*/main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, file := range mains {
+		all = append(all, filepath.Dir(file))
+	}
+	return all
+}
+
+// TestEveryStepHasAScript wants one of each program, and each parameter in it. Those of the judge are in the script of
+// the step that judges.
+func TestEveryStepHasAScript(t *testing.T) {
+	all := scripts(t)
+	text := map[string]string{}
+	for name, file := range all {
+		read, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text[name] = string(read)
+	}
+	if got, want := slices.Sorted(maps.Keys(all)), programs(t); !slices.Equal(got, want) {
+		t.Errorf("scripts of %v, want of %v", got, want)
+	}
+	for _, program := range programs(t) {
+		parameters, err := catalog.Parameters("..", program)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range parameters {
+			set := regexp.MustCompile(`\b` + p.Variable() + `=| ` + regexp.QuoteMeta(p.Name) + `=`)
+			if !set.MatchString(text[program]) && (p.Required || !set.MatchString(text["analyze-metrics"])) {
+				t.Errorf("testdata/%s.txtar does not set the parameter %s", program, p.Name)
+			}
+		}
 	}
 }
 
-// build compiles programs, and returns the folder that they are in.
-func build(t *testing.T, programs ...string) string {
+// build compiles the programs, and returns the folder that they are in.
+func build(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	out, err := exec.CommandContext(t.Context(), "go", append([]string{"build", "-o", dir}, programs...)...).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-ldflags=-s -w", "-o", dir, "./...").CombinedOutput()
 	if err != nil {
-		t.Fatalf("building %v: %v\n%s", programs, err, out)
+		t.Fatalf("building the steps: %v\n%s", err, out)
 	}
 	return dir
-}
-
-// connection is a kubeconfig file of the test's API server.
-func connection(t *testing.T) string {
-	t.Helper()
-	config := apitest.Config(t)
-	file := filepath.Join(t.TempDir(), "kubeconfig")
-	err := clientcmd.WriteToFile(clientcmdapi.Config{
-		Clusters:       map[string]*clientcmdapi.Cluster{"test": {Server: config.Host, CertificateAuthorityData: config.CAData}},
-		AuthInfos:      map[string]*clientcmdapi.AuthInfo{"test": {Token: config.BearerToken}},
-		Contexts:       map[string]*clientcmdapi.Context{"test": {Cluster: "test", AuthInfo: "test"}},
-		CurrentContext: "test",
-	}, file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(file, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return file
 }

@@ -1,0 +1,151 @@
+package mesh_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	networking "istio.io/client-go/pkg/apis/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+
+	"github.com/serin-cd/serin/internal/releasetest"
+	"github.com/serin-cd/serin/pkg/cluster/mesh"
+)
+
+func (p place) routing(changes ...func(*rest.Config)) mesh.Routing {
+	cluster := p.cluster(changes...)
+	return mesh.Routing{
+		VirtualServices:  cluster.VirtualServices(p.app.Namespace),
+		DestinationRules: cluster.DestinationRules(p.app.Namespace),
+		App:              p.app,
+	}
+}
+
+func (p place) virtualService() *networking.VirtualService {
+	p.t.Helper()
+	vs, err := p.cluster().VirtualServices(p.app.Namespace).Get(p.t.Context(), "podinfo", metav1.GetOptions{})
+	must(p.t, err)
+	return vs
+}
+
+func (p place) destinationRule(name string) *networking.DestinationRule {
+	p.t.Helper()
+	rule, err := p.cluster().DestinationRules(p.app.Namespace).Get(p.t.Context(), name, metav1.GetOptions{})
+	must(p.t, err)
+	return rule
+}
+
+func TestCreateVirtualService(t *testing.T) {
+	type names = []string
+	cases := map[string]struct {
+		hosts, gateways names
+		record          string
+		want            names // hosts
+	}{
+		"of the mesh alone":    {nil, nil, "", names{"podinfo"}},
+		"behind a gateway":     {names{"a.test"}, names{"public"}, `{"id":"prod/a/1"}`, names{"a.test", "podinfo"}},
+		"with its own name":    {names{"podinfo", "podinfo.test"}, nil, "", names{"podinfo", "podinfo.test"}},
+		"of all hosts already": {names{"*"}, names{"public"}, "", names{"*"}}, // Istio refuses a name beside *
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			p := newPlace(t)
+			must(t, p.routing().CreateVirtualService(t.Context(), c.hosts, c.gateways, c.record))
+			vs := p.virtualService()
+			if diff := cmp.Diff([]names{c.want, c.gateways}, []names{vs.Spec.Hosts, vs.Spec.Gateways}); diff != "" {
+				t.Errorf("hosts and gateways (-want +got):\n%s", diff)
+			}
+			var sent []string
+			for _, to := range vs.Spec.Http[0].Route {
+				sent = append(sent, fmt.Sprint(to.Destination.Host, " ", to.Weight))
+			}
+			if diff := cmp.Diff(names{"podinfo-primary 100", "podinfo-canary 0"}, sent); diff != "" {
+				t.Errorf("destinations (-want +got):\n%s", diff)
+			}
+			if got, there := vs.Annotations["serin.dev/run"]; got != c.record || there != (c.record != "") {
+				t.Errorf("record %q, want %q", got, c.record)
+			}
+			if writer := vs.ManagedFields[0].Manager; vs.Labels["serin.dev/app"] != "podinfo" || writer != "serin" {
+				t.Errorf("labels %v, written by %s, want Serin's label and name", vs.Labels, writer)
+			}
+		})
+	}
+}
+
+// TestVirtualServiceThatExists is left as it is, whoever made it.
+func TestVirtualServiceThatExists(t *testing.T) {
+	p := newPlace(t)
+	must(t, p.routing().CreateVirtualService(t.Context(), []string{"podinfo.test"}, nil, "record"))
+	timeout := []byte(`[{"op":"add","path":"/spec/http/0/timeout","value":"15s"}]`)
+	services := p.cluster().VirtualServices(p.app.Namespace)
+	_, err := services.Patch(t.Context(), "podinfo", types.JSONPatchType, timeout, metav1.PatchOptions{})
+	must(t, err)
+	want := p.virtualService()
+	must(t, p.routing().CreateVirtualService(t.Context(), []string{"other.test"}, []string{"public"}, "another record"))
+	if got := p.virtualService(); got.ResourceVersion != want.ResourceVersion {
+		t.Errorf("VirtualService %s, want it as it was: %s", &got.Spec, &want.Spec)
+	}
+}
+
+func TestEnsureDestinationRules(t *testing.T) {
+	p := newPlace(t)
+	made, err := p.routing().EnsureDestinationRules(t.Context())
+	if diff := cmp.Diff([]string{"podinfo-primary", "podinfo-canary"}, made); err != nil || diff != "" {
+		t.Errorf("made (%v, -want +got):\n%s", err, diff)
+	}
+	for _, host := range made {
+		rule := p.destinationRule(host)
+		if rule.Spec.Host != host || rule.Spec.TrafficPolicy != nil || rule.Labels["serin.dev/app"] != "podinfo" {
+			t.Errorf("DestinationRule %s: %s, labels %v, want its host and label alone", host, &rule.Spec, rule.Labels)
+		}
+	}
+
+	rules := p.cluster().DestinationRules(p.app.Namespace)
+	policy := []byte(`{"spec":{"trafficPolicy":{"connectionPool":{"http":{"maxRetries":3}}}}}`)
+	_, err = rules.Patch(t.Context(), "podinfo-primary", types.MergePatchType, policy, metav1.PatchOptions{})
+	must(t, err)
+	must(t, rules.Delete(t.Context(), "podinfo-canary", metav1.DeleteOptions{}))
+	made, err = p.routing().EnsureDestinationRules(t.Context())
+	if diff := cmp.Diff([]string{"podinfo-canary"}, made); err != nil || diff != "" {
+		t.Errorf("one was missing: made (%v, -want +got):\n%s", err, diff)
+	}
+	kept := p.destinationRule("podinfo-primary").Spec.TrafficPolicy
+	if kept.GetConnectionPool().GetHttp().GetMaxRetries() != 3 {
+		t.Errorf("the trafficPolicy that somebody wrote is %v, want it kept", kept)
+	}
+	if made, err = p.routing().EnsureDestinationRules(t.Context()); err != nil || made != nil {
+		t.Errorf("none was missing: made %v (%v), want none", made, err)
+	}
+}
+
+// TestRoutingWhoseAnswersAreLost finds made what it has made itself.
+func TestRoutingWhoseAnswersAreLost(t *testing.T) {
+	p := newPlace(t)
+	r := p.routing(through(releasetest.Losing()))
+	must(t, r.CreateVirtualService(t.Context(), nil, nil, "record"))
+	_, err := r.EnsureDestinationRules(t.Context())
+	must(t, err)
+	if got := p.virtualService().Annotations["serin.dev/run"]; got != "record" {
+		t.Errorf("record %q, want that of the first try", got)
+	}
+	for _, host := range []string{"podinfo-primary", "podinfo-canary"} {
+		p.destinationRule(host)
+	}
+}
+
+func TestRoutingThatIsRefused(t *testing.T) {
+	p := newPlace(t)
+	r := p.routing(nobody)
+	err := r.CreateVirtualService(t.Context(), nil, nil, "")
+	text := fmt.Sprint(err)
+	if !strings.HasPrefix(text, "making VirtualService podinfo: ") || !strings.Contains(text, "forbidden") {
+		t.Errorf("error %v, want the VirtualService named, and why", err)
+	}
+	made, err := r.EnsureDestinationRules(t.Context())
+	if !strings.HasPrefix(fmt.Sprint(err), "making DestinationRule podinfo-primary: ") || made != nil {
+		t.Errorf("made %v, error %v, want none, and the DestinationRule named", made, err)
+	}
+}
