@@ -179,7 +179,7 @@ func (s *theatre) current(ts *testscript.TestScript) *release.Release {
 
 func (s *theatre) prepared(ts *testscript.TestScript, _ bool, _ []string) {
 	r := s.current(ts)
-	_, err := prepare.Acquire(s.t.Context(), r, prepare.Fail)
+	_, err := prepare.Acquire(s.t.Context(), r, prepare.Queue{OnBusy: prepare.Fail})
 	ts.Check(err)
 	_, err = s.app.Prepare(r)
 	ts.Check(err)

@@ -124,7 +124,7 @@ func promote(ctx context.Context, r *release.Release, state weight.State) (weigh
 		return state, nil, err
 	}
 	rec := state.Record
-	changed := rec != nil && primary.Promoted() == rec.Revision // by an earlier attempt of this step
+	changed := rec != nil && rec.ID == r.ID && primary.Promoted() == rec.Revision // by an earlier attempt of this step
 	if got := target.Revision(); rec != nil && rec.ID == r.ID && !changed && got != rec.Revision {
 		return state, nil, failure.Inconclusivef("the target is now at revision %s, %s was judged: start a run for the new one", workload.Short(got), workload.Short(rec.Revision))
 	}

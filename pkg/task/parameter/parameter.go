@@ -2,7 +2,7 @@ package parameter
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"reflect"
 	"slices"
 	"strings"
@@ -99,15 +99,25 @@ func Decode[C any](ctx context.Context, values map[string]string, config *C) err
 			env[Key(name)] = value
 		}
 	}
-	if err := envconfig.ProcessWith(ctx, &envconfig.Config{Target: config, Lookuper: envconfig.MapLookuper(env)}); err != nil {
-		return failure.As(failure.ErrConfig, fmt.Errorf("reading parameters: %w", err))
-	}
-	return nil
+	return Process(ctx, config, envconfig.MapLookuper(env))
 }
 
-// Blame finds the parameter that an error of go-envconfig is about, which begins with the names of nested fields, and what is left
+// Process fills a configuration from an environment. What is wrong is told of the parameter by its name.
+func Process[C any](ctx context.Context, config *C, env envconfig.Lookuper) error {
+	err := envconfig.ProcessWith(ctx, &envconfig.Config{Target: config, Lookuper: env})
+	if err == nil {
+		return nil
+	}
+	name, rest := blame(*config, err)
+	if errors.Is(err, envconfig.ErrMissingRequired) {
+		rest = "no value, want one"
+	}
+	return failure.Configf("reading %s: %s", name, rest)
+}
+
+// blame finds the parameter that an error of go-envconfig is about, which begins with the names of nested fields, and what is left
 // of the text.
-func Blame(config any, err error) (name, rest string) {
+func blame(config any, err error) (name, rest string) {
 	text := err.Error()
 	for _, p := range fields(reflect.TypeOf(config), "", nil) {
 		if rest, ok := strings.CutPrefix(text, strings.Join(p.path, ": ")+": "); ok {

@@ -1,7 +1,6 @@
 package parameter_test
 
 import (
-	"errors"
 	"fmt"
 	"reflect"
 	"testing"
@@ -101,7 +100,7 @@ func TestDecode(t *testing.T) {
 
 func TestDecodeRefuses(t *testing.T) {
 	type values = map[string]string
-	const missing = "reading parameters: App: missing required value: APP"
+	const missing = "reading app: no value, want one"
 	cases := map[string]struct {
 		values values
 		want   string
@@ -123,31 +122,26 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
-// TestBlame reads the errors that go-envconfig really makes.
-func TestBlame(t *testing.T) {
-	cases := map[string]struct {
-		key, value string
-		name, rest string
-	}{
-		"at the top":  {"WEIGHT", "20%", "weight", `"20%", want a whole number from 0 to 100`},
-		"deep inside": {"THRESHOLD", "0", "threshold", `"0", want a whole number of at least 1`},
+func TestProcessNamesTheParameter(t *testing.T) {
+	cases := map[string]struct{ key, value, want string }{
+		"at the top":   {"WEIGHT", "20%", `reading weight: "20%", want a whole number from 0 to 100`},
+		"deep inside":  {"THRESHOLD", "0", `reading threshold: "0", want a whole number of at least 1`},
+		"with no type": {"HOSTS", "a,b", ""},
+		"missing":      {"APP", "", "reading app: no value, want one"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			env := map[string]string{"APP": "podinfo", "WEIGHT": "20"}
-			env[c.key] = c.value
-			reading := envconfig.Config{Target: &config{}, Lookuper: envconfig.MapLookuper(env)}
-			err := envconfig.ProcessWith(t.Context(), &reading)
-			if err == nil {
-				t.Fatalf("%s=%s was read, want an error", c.key, c.value)
+			env := map[string]string{"APP": "podinfo", "WEIGHT": "20", c.key: c.value}
+			if c.value == "" {
+				delete(env, c.key)
 			}
-			if got, rest := parameter.Blame(config{}, err); got != c.name || rest != c.rest {
-				t.Errorf("%v is about %q: %q, want %q: %q", err, got, rest, c.name, c.rest)
+			err := parameter.Process(t.Context(), &config{}, envconfig.MapLookuper(env))
+			if got := fmt.Sprint(err); c.want != "" && got != c.want || c.want == "" && err != nil {
+				t.Errorf("error %v, want %q", err, c.want)
+			}
+			if err != nil && failure.Code(err) != failure.ExitConfig {
+				t.Errorf("%v ends with exit %d, want %d", err, failure.Code(err), failure.ExitConfig)
 			}
 		})
-	}
-	name, rest := parameter.Blame(config{}, errors.New("no such luck"))
-	if name != "parameters" || rest != "no such luck" {
-		t.Errorf("an error about none is about %q: %q, want parameters, and its text", name, rest)
 	}
 }

@@ -69,14 +69,19 @@ func (r *Results) path(name string) string {
 func (r *Results) Left(name string) int { return r.budget - r.total() + r.sizes[name] }
 
 // Explain writes the result reason, `code: text`, unless a reason is there already: cut at a rune to
-// 512 bytes, and to what the budget leaves. It also sets an inconclusive verdict where a verdict is asked for and none is written.
+// 512 bytes, and to what the budget leaves. It also sets a verdict if one is asked for and none is written: fail for a canary that
+// was rejected, else inconclusive.
 func (r *Results) Explain(code string, err error) error {
 	if _, done := r.sizes["reason"]; done || !r.Has("reason") && !r.Has("verdict") {
 		return nil
 	}
 	var verdict error
 	if _, done := r.sizes["verdict"]; !done {
-		verdict = r.Set("verdict", "inconclusive")
+		value := "inconclusive"
+		if errors.Is(err, failure.ErrRejected) {
+			value = "fail"
+		}
+		verdict = r.Set("verdict", value)
 	}
 	text := Cut(code+": "+err.Error(), min(maxReason, r.Left("reason")))
 	return errors.Join(verdict, r.Set("reason", text))

@@ -2,7 +2,6 @@ package step
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -46,10 +45,7 @@ func run[C any](ctx context.Context, env envconfig.Lookuper, fn Func[C]) error {
 		return err
 	}
 	var config C
-	err = envconfig.ProcessWith(ctx, &envconfig.Config{Target: &config, Lookuper: parameters(env)})
-	if err != nil {
-		err = failure.As(failure.ErrConfig, explained(config, err))
-	} else {
+	if err = parameter.Process(ctx, &config, parameters(env)); err == nil {
 		err = fn(ctx, config, out)
 	}
 	if err == nil {
@@ -80,15 +76,6 @@ func parameters(env envconfig.Lookuper) envconfig.Lookuper {
 type lookup func(string) (string, bool)
 
 func (l lookup) Lookup(key string) (string, bool) { return l(key) }
-
-// explained words a go-envconfig error as `reading <parameter>: <what was wrong>`.
-func explained(config any, err error) error {
-	name, rest := parameter.Blame(config, err)
-	if errors.Is(err, envconfig.ErrMissingRequired) {
-		rest = "no value, want one"
-	}
-	return fmt.Errorf("reading %s: %s", name, rest)
-}
 
 // withoutTime leaves the time out of log lines where LOG_TIME is "off", as tests that compare lines want.
 func withoutTime(env envconfig.Lookuper) func([]string, slog.Attr) slog.Attr {

@@ -63,15 +63,16 @@ func TestRunReadsParameters(t *testing.T) {
 
 func TestRunExitCodesAndReasons(t *testing.T) {
 	cases := map[string]struct {
-		err    error
-		code   int
-		reason string
+		err     error
+		code    int
+		reason  string
+		verdict string
 	}{
-		"done":         {nil, 0, ""},
-		"error":        {errors.New("no route to host"), 1, "error: no route to host"},
-		"config":       {failure.Configf("weight %d", 7), 2, "config: weight 7"},
-		"rejected":     {failure.Rejectedf("bad"), 3, "rejected: bad"},
-		"inconclusive": {failure.Inconclusivef("thin"), 4, "inconclusive: thin"},
+		"done":         {nil, 0, "", ""},
+		"error":        {errors.New("no route to host"), 1, "error: no route to host", "inconclusive"},
+		"config":       {failure.Configf("weight %d", 7), 2, "config: weight 7", "inconclusive"},
+		"rejected":     {failure.Rejectedf("bad"), 3, "rejected: bad", "fail"},
+		"inconclusive": {failure.Inconclusivef("thin"), 4, "inconclusive: thin", "inconclusive"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -86,6 +87,10 @@ func TestRunExitCodesAndReasons(t *testing.T) {
 			reason, _ := os.ReadFile(filepath.Join(dir, "reason"))
 			if string(reason) != c.reason {
 				t.Errorf("reason %q, want %q", reason, c.reason)
+			}
+			verdict, _ := os.ReadFile(filepath.Join(dir, "verdict"))
+			if string(verdict) != c.verdict {
+				t.Errorf("verdict %q, want %q", verdict, c.verdict)
 			}
 		})
 	}
