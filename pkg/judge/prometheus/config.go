@@ -82,12 +82,14 @@ func (c Config) headers() (http.Header, error) {
 	}
 	var pairs map[string]string
 	if err := json.Unmarshal([]byte(c.Headers), &pairs); err != nil {
-		return nil, failure.Configf(`reading prometheus-headers: not a JSON object of strings, want one such as {"X-Scope-OrgID": "shop"}`)
+		return nil, failure.Configf(
+			`reading prometheus-headers: not a JSON object of strings, want one such as {"X-Scope-OrgID": "shop"}`)
 	}
 	headers := http.Header{}
 	for name, value := range pairs {
 		if !headerName.MatchString(name) || !sendable(value) {
-			return nil, failure.Configf("reading prometheus-headers: header %q cannot be sent, want a name and a value without line breaks", name)
+			return nil, failure.Configf("reading prometheus-headers: header %q cannot be sent, "+
+				"want a name and a value without line breaks", name)
 		}
 		headers.Set(name, value)
 	}
