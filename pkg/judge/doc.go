@@ -1,4 +1,4 @@
-// Package judge judges a canary from what Prometheus has counted.
+// Package judge judges a canary from what Prometheus has counted: it asks, and goes on until there is a verdict.
 //
 // There are two judges, and neither changes anything. Nothing is stored: a judge that starts again reads the
 // same samples at the same instants of Prometheus's clock, and comes to the same numbers.
@@ -9,10 +9,6 @@
 // every request. Metrics that are named are limits besides: a canary that is outside while its primary is
 // inside fails after threshold checks.
 //
-// The classic judge checks the canary against fixed bounds and behaves like Flagger. A check happens at
-// each interval after the weight was set. The stage passes with its checks-th passed check, and fails when
-// threshold checks have failed, counted over all phases of the rollout. A check without values (nobody
-// called the canary) is a failed one with no-values: fail, as Flagger has it. With no-values: inconclusive
-// it counts neither way, and the stage ends inconclusive after threshold such checks in a row, or when no
-// further check fits before the deadline.
+// The classic judge checks the canary against fixed bounds and behaves like Flagger; package classic has its
+// metrics and its counting of checks.
 package judge

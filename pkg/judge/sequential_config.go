@@ -26,7 +26,8 @@ type Sequential struct {
 	DesignEffect parameter.Factor `env:"DESIGN_EFFECT, default=1"`
 	// Regular expression of the response codes that are errors.
 	ErrorCodes string `env:"ERROR_CODES, default=5.."`
-	// Whether the share of requests that reach the canary must be its weight: on, or off for mirrored or synthetic traffic.
+	// Whether the share of requests that reach the canary must be its weight: on, or off for mirrored or synthetic
+	// traffic.
 	WeightCheck string `env:"WEIGHT_CHECK, default=on"`
 	// Error rate, as a fraction, by which the canary may exceed the primary without blame.
 	Tolerance parameter.Fraction `env:"TOLERANCE, default=0.001"`
@@ -44,7 +45,8 @@ type Sequential struct {
 	WarmUp parameter.Span `env:"WARM_UP, default=60s"`
 	// Time between two scrapes of the proxies, auto to measure it.
 	ScrapeInterval string `env:"SCRAPE_INTERVAL, default=auto"`
-	// Labels in which two series may differ that count the same requests, besides those of the Prometheus operator, separated by commas.
+	// Labels in which two series may differ that count the same requests, besides those of the Prometheus operator,
+	// separated by commas.
 	ReplicaLabels []string `env:"REPLICA_LABELS"`
 	// What tells the canary from the primary: service, workload, or auto for what the reporter knows best.
 	Split string `env:"SPLIT, default=auto"`
@@ -57,10 +59,12 @@ func (s Sequential) validate(deadline, timeBox time.Duration) error {
 		most  float64
 	}{{"alpha", s.Alpha, 0.05}, {"beta", s.Beta, 0.08}} {
 		if !(p.value > 0 && float64(p.value) <= p.most) {
-			return failure.Configf("reading %s: %v, want above 0 and at most %v: one interval must not convict", p.name, p.value, p.most)
+			return failure.Configf("reading %s: %v, want above 0 and at most %v: one interval must not convict",
+				p.name, p.value, p.most)
 		}
 	}
-	for name, value := range map[string]parameter.Fraction{"tolerance": s.Tolerance, "tolerance-relative": s.ToleranceRelative} {
+	for name, value := range map[string]parameter.Fraction{
+		"tolerance": s.Tolerance, "tolerance-relative": s.ToleranceRelative} {
 		if !(value < 1) {
 			return failure.Configf("reading %s: %v, want at least 0 and below 1", name, value)
 		}
@@ -92,7 +96,8 @@ func (s Sequential) grid() (time.Duration, error) {
 	}
 	t, err := time.ParseDuration(s.ScrapeInterval)
 	if err != nil || t < time.Second || t > 10*time.Minute {
-		return 0, failure.Configf("reading scrape-interval: %q, want auto or a duration of at least 1s such as 15s", s.ScrapeInterval)
+		return 0, failure.Configf("reading scrape-interval: %q, want auto or a duration of at least 1s such as 15s",
+			s.ScrapeInterval)
 	}
 	return t, nil
 }

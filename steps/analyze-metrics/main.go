@@ -9,6 +9,7 @@ import (
 	"github.com/serin-cd/serin/pkg/judge"
 	"github.com/serin-cd/serin/pkg/judge/prometheus"
 	"github.com/serin-cd/serin/pkg/release/stage"
+	"github.com/serin-cd/serin/pkg/report"
 	"github.com/serin-cd/serin/pkg/task/parameter"
 	"github.com/serin-cd/serin/pkg/task/run"
 	"github.com/serin-cd/serin/pkg/task/step"
@@ -34,7 +35,6 @@ func analyze(ctx context.Context, c config, out *step.Results) error {
 	if err != nil {
 		return err
 	}
-	return stage.Analyze(ctx, stage.Analysis{
-		Run: c.Run, Judge: j, Prometheus: client, Rollout: c.Analysis.Rollout, Report: c.Analysis.Report, Series: int(c.Analysis.SeriesLimit), Grace: time.Duration(c.ProgressDeadline),
-	}, out)
+	return stage.Analyze(ctx, stage.Analysis{Run: c.Run, Judge: j, Prometheus: client, Series: int(c.Analysis.SeriesLimit),
+		Rollout: c.Analysis.Rollout, Report: report.File(c.Analysis.Report), Grace: time.Duration(c.ProgressDeadline)}, out)
 }

@@ -8,11 +8,10 @@ import (
 
 	"github.com/serin-cd/serin/pkg/judge"
 	"github.com/serin-cd/serin/pkg/judge/prometheus"
+	"github.com/serin-cd/serin/pkg/release"
+	"github.com/serin-cd/serin/pkg/report/summary"
 	"github.com/serin-cd/serin/pkg/task/run"
 	"github.com/serin-cd/serin/pkg/task/step"
-
-	"github.com/serin-cd/serin/pkg/release"
-	"github.com/serin-cd/serin/pkg/report"
 )
 
 type config struct {
@@ -33,5 +32,5 @@ func write(ctx context.Context, c config, _ *step.Results) error {
 	if err != nil {
 		return err
 	}
-	return report.Keep(ctx, r, c.Analysis, c.Prometheus, os.Stdout)
+	return summary.Keep(ctx, r, c.Analysis, c.Prometheus, os.Stdout)
 }
