@@ -19,7 +19,7 @@ import (
 	"github.com/serin-cd/serin/internal/interleaving"
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
-	"github.com/serin-cd/serin/pkg/judge"
+	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/release/janitor"
 	"github.com/serin-cd/serin/pkg/release/prepare"
 	"github.com/serin-cd/serin/pkg/release/promote"
@@ -140,19 +140,19 @@ func (w *world) stages(ctx context.Context, r *release.Release, p plan) bool {
 		}
 		pass := p.passes || weight == 20
 		revision := ""
-		_, err := stage.Judge(ctx, r, func(ctx context.Context, _ []run.Stage, _ func(judge.Check)) (judge.Verdict, error) {
+		_, err := stage.Judge(ctx, r, func(ctx context.Context, _ []run.Stage, _ func(verdict.Check)) (verdict.Verdict, error) {
 			if !pause(ctx, time.Duration(w.draw(r.ID.Name, "judge").IntN(60e9))) {
-				return judge.Verdict{}, context.Cause(ctx)
+				return verdict.Verdict{}, context.Cause(ctx)
 			}
 			if !pass {
-				return judge.Verdict{Outcome: judge.Fail, Code: "threshold", Text: "bad"}, nil
+				return verdict.Verdict{Decision: verdict.Fail, Code: "threshold", Text: "bad"}, nil
 			}
 			w.mu.Lock()
 			if w.record != nil {
 				revision = w.record.Revision
 			}
 			w.mu.Unlock()
-			return judge.Verdict{Outcome: judge.Pass}, nil
+			return verdict.Verdict{Decision: verdict.Pass}, nil
 		}, deadline())
 		if err != nil {
 			return true

@@ -8,7 +8,8 @@ import (
 )
 
 // bounds are those of Istio's histograms, in milliseconds.
-var bounds = []float64{0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000, 600000, 1800000, 3600000}
+var bounds = []float64{0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000,
+	30000, 60000, 300000, 600000, 1800000, 3600000}
 
 const (
 	usualMedian = 40  // milliseconds

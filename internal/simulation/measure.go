@@ -86,10 +86,8 @@ func (r row) misses(m measured) []string {
 			miss("%s %.2f %%, want at least %.2f %%", what, got, want)
 		}
 	}
-	end := promoted
 	switch r.kind {
 	case bad:
-		end = rolledBack
 		least("taken back", m.shares[rolledBack], r.want.rolledBack)
 		most("promoted", m.shares[promoted], r.want.promoted)
 	case healthy, limit:
@@ -102,6 +100,16 @@ func (r row) misses(m measured) []string {
 	if r.kind == healthy && m.shares[rolledBack] > 1 {
 		miss("taken back %.2f %%, want at most 1 %% whatever the noise", m.shares[rolledBack])
 	}
+	r.missesBeside(m, miss)
+	return list
+}
+
+// missesBeside are those beside the shares.
+func (r row) missesBeside(m measured, miss func(format string, args ...any)) {
+	end := promoted
+	if r.kind == bad {
+		end = rolledBack
+	}
 	interval := float64(r.world.read * binSeconds)
 	if r.want.second > 0 && (m.second[end] > r.want.second+interval || m.shares[end] == 0) {
 		miss("median %v s, want at most %v s", m.second[end], r.want.second)
@@ -109,11 +117,11 @@ func (r row) misses(m measured) []string {
 	if r.want.failed > 0 && m.failed > 1.15*r.want.failed+2 {
 		miss("median of %v failed requests, want at most %v", m.failed, r.want.failed)
 	}
-	if inconclusive := m.shares[inconclusive]; r.want.reason != "" && 100*float64(m.reasons[r.want.reason])/float64(m.runs) < 0.9*inconclusive {
+	named := 100 * float64(m.reasons[r.want.reason]) / float64(m.runs)
+	if r.want.reason != "" && named < 0.9*m.shares[inconclusive] {
 		miss("reasons %v, want %s in nine of ten", m.reasons, r.want.reason)
 	}
 	if m.first <= r.want.notBefore {
 		miss("promoted after %v s, want none before %v s", m.first, r.want.notBefore)
 	}
-	return list
 }

@@ -65,7 +65,8 @@ func Report(w io.Writer, runs int, progress func(string)) ([]string, error) {
 
 // entry is what a row came to.
 func (r row) entry(m measured) string {
-	text := fmt.Sprintf("%s / %s / %s", short(m.shares[rolledBack]), short(m.shares[promoted]), short(m.shares[inconclusive]))
+	text := fmt.Sprintf("%s / %s / %s",
+		short(m.shares[rolledBack]), short(m.shares[promoted]), short(m.shares[inconclusive]))
 	end := promoted
 	if m.shares[rolledBack] > 0 && (r.kind == bad || m.shares[promoted] == 0 || m.shares[rolledBack] > 50) {
 		end = rolledBack

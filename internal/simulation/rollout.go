@@ -62,28 +62,29 @@ func (l *life) judge() end {
 			settled = settled.Plus(cell)
 		}
 		s := l.standing(p, cell, at, settled, stage)
-		verdict, reason := l.rules(stage).Decide(s)
+		decision, reason := l.rules(stage).Decide(s)
 		switch {
-		case verdict == sequential.Fail:
+		case decision == sequential.Fail:
 			return l.ended(rolledBack, reason, share)
-		case verdict == sequential.Inconclusive:
+		case decision == sequential.Inconclusive:
 			return l.ended(inconclusive, reason, share)
-		case verdict == sequential.Pass && stage == len(l.weights)-1:
+		case decision == sequential.Pass && stage == len(l.weights)-1:
 			return l.ended(promoted, reason, share)
-		case verdict == sequential.Pass:
+		case decision == sequential.Pass:
 			stage, at, settled = stage+1, len(l.bins), sequential.Pair{}
-			p.NewPhase()
+			p.NewStage()
 		}
 	}
 }
 
-func (l *life) standing(p *sequential.Progress, cell sequential.Pair, at int, settled sequential.Pair, stage int) sequential.Standing {
+func (l *life) standing(p *sequential.Progress, cell sequential.Pair,
+	at int, settled sequential.Pair, stage int) sequential.Standing {
 	s := p.Standing()
 	s.Since = time.Duration(len(l.bins)-at) * binSeconds * time.Second
 	s.Hard = sequential.Hard(cell)
 	s.Obeyed = sequential.ShareOf(settled, l.weights[stage]).Kept
-	phase := l.window(at, len(l.bins))
-	s.Canary, s.Primary = phase.Canary.Requests, phase.Primary.Requests
+	since := l.window(at, len(l.bins))
+	s.Canary, s.Primary = since.Canary.Requests, since.Primary.Requests
 	if l.latency != nil { // alone
 		s.Blame, s.BlameMax, s.Acquit = 0, 1, 1/0.05
 	}

@@ -52,10 +52,12 @@ func (w World) with(change func(*World)) World {
 
 func tables() []table {
 	return []table{
-		{"A canary that is worse", "The primary fails 0.1 % of its requests; weights are 20, 40 and 60 % unless said.", worse()},
+		{"A canary that is worse", "The primary fails 0.1 % of its requests; weights are 20, 40 and 60 % unless said.",
+			worse()},
 		{"A canary that is not worse", "None of these should be taken back.", fine()},
 		{"Shared causes, and little traffic", "", awkward()},
-		{"Request durations alone", "Lognormal with a median of 40 ms and σ 0.9, in Istio's buckets. What failed is what took over 500 ms.", slow()},
+		{"Request durations alone",
+			"Lognormal with a median of 40 ms and σ 0.9, in Istio's buckets. What failed is what took over 500 ms.", slow()},
 	}
 }
 
@@ -135,13 +137,18 @@ func awkward() []row {
 	}
 	return []row{
 		{"both fail 20 % more from 70 to 430 s, 50 rps", healthy, incident(50, 0), after(share(0, 99.95, 0.05, 570), 430), 1},
-		{"the same at 500 rps, canary's counters read 10 s earlier", healthy, incident(500, 2), after(share(0, 100, 0, 480), 430), 1},
-		{"both fail all from 40 to 70 s, 50 rps, canary's read 10 s earlier", healthy, both(between(40, 70, 0.001, 1), 2), share(0, 100, 0, 300), 1},
-		{"both fail all from 40 s on, 50 rps", neither, both(from(40, 0.001, 1), 0), ended(share(0, 0, 100), "primary-unhealthy"), 1},
-		{"bursts of 20 errors over both, each 200 s, 50 rps", healthy, world(50, 0.001, 0.001).with(func(w *World) { w.bursts = 200 }), share(0.2, 99.8, 0, 120), 1},
+		{"the same at 500 rps, canary's counters read 10 s earlier", healthy, incident(500, 2),
+			after(share(0, 100, 0, 480), 430), 1},
+		{"both fail all from 40 to 70 s, 50 rps, canary's read 10 s earlier", healthy, both(between(40, 70, 0.001, 1), 2),
+			share(0, 100, 0, 300), 1},
+		{"both fail all from 40 s on, 50 rps", neither, both(from(40, 0.001, 1), 0),
+			ended(share(0, 0, 100), "primary-unhealthy"), 1},
+		{"bursts of 20 errors over both, each 200 s, 50 rps", healthy,
+			world(50, 0.001, 0.001).with(func(w *World) { w.bursts = 200 }), share(0.2, 99.8, 0, 120), 1},
 		{"5 % from 65 s on, 50 rps", bad, late(from(65, 0.001, 0.05)), share(100, 0, 0, 105, 46), 1},
 		{"100 % from 65 s on, 50 rps", bad, late(from(65, 0.001, 1)), share(100, 0, 0, 90, 596), 1},
-		{"an unlucky pod: 2 % × lognormal(0, 0.3) a run, 50 rps", limit, world(50, 0.02, 0.02).with(func(w *World) { w.spread = 0.3 }), share(8.8, 79.2, 12), 1},
+		{"an unlucky pod: 2 % × lognormal(0, 0.3) a run, 50 rps", limit,
+			world(50, 0.02, 0.02).with(func(w *World) { w.spread = 0.3 }), share(8.8, 79.2, 12), 1},
 		{"no traffic", neither, world(0, 0, 0), ended(share(0, 0, 100), "no-traffic"), 1},
 		{"6 requests a minute, healthy", neither, minute(6, 0.001), ended(share(0, 0, 100), "low-traffic"), 1},
 		{"6 a minute, 50 %", bad, minute(6, 0.5), share(72.4, 0, 27.7, 450, 6), 1},
@@ -169,7 +176,8 @@ func slow() []row {
 		return warm
 	})
 	unwarmed := chilled
-	unwarmed.name, unwarmed.kind, unwarmed.want, unwarmed.world.warmUp = "the same without warm-up", bad, share(100, 0, 0), 0
+	unwarmed.name, unwarmed.kind, unwarmed.want, unwarmed.world.warmUp = "the same without warm-up", bad,
+		share(100, 0, 0), 0
 	return []row{
 		one("the same, 5 rps", healthy, 5, warm, share(0, 98.1, 2, 465)),
 		one("twice as slow, 5 rps", bad, 5, buckets(2, 0), share(100, 0, 0, 180, 4)),

@@ -69,7 +69,8 @@ func TestRowsMiss(t *testing.T) {
 	r := row{kind: healthy, world: world(50, 0.001, 0.001), want: figures{promoted: 100, second: 120, notBefore: 20}}
 	m := measured{runs: 2000, shares: [3]float64{90, 3, 7}, second: [3]float64{200, 30, 0}, first: 15}
 	text := strings.Join(r.misses(m), "\n")
-	for _, want := range []string{"taken back 3.00 %, want at most 0.00 %", "promoted 90.00 %, want at least 100.00 %", "at most 1 % whatever", "median 200 s, want at most 120 s", "promoted after 15 s"} {
+	for _, want := range []string{"taken back 3.00 %, want at most 0.00 %", "promoted 90.00 %, want at least 100.00 %",
+		"at most 1 % whatever", "median 200 s, want at most 120 s", "promoted after 15 s"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q lacks %q", text, want)
 		}

@@ -46,7 +46,8 @@ type World struct {
 }
 
 func world(rps, canary, primary float64) World {
-	return World{rps: rps, weights: []float64{0.2, 0.4, 0.6}, canary: always(canary), primary: always(primary), read: 3, warmUp: 60, deadline: 600}
+	return World{rps: rps, weights: []float64{0.2, 0.4, 0.6}, canary: always(canary), primary: always(primary),
+		read: 3, warmUp: 60, deadline: 600}
 }
 
 // burst is how many errors come at once.
@@ -104,7 +105,9 @@ func (l *life) pass(weight float64) {
 	if l.bursts > 0 {
 		for range int(poisson(l.random, binSeconds/l.bursts)) {
 			c := binomial(l.random, burst, weight)
-			b.counts = b.counts.Plus(sequential.Pair{Canary: sequential.Counts{Requests: c, Bad: c}, Primary: sequential.Counts{Requests: burst - c, Bad: burst - c}})
+			b.counts = b.counts.Plus(sequential.Pair{
+				Canary:  sequential.Counts{Requests: c, Bad: c},
+				Primary: sequential.Counts{Requests: burst - c, Bad: burst - c}})
 		}
 	}
 	l.bins = append(l.bins, b)

@@ -66,8 +66,10 @@ func newCrowd() crowd {
 // BenchmarkJudgeOneStage judges a stage of 100 pods, 20 codes and 240 scrapes, all of whose samples have been read.
 func BenchmarkJudgeOneStage(b *testing.B) {
 	var config judge.Config
-	parameters := map[string]string{"JUDGE": "sequential", "REPORTER": "destination", "LATENCY": "off", "AS_OF": noon.Add(time.Hour).Format(time.RFC3339)}
-	if err := envconfig.ProcessWith(b.Context(), &envconfig.Config{Target: &config, Lookuper: envconfig.MapLookuper(parameters)}); err != nil {
+	parameters := map[string]string{"JUDGE": "sequential", "REPORTER": "destination", "LATENCY": "off",
+		"AS_OF": noon.Add(time.Hour).Format(time.RFC3339)}
+	if err := envconfig.ProcessWith(b.Context(), &envconfig.Config{Target: &config,
+		Lookuper: envconfig.MapLookuper(parameters)}); err != nil {
 		b.Fatal(err)
 	}
 	j, err := judge.New(config, judge.Target{Namespace: "shop", Canary: "reviews", Primary: "reviews-primary"})

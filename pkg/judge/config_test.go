@@ -10,9 +10,13 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/sethvargo/go-envconfig"
 
+	"github.com/serin-cd/serin/pkg/judge/classic"
+	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/task/failure"
 	"github.com/serin-cd/serin/pkg/task/run"
 )
+
+func bound(v float64) *float64 { return &v }
 
 var podinfo = Target{Namespace: "prod", Canary: "podinfo", Primary: "podinfo-primary"}
 
@@ -20,9 +24,10 @@ var podinfo = Target{Namespace: "prod", Canary: "podinfo", Primary: "podinfo-pri
 // parameters.
 func defaults(t testing.TB, parameters map[string]string) Config {
 	t.Helper()
-	classic := envconfig.MapLookuper(map[string]string{"JUDGE": judgeClassic})
+	classic := envconfig.MapLookuper(map[string]string{"JUDGE": verdict.Classic})
 	var config Config
-	err := envconfig.ProcessWith(t.Context(), &envconfig.Config{Target: &config, Lookuper: envconfig.MultiLookuper(envconfig.MapLookuper(parameters), classic)})
+	err := envconfig.ProcessWith(t.Context(), &envconfig.Config{Target: &config,
+		Lookuper: envconfig.MultiLookuper(envconfig.MapLookuper(parameters), classic)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,11 +39,11 @@ func TestMetricsByDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Metric{
-		{Name: successRate, Interval: "15s", Min: bound(99.5), window: 15 * time.Second},
-		{Name: requestDuration, Interval: "15s", Max: bound(1000), window: 15 * time.Second},
+	want := []classic.Metric{
+		{Name: verdict.SuccessRate, Interval: "15s", Min: bound(99.5)},
+		{Name: verdict.RequestDuration, Interval: "15s", Max: bound(1000)},
 	}
-	if diff := cmp.Diff(want, judge.metrics, cmp.AllowUnexported(Metric{})); diff != "" {
+	if diff := cmp.Diff(want, judge.canary.Metrics, cmpopts.IgnoreUnexported(classic.Metric{})); diff != "" {
 		t.Error("metrics (-want +got)\n", diff)
 	}
 	if got := judge.Target().CanaryService; got != "podinfo-canary" {
@@ -56,29 +61,13 @@ func TestMetricsAreGiven(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Metric{
-		{Name: successRate, Interval: "1m", Min: bound(99)},
-		{Name: "queue-depth", Interval: "1m", Max: bound(10), Query: `max(depth{ns="prod",w="podinfo",s="podinfo",n="podinfo",q="orders"}[1m])`},
+	want := []classic.Metric{
+		{Name: verdict.SuccessRate, Interval: "1m", Min: bound(99)},
+		{Name: "queue-depth", Interval: "1m", Max: bound(10),
+			Query: `max(depth{ns="prod",w="podinfo",s="podinfo",n="podinfo",q="orders"}[1m])`},
 	}
-	if diff := cmp.Diff(want, judge.metrics, cmpopts.IgnoreUnexported(Metric{})); diff != "" {
+	if diff := cmp.Diff(want, judge.canary.Metrics, cmpopts.IgnoreUnexported(classic.Metric{})); diff != "" {
 		t.Error("metrics (-want +got)\n", diff)
-	}
-}
-
-func TestQueriesOfTheBuiltInMetrics(t *testing.T) {
-	target := Target{Namespace: "shop", Canary: "my.app", CanaryService: "my.app-canary"}
-	cases := map[string]struct{ got, want string }{
-		"total":  {totalQuery(target, view{reporter: "destination"}, time.Minute), `sum(rate(istio_requests_total{reporter="destination",destination_workload_namespace="shop",destination_workload=~"my\\.app"}[1m]))`},
-		"good":   {goodQuery(target, view{reporter: "destination"}, time.Minute), `sum(rate(istio_requests_total{reporter="destination",destination_workload_namespace="shop",destination_workload=~"my\\.app",response_code!~"5.*"}[1m]))`},
-		"p99":    {durationQuery(target, view{reporter: "destination"}, time.Minute), `histogram_quantile(0.99, sum(rate(istio_request_duration_milliseconds_bucket{reporter="destination",destination_workload_namespace="shop",destination_workload=~"my\\.app"}[1m])) by (le))`},
-		"source": {totalQuery(target, view{reporter: "source"}, 15*time.Second), `sum(rate(istio_requests_total{reporter="source",destination_service_namespace="shop",destination_service_name=~"my\\.app-canary"}[15s]))`},
-	}
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			if c.got != c.want {
-				t.Errorf("got\n%s, want\n%s", c.got, c.want)
-			}
-		})
 	}
 }
 
@@ -88,27 +77,42 @@ func TestNewRefusesBadInput(t *testing.T) {
 		target     Target
 		text       string
 	}{
-		"same names":      {nil, Target{Namespace: "shop", Canary: "reviews", Primary: "reviews"}, `judging reviews: canary and primary are both "reviews", want two names`},
-		"no DNS name":     {nil, Target{Namespace: "shop", Canary: "Reviews", Primary: "reviews-primary"}, `judging Reviews: canary "Reviews", want a DNS name`},
-		"bad namespace":   {nil, Target{Namespace: "my.shop", Canary: "reviews", Primary: "reviews-primary"}, `namespace "my.shop", want a DNS name`},
-		"judge":           {map[string]string{"JUDGE": "kind"}, podinfo, `reading judge: "kind", want sequential or classic`},
-		"reporter":        {map[string]string{"REPORTER": "both"}, podinfo, `reading reporter: "both", want auto, source, destination or waypoint`},
-		"no-values":       {map[string]string{"NO_VALUES": "pass"}, podinfo, `reading no-values: "pass", want fail or inconclusive`},
-		"on-inconclusive": {map[string]string{"ON_INCONCLUSIVE": "go"}, podinfo, `reading on-inconclusive: "go", want stop, fail or pass`},
-		"as-of":           {map[string]string{"AS_OF": "noon"}, podinfo, `reading as-of: "noon", want a time`},
-		"variables":       {map[string]string{"VARIABLES": "[]"}, podinfo, "reading variables: "},
-		"no list":         {map[string]string{"METRICS": "{}"}, podinfo, "reading metrics: "},
-		"empty list":      {map[string]string{"METRICS": "[]"}, podinfo, "reading metrics: 0 metrics, want at least 1"},
-		"two lists":       {map[string]string{"METRICS": `[{"name": "request-duration", "max": 1}] []`}, podinfo, "more text after the list"},
-		"unknown field":   {map[string]string{"METRICS": `[{"name": "request-duration", "maximum": 1}]`}, podinfo, `unknown field "maximum"`},
-		"no bounds":       {map[string]string{"METRICS": `[{"name": "queue-depth", "query": "x"}]`}, podinfo, "reading metrics: queue-depth has neither min nor max, want one"},
-		"crossed bounds":  {map[string]string{"METRICS": `[{"name": "queue-depth", "query": "x", "min": 2, "max": 1}]`}, podinfo, "queue-depth has min 2 above max 1"},
-		"no query":        {map[string]string{"METRICS": `[{"name": "queue-depth", "max": 1}]`}, podinfo, "queue-depth has no query, want one, or the name"},
-		"no name":         {map[string]string{"METRICS": `[{"max": 1}]`}, podinfo, "metric 1 has no name"},
-		"no interval":     {map[string]string{"METRICS": `[{"name": "request-duration", "max": 1, "interval": "0s"}]`}, podinfo, `interval "0s", want a duration above zero`},
-		"bad template":    {map[string]string{"METRICS": `[{"name": "q", "max": 1, "query": "{{ nobody }}"}]`}, podinfo, `query of q: template: q:1: function "nobody" not defined`},
-		"no variable":     {map[string]string{"METRICS": `[{"name": "q", "max": 1, "query": "{{ variables.queue }}"}]`}, podinfo, `map has no entry for key "queue"`},
-		"empty query":     {map[string]string{"METRICS": `[{"name": "q", "max": 1, "query": "{{ if false }}x{{ end }}"}]`}, podinfo, "query of q is empty"},
+		"same names": {nil, Target{Namespace: "shop", Canary: "reviews", Primary: "reviews"},
+			`judging reviews: canary and primary are both "reviews", want two names`},
+		"no DNS name": {nil, Target{Namespace: "shop", Canary: "Reviews", Primary: "reviews-primary"},
+			`judging Reviews: canary "Reviews", want a DNS name`},
+		"bad namespace": {nil, Target{Namespace: "my.shop", Canary: "reviews", Primary: "reviews-primary"},
+			`namespace "my.shop", want a DNS name`},
+		"judge": {map[string]string{"JUDGE": "kind"}, podinfo, `reading judge: "kind", want sequential or classic`},
+		"reporter": {map[string]string{"REPORTER": "both"}, podinfo,
+			`reading reporter: "both", want auto, source, destination or waypoint`},
+		"no-values": {map[string]string{"NO_VALUES": "pass"}, podinfo,
+			`reading no-values: "pass", want fail or inconclusive`},
+		"on-inconclusive": {map[string]string{"ON_INCONCLUSIVE": "go"}, podinfo,
+			`reading on-inconclusive: "go", want stop, fail or pass`},
+		"as-of":      {map[string]string{"AS_OF": "noon"}, podinfo, `reading as-of: "noon", want a time`},
+		"variables":  {map[string]string{"VARIABLES": "[]"}, podinfo, "reading variables: "},
+		"no list":    {map[string]string{"METRICS": "{}"}, podinfo, "reading metrics: "},
+		"empty list": {map[string]string{"METRICS": "[]"}, podinfo, "reading metrics: 0 metrics, want at least 1"},
+		"two lists": {map[string]string{"METRICS": `[{"name": "request-duration", "max": 1}] []`}, podinfo,
+			"more text after the list"},
+		"unknown field": {map[string]string{"METRICS": `[{"name": "request-duration", "maximum": 1}]`}, podinfo,
+			`unknown field "maximum"`},
+		"no bounds": {map[string]string{"METRICS": `[{"name": "queue-depth", "query": "x"}]`}, podinfo,
+			"reading metrics: queue-depth has neither min nor max, want one"},
+		"crossed bounds": {map[string]string{"METRICS": `[{"name": "queue-depth", "query": "x", "min": 2, "max": 1}]`},
+			podinfo, "queue-depth has min 2 above max 1"},
+		"no query": {map[string]string{"METRICS": `[{"name": "queue-depth", "max": 1}]`}, podinfo,
+			"queue-depth has no query, want one, or the name"},
+		"no name": {map[string]string{"METRICS": `[{"max": 1}]`}, podinfo, "metric 1 has no name"},
+		"no interval": {map[string]string{"METRICS": `[{"name": "request-duration", "max": 1, "interval": "0s"}]`},
+			podinfo, `interval "0s", want a duration above zero`},
+		"bad template": {map[string]string{"METRICS": `[{"name": "q", "max": 1, "query": "{{ nobody }}"}]`}, podinfo,
+			`query of q: template: q:1: function "nobody" not defined`},
+		"no variable": {map[string]string{"METRICS": `[{"name": "q", "max": 1, "query": "{{ variables.queue }}"}]`},
+			podinfo, `map has no entry for key "queue"`},
+		"empty query": {map[string]string{"METRICS": `[{"name": "q", "max": 1, "query": "{{ if false }}x{{ end }}"}]`},
+			podinfo, "query of q is empty"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -133,7 +137,8 @@ func TestParametersAreNumbers(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			var config Config
-			err := envconfig.ProcessWith(t.Context(), &envconfig.Config{Target: &config, Lookuper: envconfig.MapLookuper(map[string]string{c.key: c.value})})
+			err := envconfig.ProcessWith(t.Context(), &envconfig.Config{Target: &config,
+				Lookuper: envconfig.MapLookuper(map[string]string{c.key: c.value})})
 			if err == nil || !strings.Contains(err.Error(), c.text) {
 				t.Errorf("error %v, want %q in it", err, c.text)
 			}
@@ -142,13 +147,14 @@ func TestParametersAreNumbers(t *testing.T) {
 }
 
 func TestParseRollout(t *testing.T) {
-	phases, err := ParseRollout(`{"id": "prod/run/1", "phases": [{"weight": 20, "at": "2026-11-23T10:00:00Z"}, {"weight": 40, "at": "2026-11-23T10:02:06Z"}]}`)
+	stages, err := ParseRollout(`{"id": "prod/run/1", "phases": [{"weight": 20, "at": "2026-11-23T10:00:00Z"}, {"weight": 40, "at": "2026-11-23T10:02:06Z"}]}`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ten := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
-	if diff := cmp.Diff([]run.Stage{{Weight: 20, At: ten}, {Weight: 40, At: ten.Add(126 * time.Second)}}, phases); diff != "" {
-		t.Error("phases (-want +got)\n", diff)
+	if diff := cmp.Diff([]run.Stage{{Weight: 20, At: ten}, {Weight: 40, At: ten.Add(126 * time.Second)}},
+		stages); diff != "" {
+		t.Error("stages (-want +got)\n", diff)
 	}
 	cases := map[string]struct{ rollout, text string }{
 		"no JSON":   {`phases`, "reading rollout: invalid character"},
@@ -172,36 +178,12 @@ func FuzzParseRollout(f *testing.F) {
 	f.Add(`{"phases": [{"weight": 20, "at": "2026-11-23T10:00:00Z"}]}`)
 	f.Add(`{"phases": [{"weight": 1e9}]}`)
 	f.Fuzz(func(t *testing.T, text string) {
-		phases, err := ParseRollout(text)
-		if err == nil && CheckPhases(phases) != nil {
-			t.Errorf("%q was read as %v, which cannot be", text, phases)
+		stages, err := ParseRollout(text)
+		if err == nil && CheckStages(stages) != nil {
+			t.Errorf("%q was read as %v, which cannot be", text, stages)
 		}
 		if err != nil && !errors.Is(err, failure.ErrConfig) {
 			t.Errorf("%q: %v, want a wrong configuration", text, err)
-		}
-	})
-}
-
-func FuzzMetrics(f *testing.F) {
-	f.Add(`[{"name": "request-success-rate", "interval": "1m", "min": 99}]`)
-	f.Add(`[{"name": "q", "max": 1, "query": "{{ variables.a }}{{ target }}"}]`)
-	config := defaults(f, map[string]string{"VARIABLES": `{"a": "b"}`})
-	f.Fuzz(func(t *testing.T, text string) {
-		if text == "" || strings.Contains(text, "{{") && len(text) > 200 {
-			t.Skip("the default, and templates that only take time")
-		}
-		config.Metrics = text
-		metrics, err := config.metrics(podinfo)
-		if err != nil {
-			if !errors.Is(err, failure.ErrConfig) {
-				t.Errorf("%q: %v, want a wrong configuration", text, err)
-			}
-			return
-		}
-		for i, m := range metrics {
-			if m.validate(i+1) != nil || m.window <= 0 {
-				t.Errorf("%q was read as %+v, which cannot be judged", text, m)
-			}
 		}
 	})
 }

@@ -1,18 +1,14 @@
-// Package judge judges a canary from what Prometheus has counted.
+// Package judge judges a canary from what Prometheus has counted: it asks, and goes on until there is a verdict.
 //
 // There are two judges, and neither changes anything. Nothing is stored: a judge that starts again reads the
 // same samples at the same instants of Prometheus's clock, and comes to the same numbers.
 //
-// The sequential judge compares the canary with its primary over the same seconds, and goes on until the
-// evidence suffices; package sequential has its mathematics, package counting reads the samples. A full
+// The sequential judge compares the canary with its primary over the same seconds, and goes on until there
+// is enough evidence; package sequential has its mathematics, package counting reads the samples. A full
 // reading happens once per interval; in between it looks every five seconds for a canary that fails nearly
-// every request. Metrics that are named are limits besides: a canary that is outside while its primary is
+// every request. Metrics that you name are limits as well: a canary that is outside while its primary is
 // inside fails after threshold checks.
 //
-// The classic judge checks the canary against fixed bounds and behaves like Flagger. A check happens at
-// each interval after the weight was set. The stage passes with its checks-th passed check, and fails when
-// threshold checks have failed, counted over all phases of the rollout. A check without values (nobody
-// called the canary) is a failed one with no-values: fail, as Flagger has it. With no-values: inconclusive
-// it counts neither way, and the stage ends inconclusive after threshold such checks in a row, or when no
-// further check fits before the deadline.
+// The classic judge checks the canary against fixed bounds and behaves like Flagger; package classic has its
+// metrics and its counting of checks.
 package judge

@@ -10,7 +10,8 @@ import (
 )
 
 func (r *reading) window(until time.Time) counting.Window {
-	return counting.Window{Start: r.start, End: until, Grid: r.grid(), Settle: time.Duration(r.config.Settle), Busiest: r.past().Busiest}
+	return counting.Window{Start: r.start, End: until, Grid: r.grid(), Settle: time.Duration(r.config.Settle),
+		Busiest: r.past().Busiest}
 }
 
 // evidence reads everything since the start.
@@ -73,7 +74,8 @@ func canaryIn(c counting.Counted) float64 {
 }
 
 // slow reads how long the requests of both arms took; whether the canary had any is known by now.
-func (r *reading) slow(ctx context.Context, w counting.Window, called bool) ([]sequential.Bound, [][]sequential.Pair, error) {
+func (r *reading) slow(ctx context.Context, w counting.Window,
+	called bool) ([]sequential.Bound, [][]sequential.Pair, error) {
 	if len(r.bounds) == 0 {
 		return nil, nil, nil
 	}
@@ -99,7 +101,8 @@ func (r *reading) slow(ctx context.Context, w counting.Window, called bool) ([]s
 	var cells [][]sequential.Pair
 	for i, b := range r.bounds {
 		if counted.Lacking[i] {
-			r.note(boundDropped, fmt.Sprintf("some pods have no bucket up to %v ms: check sidecar.istio.io/statsHistogramBuckets", b.Le))
+			r.note(boundDropped, fmt.Sprintf("some pods have no bucket up to %v ms: "+
+				"check sidecar.istio.io/statsHistogramBuckets", b.Le))
 			continue
 		}
 		bounds, cells = append(bounds, b), append(cells, counted.Cells[i])

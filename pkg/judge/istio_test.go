@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/serin-cd/serin/pkg/judge"
 	"github.com/serin-cd/serin/pkg/judge/prometheus"
+	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/task/failure"
 	"github.com/serin-cd/serin/pkg/task/run"
 )
@@ -56,21 +56,27 @@ func labels(reporter, metric, arm, code string, more ...string) map[string]strin
 	service := map[string]string{"reviews": "reviews-canary", "reviews-primary": "reviews-primary"}[arm]
 	l := map[string]string{
 		"__name__": metric, "reporter": reporter, "response_code": code, "response_flags": "-", "request_protocol": "http",
-		"destination_app": "reviews", "destination_canonical_revision": "latest", "destination_canonical_service": "reviews", "destination_cluster": "Kubernetes",
-		"destination_principal": "spiffe://cluster.local/ns/shop/sa/default", "destination_service": service + ".shop.svc.cluster.local",
+		"destination_app": "reviews", "destination_canonical_revision": "latest", "destination_canonical_service": "reviews",
+		"destination_cluster":      "Kubernetes",
+		"destination_principal":    "spiffe://cluster.local/ns/shop/sa/default",
+		"destination_service":      service + ".shop.svc.cluster.local",
 		"destination_service_name": service, "destination_service_namespace": "shop", "destination_version": "unknown",
 		"destination_workload": arm, "destination_workload_namespace": "shop",
-		"source_app": "istio-ingressgateway", "source_canonical_service": "istio-ingressgateway", "source_cluster": "Kubernetes",
-		"source_principal": "spiffe://cluster.local/ns/istio-system/sa/istio-ingressgateway-service-account", "source_version": "unknown",
-		"source_workload": "istio-ingressgateway", "source_workload_namespace": "istio-system",
+		"source_app": "istio-ingressgateway", "source_canonical_service": "istio-ingressgateway",
+		"source_cluster":   "Kubernetes",
+		"source_principal": "spiffe://cluster.local/ns/istio-system/sa/istio-ingressgateway-service-account",
+		"source_version":   "unknown",
+		"source_workload":  "istio-ingressgateway", "source_workload_namespace": "istio-system",
 		"connection_security_policy": "unknown", "instance": "10.244.0.7:15020", "job": "kubernetes-pods",
 		"namespace": "istio-system", "pod": "istio-ingressgateway-7d8f9c5b4-x2x8v",
 	}
 	switch reporter {
 	case "destination":
-		l["connection_security_policy"], l["instance"], l["namespace"], l["pod"] = "mutual_tls", "10.244.0.9:15020", "shop", arm+"-5d6b8f7c9-abcde"
+		l["connection_security_policy"], l["instance"], l["namespace"], l["pod"] = "mutual_tls", "10.244.0.9:15020", "shop",
+			arm+"-5d6b8f7c9-abcde"
 	case "waypoint":
-		l["connection_security_policy"], l["instance"], l["namespace"], l["pod"] = "mutual_tls", "10.244.0.11:15020", "shop", "waypoint-6c8d9f-qwert"
+		l["connection_security_policy"], l["instance"], l["namespace"], l["pod"] = "mutual_tls", "10.244.0.11:15020", "shop",
+			"waypoint-6c8d9f-qwert"
 	}
 	for i := 0; i+1 < len(more); i += 2 {
 		l[more[i]] = more[i+1]
@@ -167,21 +173,26 @@ func replayed(t *testing.T, streams []stream, warnings ...string) *prometheus.Cl
 // matches knows the two ways to select arms, and leaves le to the judge.
 func (s stream) matches(query string) bool {
 	l := s.labels
-	if !strings.HasPrefix(query, l["__name__"]+"{") || !strings.Contains(query, fmt.Sprintf("reporter=%q", l["reporter"])) {
+	if !strings.HasPrefix(query, l["__name__"]+"{") || !strings.Contains(query,
+		fmt.Sprintf("reporter=%q", l["reporter"])) {
 		return false
 	}
 	if strings.Contains(query, "destination_service_name=~") {
 		return strings.Contains(query, l["destination_service_name"])
 	}
-	return strings.Contains(query, fmt.Sprintf("workload=~\"%s|", l["destination_workload"])) || strings.Contains(query, "|"+l["destination_workload"]+"\"") ||
+	return strings.Contains(query, fmt.Sprintf("workload=~\"%s|", l["destination_workload"])) ||
+		strings.Contains(query, "|"+l["destination_workload"]+"\"") ||
 		strings.Contains(query, fmt.Sprintf("workload=~%q", l["destination_workload"]))
 }
 
 func TestShapesOfIstio(t *testing.T) {
-	lost := []stream{{labels: labels("source", requestsTotal, "reviews", "503", "destination_workload", "unknown", "destination_workload_namespace", "unknown",
-		"destination_app", "unknown", "destination_principal", "unknown", "response_flags", "UH"), offset: 4, from: 0, rate: 10},
+	lost := []stream{{labels: labels("source", requestsTotal, "reviews", "503", "destination_workload", "unknown",
+		"destination_workload_namespace", "unknown",
+		"destination_app", "unknown", "destination_principal", "unknown", "response_flags", "UH"), offset: 4,
+		from: 0, rate: 10},
 		pair("source")[1], pair("destination")[1]}
-	native := append(pair("source"), stream{labels: labels("source", durations, "reviews-primary", "200"), offset: 4, from: -1200, rate: 1, native: true})
+	native := append(pair("source"), stream{labels: labels("source", durations, "reviews-primary", "200"), offset: 4,
+		from: -1200, rate: 1, native: true})
 	cases := map[string]struct {
 		streams  []stream
 		more     map[string]string
@@ -190,20 +201,39 @@ func TestShapesOfIstio(t *testing.T) {
 		bounds   int
 		warning  string
 	}{
-		"both reporters":   {append(pair("source"), pair("destination")...), nil, "undecided: canary 0/600 (0.00 %) against primary 0/2400 (0.00 %) in 70s", "source", 0, "latency-not-judged: 0 requests"},
-		"called only":      {pair("destination"), nil, "undecided: canary 0/600 (0.00 %) against primary 0/2400", "destination", 0, ""},
-		"waypoint":         {append(pair("waypoint"), pair("destination")...), map[string]string{"REPORTER": "waypoint"}, "undecided: canary 0/600 (0.00 %) against primary 0/2400", "waypoint", 0, ""},
-		"waypoint unnamed": {append(pair("waypoint"), pair("destination")...), nil, "undecided: canary 0/600 (0.00 %) against primary 0/2400", "destination", 0, ""},
-		"no pod":           {lost, nil, "hard-failure: canary 150/150 (100.00 %) against primary 0/600 (0.00 %) in the 15s up to 12:00:04Z", "source", 0, ""},
-		"replicas":         {append(pair("source", "prometheus_replica", "prometheus-0"), pair("source", "prometheus_replica", "prometheus-1")...), nil, "undecided: canary 0/600 (0.00 %) against primary 0/2400", "source", 0, "duplicate-series: "},
-		"other replicas":   {append(pair("source", "region", "a"), pair("source", "region", "b")...), map[string]string{"REPLICA_LABELS": "region"}, "undecided: canary 0/600 (0.00 %) against primary 0/2400", "source", 0, "duplicate-series: "},
-		"histograms":       {append(pair("source"), buckets(plain)...), nil, "undecided: canary 0/600", "source", 1, ""},
-		"Prometheus 3":     {append(pair("source"), buckets(floating)...), map[string]string{"LATENCY_OBJECTIVE": "700"}, "undecided: canary 0/600", "source", 2, ""},
-		"canary without":   {append(pair("source"), onlyPrimary(buckets(plain))...), nil, "undecided: canary 0/600", "source", 0, "latency-not-judged: the canary's proxies have no such histogram"},
-		"other buckets":    {append(pair("source"), lacking(buckets(plain), "500")...), map[string]string{"LATENCY_OBJECTIVE": "700"}, "undecided: canary 0/600", "source", 1, "latency-bound-dropped: some pods have no bucket up to 500 ms"},
-		"native":           {native, nil, "undecided: canary 0/600", "source", 0, "latency-not-judged: native histograms have no buckets of their own"},
-		"gRPC":             {append(pair("source"), stream{labels: labels("source", requestsTotal, "reviews", "200", "request_protocol", "grpc", "grpc_response_status", "14"), offset: 4, rate: 1}), nil, "worse: canary 60/660 (9.09 %) against primary 0/2400", "source", 0, ""},
-		"other codes":      {append(pair("source"), stream{labels: labels("source", requestsTotal, "reviews", "429"), offset: 4, rate: 1}), map[string]string{"ERROR_CODES": "429|5.."}, "worse: canary 60/660", "source", 0, ""},
+		"both reporters": {append(pair("source"), pair("destination")...), nil,
+			"undecided: canary 0/600 (0.00 %) against primary 0/2400 (0.00 %) in 70s", "source", 0,
+			"latency-not-judged: 0 requests"},
+		"called only": {pair("destination"), nil, "undecided: canary 0/600 (0.00 %) against primary 0/2400",
+			"destination", 0, ""},
+		"waypoint": {append(pair("waypoint"), pair("destination")...), map[string]string{"REPORTER": "waypoint"},
+			"undecided: canary 0/600 (0.00 %) against primary 0/2400", "waypoint", 0, ""},
+		"waypoint unnamed": {append(pair("waypoint"), pair("destination")...), nil,
+			"undecided: canary 0/600 (0.00 %) against primary 0/2400", "destination", 0, ""},
+		"no pod": {lost, nil,
+			"hard-failure: canary 150/150 (100.00 %) against primary 0/600 (0.00 %) in the 15s up to 12:00:04Z",
+			"source", 0, ""},
+		"replicas": {append(pair("source", "prometheus_replica", "prometheus-0"),
+			pair("source", "prometheus_replica", "prometheus-1")...), nil,
+			"undecided: canary 0/600 (0.00 %) against primary 0/2400", "source", 0, "duplicate-series: "},
+		"other replicas": {append(pair("source", "region", "a"), pair("source", "region", "b")...),
+			map[string]string{"REPLICA_LABELS": "region"}, "undecided: canary 0/600 (0.00 %) against primary 0/2400", "source",
+			0, "duplicate-series: "},
+		"histograms": {append(pair("source"), buckets(plain)...), nil, "undecided: canary 0/600", "source", 1, ""},
+		"Prometheus 3": {append(pair("source"), buckets(floating)...), map[string]string{"LATENCY_OBJECTIVE": "700"},
+			"undecided: canary 0/600", "source", 2, ""},
+		"canary without": {append(pair("source"), onlyPrimary(buckets(plain))...), nil, "undecided: canary 0/600",
+			"source", 0, "latency-not-judged: the canary's proxies have no such histogram"},
+		"other buckets": {append(pair("source"), lacking(buckets(plain), "500")...),
+			map[string]string{"LATENCY_OBJECTIVE": "700"}, "undecided: canary 0/600", "source", 1,
+			"latency-bound-dropped: some pods have no bucket up to 500 ms"},
+		"native": {native, nil, "undecided: canary 0/600", "source", 0,
+			"latency-not-judged: native histograms have no buckets of their own"},
+		"gRPC": {append(pair("source"), stream{labels: labels("source", requestsTotal, "reviews", "200",
+			"request_protocol", "grpc", "grpc_response_status", "14"), offset: 4, rate: 1}), nil,
+			"worse: canary 60/660 (9.09 %) against primary 0/2400", "source", 0, ""},
+		"other codes": {append(pair("source"), stream{labels: labels("source", requestsTotal, "reviews", "429"),
+			offset: 4, rate: 1}), map[string]string{"ERROR_CODES": "429|5.."}, "worse: canary 60/660", "source", 0, ""},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -216,15 +246,16 @@ func TestShapesOfIstio(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !strings.HasPrefix(v.Reason(), c.reason) || v.Weighed.Reporter != c.reporter || len(v.Weighed.Bounds) != c.bounds {
-				t.Errorf("%q, reporter %s, %d bounds, want %q, %s, %d", v.Reason(), v.Weighed.Reporter, len(v.Weighed.Bounds), c.reason, c.reporter, c.bounds)
+			if !strings.HasPrefix(v.Reason(), c.reason) || v.Target.Reporter != c.reporter || len(v.Metrics)-1 != c.bounds {
+				t.Errorf("%q, reporter %s, %d bounds, want %q, %s, %d", v.Reason(), v.Target.Reporter, len(v.Metrics)-1, c.reason,
+					c.reporter, c.bounds)
 			}
 			if all := strings.Join(v.Warnings, "\n"); !strings.Contains(all, c.warning) {
 				t.Errorf("warnings %q, want %q", all, c.warning)
 			}
-			for _, b := range v.Weighed.Bounds {
-				if math.Abs(b.Seen.Canary.Requests) > 0 && b.Le < 500 || b.Seen.Canary.Bad > 0 {
-					t.Errorf("bound %v: %+v", b.Le, b.Seen)
+			for _, b := range v.Metrics[1:] {
+				if math.Abs(b.Canary.Requests) > 0 && *b.LeMs < 500 || b.Canary.Bad > 0 {
+					t.Errorf("bound %v: %+v", *b.LeMs, b.Canary)
 				}
 			}
 		})
@@ -240,13 +271,14 @@ func TestPartialAnswersAreNotJudged(t *testing.T) {
 
 func TestLatencyIsRequired(t *testing.T) {
 	_, err := ofReviews(t, replayed(t, pair("source")), map[string]string{"JUDGE": "sequential", "LATENCY": "required"})
-	want := "judging reviews: latency cannot be judged: 0 requests of the primary in istio_request_duration_milliseconds_bucket before the start, want 100, want latency auto or a longer history"
+	want := "judging reviews: latency cannot be judged: 0 requests of the primary in " +
+		"istio_request_duration_milliseconds_bucket before the start, want 100, want latency auto or a longer history"
 	if err == nil || err.Error() != want || failure.Code(err) != failure.ExitError {
 		t.Errorf("error %v, want %q", err, want)
 	}
 }
 
-func ofReviews(t *testing.T, client *prometheus.Client, parameters map[string]string) (judge.Verdict, error) {
+func ofReviews(t *testing.T, client *prometheus.Client, parameters map[string]string) (verdict.Verdict, error) {
 	t.Helper()
 	q := &past{client, noon.Add(time.Hour)}
 	j := newJudge(t, "reviews", parameters, "shop")

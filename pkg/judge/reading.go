@@ -63,13 +63,19 @@ func (r *reading) candidates() []counting.Reporter {
 }
 
 func (r *reading) selection(reporter counting.Reporter) counting.Selection {
-	s := counting.Selection{Reporter: reporter, Split: counting.Split(r.config.Sequential.Split), Namespace: r.target.Namespace,
-		Canary: r.target.Canary, Primary: r.target.Primary}
+	split := counting.Split(r.config.Sequential.Split)
 	if r.config.Sequential.Split == "auto" {
-		s.Split = counting.SplitOf(reporter)
+		split = counting.SplitOf(reporter)
 	}
-	if s.Split == counting.ByService {
-		s.Canary, s.Primary = r.target.CanaryService, r.target.PrimaryService
+	return r.target.Selection(reporter, split)
+}
+
+// Selection is the series of both arms, as a reporter counts them and a split tells them apart. The Services must be
+// filled in.
+func (t Target) Selection(by counting.Reporter, split counting.Split) counting.Selection {
+	s := counting.Selection{Reporter: by, Split: split, Namespace: t.Namespace, Canary: t.Canary, Primary: t.Primary}
+	if split == counting.ByService {
+		s.Canary, s.Primary = t.CanaryService, t.PrimaryService
 	}
 	return s
 }
@@ -146,8 +152,8 @@ func (r *reading) decideOn(ctx context.Context, reporter counting.Reporter) erro
 		r.note(w, "")
 	}
 	if sequential.Thin(past.Primary) {
-		r.note(thinHistory, fmt.Sprintf("%s of the primary in the %s before the start, want 100: tolerances are not relative to its error rate",
-			plural(int(past.Primary.Requests), "request"), inSeconds(counting.HistorySpan)))
+		r.note(thinHistory, fmt.Sprintf("%s of the primary in the %.0fs before the start, want 100: "+
+			"tolerances are not relative to its error rate", requests(past.Primary.Requests), counting.HistorySpan.Seconds()))
 	}
 	if s := r.selection(reporter); s.Split == counting.ByWorkload && reporter == counting.Source {
 		r.note(splitBlind, "requests that reach no pod have no workload, and are not counted")
@@ -175,7 +181,8 @@ func (r *reading) chooseBounds(ctx context.Context) error {
 	case len(r.bounds) > 0:
 		return nil
 	case sequential.Thin(sequential.Counts{Requests: total}):
-		return r.unjudged(fmt.Sprintf("%s of the primary in %s before the start, want 100", plural(int(total), "request"), counting.Durations))
+		return r.unjudged(fmt.Sprintf("%s of the primary in %s before the start, want 100",
+			requests(total), counting.Durations))
 	}
 	return r.unjudged("the primary's requests took longer than the last bound of its histogram")
 }
@@ -206,4 +213,11 @@ func (r *reading) note(code, text string) {
 var explanations = map[string]string{
 	counting.DuplicateSeries:  "several series count the same requests: one of each is used",
 	counting.ImplausibleBirth: "a series began with more requests than there can have been: they are not counted",
+}
+
+func requests(n float64) string {
+	if int(n) == 1 {
+		return "1 request"
+	}
+	return fmt.Sprintf("%d requests", int(n))
 }

@@ -12,39 +12,47 @@ import (
 
 // Sequential says how the sequential judge weighs a canary against its primary.
 type Sequential struct {
-	// What a stage needs to pass: prove rules out that the canary is worse, time-box is content with no sign of it.
+	// What a stage needs to pass: prove rules out that the canary is worse by the margin, time-box passes after that
+	// time unless something speaks against the canary. Pipelines prove at the last stage only.
 	Gate string `env:"GATE, default=prove"`
-	// Time that a stage lasts at least.
+	// How long a stage lasts at least. Raise it to hold each weight longer.
 	MinDwell parameter.Span `env:"MIN_DWELL, default=30s"`
-	// Time after which gate time-box is content; empty is twice the interval.
+	// How long a stage with gate time-box lasts before it passes. Empty is twice the interval.
 	TimeBox parameter.Span `env:"TIME_BOX"`
-	// Probability that a metric blames a canary which is not worse, over the whole rollout; at most 0.05.
+	// Probability that a metric blames a canary that is not worse, over the whole run, as a fraction above 0 and at
+	// most 0.05. Lower it to convict later and with more evidence.
 	Alpha parameter.Fraction `env:"ALPHA, default=0.01"`
-	// Probability that a stage passes as proven though the canary is worse by the margin; at most 0.08.
+	// Probability that a stage proves a canary that is worse by the margin, as a fraction above 0 and at most 0.08.
+	// Lower it to prove with more evidence.
 	Beta parameter.Fraction `env:"BETA, default=0.05"`
-	// How many errors come at once where one cause makes several requests fail; 1 where they do not.
+	// How many errors usually come at once, at least 1. Raise it if one cause makes several requests fail together.
 	DesignEffect parameter.Factor `env:"DESIGN_EFFECT, default=1"`
-	// Regular expression of the response codes that are errors.
+	// Regular expression of the response codes that count as errors. Extend it if a 4xx is an error too.
 	ErrorCodes string `env:"ERROR_CODES, default=5.."`
-	// Whether the share of requests that reach the canary must be its weight: on, or off for mirrored or synthetic traffic.
+	// Whether the share of requests that reach the canary must match its weight: on, or off for mirrored or synthetic
+	// traffic.
 	WeightCheck string `env:"WEIGHT_CHECK, default=on"`
 	// Error rate, as a fraction, by which the canary may exceed the primary without blame.
 	Tolerance parameter.Fraction `env:"TOLERANCE, default=0.001"`
-	// The same as a fraction of the primary's error rate before the rollout; the larger counts.
+	// The same, as a fraction of the primary's error rate before the run. The larger of the two counts.
 	ToleranceRelative parameter.Fraction `env:"TOLERANCE_RELATIVE, default=0.25"`
-	// Excess error rate, as a fraction, that must be ruled out to prove a canary.
+	// Excess error rate, as a fraction, that must be ruled out to prove a canary. A smaller margin needs more
+	// requests.
 	Margin parameter.Fraction `env:"MARGIN, default=0.01"`
-	// The same as a fraction of the primary's error rate before the rollout; the larger counts.
+	// The same, as a fraction of the primary's error rate before the run. The larger of the two counts.
 	MarginRelative parameter.Fraction `env:"MARGIN_RELATIVE, default=0.5"`
-	// Whether request durations are judged: auto where there is enough to go by, off, or required.
+	// Whether request durations are judged: auto if there is enough to go by, off, or required, which fails the step
+	// if there is not.
 	Latency string `env:"LATENCY, default=auto"`
-	// A duration in milliseconds that is judged besides those which the primary's own requests suggest.
+	// A request duration in milliseconds to judge by, besides those that follow from the primary's own requests. Empty
+	// adds none. Set it to your objective.
 	LatencyObjective parameter.Milliseconds `env:"LATENCY_OBJECTIVE"`
-	// Time after the start in which request durations do not count.
+	// How long after the start request durations do not count. Raise it for applications that are slow at first.
 	WarmUp parameter.Span `env:"WARM_UP, default=60s"`
-	// Time between two scrapes of the proxies, auto to measure it.
+	// Time between two scrapes of the proxies; auto measures it. Set it if auto is wrong.
 	ScrapeInterval string `env:"SCRAPE_INTERVAL, default=auto"`
-	// Labels in which two series may differ that count the same requests, besides those of the Prometheus operator, separated by commas.
+	// Labels, separated by commas, in which series that count the same requests may differ. Those of the Prometheus
+	// operator are known. Add what tells your replicas of Prometheus apart.
 	ReplicaLabels []string `env:"REPLICA_LABELS"`
 	// What tells the canary from the primary: service, workload, or auto for what the reporter knows best.
 	Split string `env:"SPLIT, default=auto"`
@@ -57,10 +65,12 @@ func (s Sequential) validate(deadline, timeBox time.Duration) error {
 		most  float64
 	}{{"alpha", s.Alpha, 0.05}, {"beta", s.Beta, 0.08}} {
 		if !(p.value > 0 && float64(p.value) <= p.most) {
-			return failure.Configf("reading %s: %v, want above 0 and at most %v: one interval must not convict", p.name, p.value, p.most)
+			return failure.Configf("reading %s: %v, want above 0 and at most %v: one interval must not convict",
+				p.name, p.value, p.most)
 		}
 	}
-	for name, value := range map[string]parameter.Fraction{"tolerance": s.Tolerance, "tolerance-relative": s.ToleranceRelative} {
+	for name, value := range map[string]parameter.Fraction{
+		"tolerance": s.Tolerance, "tolerance-relative": s.ToleranceRelative} {
 		if !(value < 1) {
 			return failure.Configf("reading %s: %v, want at least 0 and below 1", name, value)
 		}
@@ -92,7 +102,8 @@ func (s Sequential) grid() (time.Duration, error) {
 	}
 	t, err := time.ParseDuration(s.ScrapeInterval)
 	if err != nil || t < time.Second || t > 10*time.Minute {
-		return 0, failure.Configf("reading scrape-interval: %q, want auto or a duration of at least 1s such as 15s", s.ScrapeInterval)
+		return 0, failure.Configf("reading scrape-interval: %q, want auto or a duration of at least 1s such as 15s",
+			s.ScrapeInterval)
 	}
 	return t, nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/sethvargo/go-envconfig"
 
 	"github.com/serin-cd/serin/pkg/judge/sequential"
+	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/task/failure"
 )
 
@@ -17,10 +18,11 @@ func TestSequentialByDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(judge.metrics) != 0 {
-		t.Errorf("limits %v, want none that nobody named", judge.metrics)
+	if len(judge.canary.Metrics) != 0 {
+		t.Errorf("limits %v, want none that nobody named", judge.canary.Metrics)
 	}
-	want := sequential.Rules{Gate: "prove", MinDwell: 30 * time.Second, TimeBox: 2 * time.Minute, Deadline: 15 * time.Minute, Alpha: 0.01, Beta: 0.05}
+	want := sequential.Rules{Gate: "prove", MinDwell: 30 * time.Second, TimeBox: 2 * time.Minute,
+		Deadline: 15 * time.Minute, Alpha: 0.01, Beta: 0.05}
 	if got := judge.config.rules(false); got != want {
 		t.Errorf("rules %+v, want %+v", got, want)
 	}
@@ -34,12 +36,13 @@ func TestSequentialByDefault(t *testing.T) {
 }
 
 func TestSequentialLimits(t *testing.T) {
-	judge, err := New(defaults(t, map[string]string{"JUDGE": "sequential", "SUCCESS_RATE": "99", "REQUEST_DURATION": "500"}), podinfo)
+	judge, err := New(defaults(t, map[string]string{"JUDGE": "sequential", "SUCCESS_RATE": "99",
+		"REQUEST_DURATION": "500"}), podinfo)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(judge.metrics) != 2 || *judge.metrics[0].Min != 99 || *judge.metrics[1].Max != 500 {
-		t.Errorf("limits %+v, want both", judge.metrics)
+	if len(judge.canary.Metrics) != 2 || *judge.canary.Metrics[0].Min != 99 || *judge.canary.Metrics[1].Max != 500 {
+		t.Errorf("limits %+v, want both", judge.canary.Metrics)
 	}
 }
 
@@ -48,20 +51,25 @@ func TestSequentialRefusesBadInput(t *testing.T) {
 		parameters map[string]string
 		text       string
 	}{
-		"alpha":             {map[string]string{"ALPHA": "0.2"}, "reading alpha: 0.2, want above 0 and at most 0.05: one interval must not convict"},
-		"no alpha":          {map[string]string{"ALPHA": "0"}, "reading alpha: 0, want above 0"},
-		"beta":              {map[string]string{"BETA": "0.09"}, "reading beta: 0.09, want above 0 and at most 0.08"},
-		"tolerance":         {map[string]string{"TOLERANCE": "1"}, "reading tolerance: 1, want at least 0 and below 1"},
-		"margin":            {map[string]string{"MARGIN": "0"}, "reading margin: 0, want above 0 and below 1"},
-		"deadline":          {map[string]string{"DEADLINE": "60s"}, "reading deadline: 1m0s, want at least time-box 2m0s"},
-		"gate":              {map[string]string{"GATE": "proof"}, `reading gate: "proof", want prove or time-box`},
-		"split":             {map[string]string{"SPLIT": "subset"}, `reading split: "subset", want auto, service or workload`},
-		"mode":              {map[string]string{"MODE": "dark"}, `reading mode: "dark", want enforce or shadow`},
-		"latency":           {map[string]string{"LATENCY": "on"}, `reading latency: "on", want auto, off or required`},
-		"weight-check":      {map[string]string{"WEIGHT_CHECK": "no"}, `reading weight-check: "no", want on or off`},
-		"error-codes":       {map[string]string{"ERROR_CODES": "5(("}, `reading error-codes: "5((", want a regular expression such as 5..`},
-		"scrape-interval":   {map[string]string{"SCRAPE_INTERVAL": "15"}, `reading scrape-interval: "15", want auto or a duration of at least 1s such as 15s`},
-		"one Service":       {map[string]string{"SPLIT": "service"}, `judging podinfo: canary-service and primary-service are both "podinfo", want two: use split workload`},
+		"alpha": {map[string]string{"ALPHA": "0.2"},
+			"reading alpha: 0.2, want above 0 and at most 0.05: one interval must not convict"},
+		"no alpha":  {map[string]string{"ALPHA": "0"}, "reading alpha: 0, want above 0"},
+		"beta":      {map[string]string{"BETA": "0.09"}, "reading beta: 0.09, want above 0 and at most 0.08"},
+		"tolerance": {map[string]string{"TOLERANCE": "1"}, "reading tolerance: 1, want at least 0 and below 1"},
+		"margin":    {map[string]string{"MARGIN": "0"}, "reading margin: 0, want above 0 and below 1"},
+		"deadline":  {map[string]string{"DEADLINE": "60s"}, "reading deadline: 1m0s, want at least time-box 2m0s"},
+		"gate":      {map[string]string{"GATE": "proof"}, `reading gate: "proof", want prove or time-box`},
+		"split": {map[string]string{"SPLIT": "subset"},
+			`reading split: "subset", want auto, service or workload`},
+		"mode":         {map[string]string{"MODE": "dark"}, `reading mode: "dark", want enforce or shadow`},
+		"latency":      {map[string]string{"LATENCY": "on"}, `reading latency: "on", want auto, off or required`},
+		"weight-check": {map[string]string{"WEIGHT_CHECK": "no"}, `reading weight-check: "no", want on or off`},
+		"error-codes": {map[string]string{"ERROR_CODES": "5(("},
+			`reading error-codes: "5((", want a regular expression such as 5..`},
+		"scrape-interval": {map[string]string{"SCRAPE_INTERVAL": "15"},
+			`reading scrape-interval: "15", want auto or a duration of at least 1s such as 15s`},
+		"one Service": {map[string]string{"SPLIT": "service"},
+			`judging podinfo: canary-service and primary-service are both "podinfo", want two: use split workload`},
 		"Service by itself": {nil, `canary-service and primary-service are both "podinfo"`},
 	}
 	for name, c := range cases {
@@ -70,7 +78,7 @@ func TestSequentialRefusesBadInput(t *testing.T) {
 			if strings.Contains(c.text, "canary-service") {
 				target.CanaryService, target.PrimaryService = "podinfo", "podinfo"
 			}
-			_, err := New(defaults(t, with(c.parameters, "JUDGE", judgeSequential)), target)
+			_, err := New(defaults(t, with(c.parameters, "JUDGE", verdict.Sequential)), target)
 			if !errors.Is(err, failure.ErrConfig) || !strings.Contains(err.Error(), c.text) {
 				t.Errorf("error %v, want %q as wrong configuration", err, c.text)
 			}
@@ -99,7 +107,8 @@ func TestSequentialParametersAreNumbers(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			var config Config
-			err := envconfig.ProcessWith(t.Context(), &envconfig.Config{Target: &config, Lookuper: envconfig.MapLookuper(map[string]string{c.key: c.value})})
+			err := envconfig.ProcessWith(t.Context(), &envconfig.Config{Target: &config,
+				Lookuper: envconfig.MapLookuper(map[string]string{c.key: c.value})})
 			if err == nil || !strings.Contains(err.Error(), c.text) {
 				t.Errorf("error %v, want %q in it", err, c.text)
 			}

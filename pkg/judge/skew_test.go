@@ -13,7 +13,7 @@ import (
 
 func TestSkew(t *testing.T) {
 	api := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	phases := []run.Stage{{Weight: 20, At: api}, {Weight: 40, At: api.Add(time.Minute)}}
+	stages := []run.Stage{{Weight: 20, At: api}, {Weight: 40, At: api.Add(time.Minute)}}
 	cases := map[string]struct {
 		off, want time.Duration
 		text      string
@@ -31,8 +31,8 @@ func TestSkew(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			skew := judge.SkewOf(api.Add(c.off), api)
 			want := []run.Stage{{Weight: 20, At: api.Add(c.want)}, {Weight: 40, At: api.Add(time.Minute + c.want)}}
-			if diff := cmp.Diff(want, skew.Phases(phases)); diff != "" {
-				t.Errorf("phases (-want +got):\n%s", diff)
+			if diff := cmp.Diff(want, skew.Stages(stages)); diff != "" {
+				t.Errorf("stages (-want +got):\n%s", diff)
 			}
 			text := strings.Join(skew.Warnings(), "\n")
 			if (c.text == "") != (text == "") || !strings.Contains(text, c.text) {

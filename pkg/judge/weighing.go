@@ -3,10 +3,13 @@ package judge
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
+	"github.com/serin-cd/serin/pkg/judge/counting"
 	"github.com/serin-cd/serin/pkg/judge/sequential"
+	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/task/failure"
 	"github.com/serin-cd/serin/pkg/task/run"
 )
@@ -28,46 +31,44 @@ type weighing struct {
 	logged int // moments
 }
 
-// weigh judges the last phase until there is a verdict.
-func (j *Judge) weigh(ctx context.Context, r *judging) (Verdict, error) {
-	last := r.phases[len(r.phases)-1]
+// weigh judges with the sequential judge.
+func (r *judging) weigh(ctx context.Context) (verdict.Verdict, error) {
+	last := r.stages[len(r.stages)-1]
 	if last.Weight < 1 || last.Weight > 99 {
-		return Verdict{}, failure.Configf("weight %d leaves no primary to compare with, want 1 to 99: use judge classic", last.Weight)
+		return verdict.Verdict{}, failure.Configf("weight %d leaves no primary to compare with, want 1 to 99: "+
+			"use judge classic", last.Weight)
 	}
 	if err := r.start(ctx); err != nil {
-		return Verdict{}, err
+		return verdict.Verdict{}, err
 	}
-	w := &weighing{judging: r, read: newReading(j, r.q, r.phases[0].At), rules: j.config.rules(!j.asOf.IsZero())}
-	w.limits = newLimits(r)
-	verdict, reason, err := w.run(ctx)
+	w := &weighing{judging: r, read: newReading(r.Judge, r.q, r.stages[0].At), rules: r.config.rules(!r.asOf.IsZero())}
+	w.limits = limits{judging: r, number: 1, canary: r.canary, primary: r.primary}
+	decision, code, err := w.run(ctx)
 	if err != nil {
-		return Verdict{}, err
+		return verdict.Verdict{}, err
 	}
-	v := w.worded(verdict, reason)
-	if err := w.linger(ctx, verdict); err != nil {
-		return Verdict{}, err
-	}
-	return v, nil
+	v := w.verdict(decision, code)
+	return v, w.linger(ctx, decision)
 }
 
-func (w *weighing) run(ctx context.Context) (sequential.Verdict, string, error) {
+func (w *weighing) run(ctx context.Context) (verdict.Decision, string, error) {
 	for {
 		if err := w.look(ctx); err != nil {
-			return sequential.Wait, "", err
+			return verdict.Wait, "", err
 		}
-		verdict, reason := w.decide()
-		if verdict != sequential.Wait {
-			return verdict, reason, nil
+		decision, code := w.decide()
+		if decision != verdict.Wait {
+			return decision, code, nil
 		}
 		if err := w.pause(ctx, w.next()); err != nil {
-			return sequential.Wait, "", err
+			return verdict.Wait, "", err
 		}
 	}
 }
 
-func (w *weighing) since(t time.Time) time.Duration { return t.Sub(w.phases[0].At) }
+func (w *weighing) since(t time.Time) time.Duration { return t.Sub(w.stages[0].At) }
 
-func (w *weighing) stage() run.Stage { return w.phases[len(w.phases)-1] }
+func (w *weighing) stage() run.Stage { return w.stages[len(w.stages)-1] }
 
 // look reads everything once a cell has closed, and at the deadline; in between it only looks for a canary
 // that fails hard.
@@ -89,25 +90,25 @@ func (w *weighing) look(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		evidence.Phases = w.relative()
+		evidence.Stages = w.relative()
 		found := sequential.Weigh(evidence)
 		w.found = &found
 		w.log(ctx)
 	}
-	w.limits.of(w.read.reporter)
-	if verdict, _ := w.rules.Decide(w.standing()); verdict == sequential.Fail {
+	w.limits.by(w.read.reporter)
+	if decision, _ := w.rules.Decide(w.standing()); decision == verdict.Fail {
 		return nil // no limit would change it
 	}
 	return w.limits.look(ctx, w.now)
 }
 
-// relative are the phases in the terms of the judge.
-func (w *weighing) relative() []sequential.Phase {
-	var phases []sequential.Phase
-	for _, p := range w.phases {
-		phases = append(phases, sequential.Phase{At: w.since(p.At), Weight: float64(p.Weight) / 100})
+// relative are the stages in the terms of the mathematics.
+func (w *weighing) relative() []sequential.Stage {
+	var stages []sequential.Stage
+	for _, s := range w.stages {
+		stages = append(stages, sequential.Stage{At: w.since(s.At), Weight: float64(s.Weight) / 100})
 	}
-	return phases
+	return stages
 }
 
 // standing is what a decision rests on at this moment.
@@ -119,17 +120,17 @@ func (w *weighing) standing() sequential.Standing {
 	return s
 }
 
-func (w *weighing) decide() (sequential.Verdict, string) {
-	verdict, reason := w.rules.Decide(w.standing())
-	if verdict != sequential.Fail && w.limits.exceeded() {
-		return sequential.Fail, "threshold"
+func (w *weighing) decide() (verdict.Decision, string) {
+	decision, code := w.rules.Decide(w.standing())
+	if decision != verdict.Fail && w.limits.exceeded() {
+		return verdict.Fail, verdict.Threshold
 	}
-	return verdict, reason
+	return decision, code
 }
 
 // next is the time at which there is something new to look at.
 func (w *weighing) next() time.Time {
-	start, at, grid := w.phases[0].At, w.stage().At, w.read.grid()
+	start, at, grid := w.stages[0].At, w.stage().At, w.read.grid()
 	cells := time.Duration(len(w.found.Moments) + 1)
 	times := []time.Time{
 		w.now.Add(often), start.Add(cells*grid + time.Duration(w.config.Settle)),
@@ -156,8 +157,8 @@ func (w *weighing) pause(ctx context.Context, until time.Time) error {
 
 // linger gives a stage that is only watched the time that it would have had: a bad canary that nobody takes
 // back should not reach its next weight sooner than a good one.
-func (w *weighing) linger(ctx context.Context, verdict sequential.Verdict) error {
-	if w.config.Mode != modeShadow || verdict == sequential.Pass || !w.asOf.IsZero() {
+func (w *weighing) linger(ctx context.Context, decision verdict.Decision) error {
+	if w.config.Mode != modeShadow || decision == verdict.Pass || !w.asOf.IsZero() {
 		return nil
 	}
 	until := w.stage().At.Add(max(w.rules.MinDwell, w.rules.TimeBox))
@@ -167,4 +168,46 @@ func (w *weighing) linger(ctx context.Context, verdict sequential.Verdict) error
 		}
 	}
 	return nil
+}
+
+// verdict words a decision.
+func (w *weighing) verdict(d verdict.Decision, code string) verdict.Verdict {
+	reporter := w.read.reporter
+	if reporter == "" {
+		reporter = w.read.candidates()[0]
+	}
+	selection := w.read.selection(reporter)
+	found := *w.found
+	found.Standing = w.standing()
+	v := w.judging.verdict()
+	v.Warnings = append(v.Warnings, w.read.notes...)
+	v.ConcludeWeighing(d, code, verdict.Weighing{
+		Findings: found, Rules: w.rules, Start: w.stages[0].At, Grid: w.read.grid(), History: w.read.past().Primary,
+		Metric: counting.Requests, Reporter: string(w.read.reporter), Split: string(selection.Split),
+		Arms: [2]string{selection.Canary, selection.Primary}, Queries: w.read.queries,
+	})
+	return v
+}
+
+// log writes a line for each cell that has closed.
+func (w *weighing) log(ctx context.Context) {
+	found := w.found
+	for _, m := range found.Moments[min(w.logged, len(found.Moments)):] {
+		end := w.stages[0].At.Add(m.End)
+		fields := []any{
+			"canary", w.target.Canary, "phase", m.Stage + 1, "weight", w.stages[m.Stage].Weight,
+			"end", end.UTC().Format(time.RFC3339),
+			"bad", verdict.Rounded(m.Cell.Canary.Bad), "requests", verdict.Rounded(m.Cell.Canary.Requests),
+			"primary-bad", verdict.Rounded(m.Cell.Primary.Bad), "primary-requests", verdict.Rounded(m.Cell.Primary.Requests),
+			"blame", verdict.Rounded(m.Metric.Blame), "acquit", verdict.Rounded(m.Metric.Acquit),
+		}
+		if m.Latency != nil {
+			fields = append(fields, "latency-blame", verdict.Rounded(m.Latency.Blame),
+				"latency-acquit", verdict.Rounded(m.Latency.Acquit))
+		}
+		repeated := end.Add(time.Duration(w.config.Settle)).Before(w.began)
+		fields = append(fields, "state", w.rules.State(m), "repeated", repeated)
+		slog.InfoContext(ctx, "cell closed", fields...)
+	}
+	w.logged = max(w.logged, len(found.Moments))
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/serin-cd/serin/internal/apitest"
 	"github.com/serin-cd/serin/internal/releasetest"
-	"github.com/serin-cd/serin/pkg/judge"
+	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/release/promote"
 	"github.com/serin-cd/serin/pkg/release/record"
 	"github.com/serin-cd/serin/pkg/release/rollback"
@@ -73,8 +73,8 @@ func TestBadRevisionIsTakenBack(t *testing.T) {
 	a := releasetest.New(t)
 	r := a.Second()
 	must(t, stage.Shift(t.Context(), r, 20))
-	_, err := stage.Judge(t.Context(), r, func(_ context.Context, phases []run.Stage, _ func(judge.Check)) (judge.Verdict, error) {
-		return judge.Verdict{Outcome: judge.Fail, Code: "threshold", Text: "5 of 5 checks failed", Phases: phases}, nil
+	_, err := stage.Judge(t.Context(), r, func(_ context.Context, stages []run.Stage, _ func(verdict.Check)) (verdict.Verdict, error) {
+		return verdict.Verdict{Decision: verdict.Fail, Code: "threshold", Text: "5 of 5 checks failed", Stages: stages}, nil
 	}, time.Minute)
 	if !errors.Is(err, failure.ErrRejected) {
 		t.Errorf("judged as failed: %v, want it rejected", err)

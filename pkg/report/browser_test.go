@@ -26,10 +26,12 @@ func browse(t *testing.T, page string) (picture, document string) {
 		t.Fatal(err)
 	}
 	picture = filepath.Join(t.TempDir(), "page.png")
-	common := []string{"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+	common := []string{"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+		"--disable-background-networking",
 		"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--window-size=1100,2600"}
 	for _, do := range []string{"--screenshot=" + picture, "--dump-dom"} {
-		cmd := exec.CommandContext(t.Context(), chromium, append(common, "--user-data-dir="+t.TempDir(), do, "file://"+address)...)
+		cmd := exec.CommandContext(t.Context(), chromium, append(common, "--user-data-dir="+t.TempDir(), do,
+			"file://"+address)...)
 		out, err := cmd.Output()
 		if err != nil {
 			t.Fatalf("%s: %v", do, err)

@@ -1,2 +1,2 @@
-// Package report tells people and programs how a canary was judged.
+// Package report shows people how a canary was judged: as a table, as Markdown, and as a page with plots.
 package report

@@ -5,16 +5,20 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/serin-cd/serin/pkg/judge/verdict"
 )
 
 // mostRows is how many intervals Markdown shows.
 const mostRows = 20
 
-// Markdown writes the report as a comment on a pull request.
-func (r Report) Markdown(w io.Writer) error {
+// Markdown writes a verdict as a comment on a pull request.
+func Markdown(w io.Writer, v verdict.Verdict) error {
+	r := report{v}
 	var b strings.Builder
-	fmt.Fprintf(&b, "### %s %s.%s at %d %%: %s, %s\n\n", mood(r.Verdict), r.Target.Canary, r.Target.Namespace, r.Stage.Weight, r.Verdict, r.Reason)
-	if meaning := meanings[r.Reason]; meaning != "" {
+	fmt.Fprintf(&b, "### %s %s.%s at %d %%: %s, %s\n\n",
+		mood(r.Decision), r.Target.Canary, r.Target.Namespace, r.Stage.Weight, r.Decision, r.Code)
+	if meaning := meanings[r.Code]; meaning != "" {
 		fmt.Fprintf(&b, "%s\n\n", meaning)
 	}
 	fmt.Fprintf(&b, "> %s\n", escaped(r.Text))
@@ -24,8 +28,9 @@ func (r Report) Markdown(w io.Writer) error {
 	if len(r.Checks) > 0 {
 		b.WriteString("\n| time | weight | metric | value | want | outcome |\n|---|--:|---|--:|---|---|\n")
 		for _, c := range r.Checks[max(0, len(r.Checks)-mostRows):] {
-			for _, m := range c.Metrics {
-				fmt.Fprintf(&b, "| %s | %d %% | %s | %s | %s | %s |\n", c.At.Format("15:04:05"), r.weight(c.Phase), escaped(m.Name), shown(m.Value), m.want(), m.Outcome)
+			for _, m := range c.Measurements {
+				fmt.Fprintf(&b, "| %s | %d %% | %s | %s | %s | %s |\n",
+					c.At.Format("15:04:05"), r.weight(c.Stage), escaped(m.Name), value(m.Value), want(m), m.State)
 			}
 		}
 	}
@@ -35,17 +40,15 @@ func (r Report) Markdown(w io.Writer) error {
 		}
 		fmt.Fprintf(&b, "- %s\n", escaped(warning))
 	}
-	if _, err := io.WriteString(w, b.String()); err != nil {
-		return fmt.Errorf("writing the report: %w", err)
-	}
-	return nil
+	_, err := io.WriteString(w, b.String())
+	return failed(err)
 }
 
-func mood(verdict string) string {
-	switch verdict {
-	case "pass":
+func mood(d verdict.Decision) string {
+	switch d {
+	case verdict.Pass:
 		return "✅"
-	case "fail":
+	case verdict.Fail:
 		return "❌"
 	}
 	return "❔"
@@ -56,12 +59,14 @@ func escaped(text string) string {
 	return strings.NewReplacer("|", `\|`, "\n", " ", "<", "&lt;", "*", `\*`, "`", "'").Replace(text)
 }
 
-func (r Report) numbers(b *strings.Builder) {
-	fmt.Fprintf(b, "\n| since the start | canary | primary | against it, convicts at %s | for it, proves at %s |\n|---|--:|--:|--:|--:|\n",
+func (r report) numbers(b *strings.Builder) {
+	fmt.Fprintf(b, "\n| since the start | canary | primary | against it, convicts at %s | for it, proves at %s |\n"+
+		"|---|--:|--:|--:|--:|\n",
 		number(r.Metrics[0].BlameLimit), number(r.Metrics[0].AcquitLimit))
 	for _, m := range r.Metrics {
-		fmt.Fprintf(b, "| %s | %s of %s, %s | %s of %s, %s | %s | %s |\n", m.what(),
-			label(m.Canary.Bad), label(m.Canary.Requests), percent(m.Canary.Rate), label(m.Primary.Bad), label(m.Primary.Requests), percent(m.Primary.Rate),
+		fmt.Fprintf(b, "| %s | %s of %s, %s | %s of %s, %s | %s | %s |\n", what(m),
+			label(m.Canary.Bad), label(m.Canary.Requests), percent(m.Canary.Rate),
+			label(m.Primary.Bad), label(m.Primary.Requests), percent(m.Primary.Rate),
 			sofar(m.Blame, m.BlameMax), sofar(m.Acquit, m.AcquitMax))
 	}
 	fmt.Fprintf(b, "\nThe route gives the canary %s %%", label(r.Share.Configured))
@@ -72,9 +77,11 @@ func (r Report) numbers(b *strings.Builder) {
 	if len(r.Cells) == 0 {
 		return
 	}
-	fmt.Fprintf(b, "\n<details><summary>Intervals of %s s</summary>\n\n| until | weight | canary | primary | against it | for it |\n|---|--:|--:|--:|--:|--:|\n", label(r.Grid.Seconds))
+	fmt.Fprintf(b, "\n<details><summary>Intervals of %s s</summary>\n\n"+
+		"| until | weight | canary | primary | against it | for it |\n|---|--:|--:|--:|--:|--:|\n", label(r.Grid.Seconds))
 	for _, c := range r.Cells[max(0, len(r.Cells)-mostRows):] {
-		fmt.Fprintf(b, "| %s | %d %% | %s | %s | %s | %s |\n", r.time(c.End), r.weight(c.Phase), c.Canary, c.Primary, number(c.Blame), number(c.Acquit))
+		fmt.Fprintf(b, "| %s | %d %% | %s | %s | %s | %s |\n",
+			r.time(c.End), r.weight(c.Stage), ratio(c.Canary), ratio(c.Primary), number(c.Blame), number(c.Acquit))
 	}
 	b.WriteString("\n</details>\n")
 }
@@ -87,9 +94,9 @@ func sofar(now, most float64) string {
 	return fmt.Sprintf("%s, at most %s so far", number(now), number(most))
 }
 
-func (r Ratio) String() string { return label(r[0]) + "/" + label(r[1]) }
+func ratio(r verdict.Ratio) string { return label(r[0]) + "/" + label(r[1]) }
 
 // time is that of a second after the start.
-func (r Report) time(second float64) string {
-	return r.Phases[0].At.Add(time.Duration(second * float64(time.Second))).Format("15:04:05")
+func (r report) time(second float64) string {
+	return r.Stages[0].At.Add(time.Duration(second * float64(time.Second))).Format("15:04:05")
 }

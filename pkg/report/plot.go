@@ -28,7 +28,7 @@ type plot struct {
 	log    bool
 	ticks  []float64
 	unit   string
-	phases []mark // changes of weight
+	stages []mark // changes of weight
 	levels []mark // values that decide something
 	lines  []line
 }
@@ -66,7 +66,8 @@ func (p plot) y(value float64) float64 {
 
 // svg draws the plot.
 func (p plot) svg(b *strings.Builder) {
-	fmt.Fprintf(b, `<figure><figcaption>%s</figcaption><svg viewBox="0 0 %g %g" role="img"><title>%s</title><desc>%s</desc>`+"\n",
+	fmt.Fprintf(b, `<figure><figcaption>%s</figcaption><svg viewBox="0 0 %g %g" role="img">`+
+		"<title>%s</title><desc>%s</desc>\n",
 		html.EscapeString(p.title), plotWidth, plotHeight, html.EscapeString(p.title), html.EscapeString(p.about))
 	p.axes(b)
 	for _, l := range p.lines {
@@ -96,7 +97,7 @@ func (p plot) axes(b *strings.Builder) {
 }
 
 func (p plot) marks(b *strings.Builder) {
-	for _, m := range p.phases {
+	for _, m := range p.stages {
 		fmt.Fprintf(b, `<path class="phase" d="M%.1f %gV%g"/><text x="%.1f" y="%g" class="small">%s</text>`+"\n",
 			p.x(m.at), plotTop, plotHeight-plotBottom, p.x(m.at)+3, plotTop+8, html.EscapeString(m.text))
 	}

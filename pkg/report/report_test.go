@@ -16,6 +16,7 @@ import (
 	"github.com/sethvargo/go-envconfig"
 
 	"github.com/serin-cd/serin/pkg/judge"
+	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/report"
 	"github.com/serin-cd/serin/pkg/task/run"
 )
@@ -44,11 +45,12 @@ type clock struct{}
 func (clock) Now() time.Time                       { return noon.Add(time.Hour) }
 func (clock) After(time.Duration) <-chan time.Time { return nil }
 
-func judged(t *testing.T, parameters map[string]string, q answers) judge.Verdict {
+func judged(t *testing.T, parameters map[string]string, q answers) verdict.Verdict {
 	t.Helper()
 	classic := envconfig.MapLookuper(map[string]string{"JUDGE": "classic"})
 	var config judge.Config
-	err := envconfig.ProcessWith(t.Context(), &envconfig.Config{Target: &config, Lookuper: envconfig.MultiLookuper(envconfig.MapLookuper(parameters), classic)})
+	err := envconfig.ProcessWith(t.Context(), &envconfig.Config{Target: &config,
+		Lookuper: envconfig.MultiLookuper(envconfig.MapLookuper(parameters), classic)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,12 +58,12 @@ func judged(t *testing.T, parameters map[string]string, q answers) judge.Verdict
 	if err != nil {
 		t.Fatal(err)
 	}
-	phases := []run.Stage{{Weight: 20, At: noon}, {Weight: 40, At: noon.Add(66 * time.Second)}}
-	verdict, err := j.Judge(t.Context(), q, clock{}, phases, nil)
+	stages := []run.Stage{{Weight: 20, At: noon}, {Weight: 40, At: noon.Add(66 * time.Second)}}
+	v, err := j.Judge(t.Context(), q, clock{}, stages, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return verdict
+	return v
 }
 
 func TestReport(t *testing.T) {
@@ -70,53 +72,65 @@ func TestReport(t *testing.T) {
 		parameters map[string]string
 		answers    answers
 	}{
-		"fail":    {map[string]string{"THRESHOLD": "3"}, answers{`reporter="source"`: 5, "response_code!~": 4, "histogram_quantile": 120.7}},
-		"empty":   {map[string]string{"THRESHOLD": "2", "NO_VALUES": "inconclusive"}, nil},
-		"endless": {map[string]string{"METRICS": custom}, answers{`reporter="source"`: 5, "response_code!~": 5, "queue_depth": math.Inf(1)}},
+		"fail": {map[string]string{"THRESHOLD": "3"}, answers{`reporter="source"`: 5, "response_code!~": 4,
+			"histogram_quantile": 120.7}},
+		"empty": {map[string]string{"THRESHOLD": "2", "NO_VALUES": "inconclusive"}, nil},
+		"endless": {map[string]string{"METRICS": custom}, answers{`reporter="source"`: 5, "response_code!~": 5,
+			"queue_depth": math.Inf(1)}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			r := report.New(judged(t, c.parameters, c.answers))
+			v := judged(t, c.parameters, c.answers)
 			path := filepath.Join(t.TempDir(), "report.json")
-			if err := r.WriteFile(path); err != nil {
+			if err := report.File(path)(v); err != nil {
 				t.Fatal(err)
 			}
-			text, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			golden(t, name+".json", string(text))
-			var table strings.Builder
-			if err := r.Table(&table); err != nil {
-				t.Fatal(err)
-			}
-			golden(t, name+".txt", table.String())
+			golden(t, name+".json", read(t, path))
+			golden(t, name+".txt", table(t, v))
 
 			for _, kind := range []string{".md", ".html"} {
 				path := filepath.Join(t.TempDir(), "report"+kind)
-				if err := r.WriteFile(path); err != nil {
+				if err := report.File(path)(v); err != nil {
 					t.Fatal(err)
 				}
 				golden(t, name+kind, read(t, path))
 			}
 
-			line, err := r.Line()
-			var back report.Report
-			if err != nil || strings.Contains(line, "\n") || json.Unmarshal([]byte(line), &back) != nil {
-				t.Fatalf("line %q, %v, want JSON on one line", line, err)
-			}
-			if diff := cmp.Diff(r, back); diff != "" {
-				t.Error("read back (-want +got)\n", diff)
+			if back := logged(t, v); table(t, back) != table(t, v) {
+				t.Errorf("of the log:\n%s\nwant\n%s", table(t, back), table(t, v))
 			}
 		})
 	}
 }
 
+// logged is a verdict read back from the line that a step logs.
+func logged(t *testing.T, v verdict.Verdict) verdict.Verdict {
+	t.Helper()
+	line, err := v.Line()
+	var back verdict.Verdict
+	if err != nil || strings.Contains(line, "\n") || json.Unmarshal([]byte(line), &back) != nil {
+		t.Fatalf("line %q, %v, want JSON on one line", line, err)
+	}
+	if again, err := back.Line(); again != line {
+		t.Errorf("read back and written again (-want +got, %v)\n%s", err, cmp.Diff(line, again))
+	}
+	return back
+}
+
+func table(t *testing.T, v verdict.Verdict) string {
+	t.Helper()
+	var text strings.Builder
+	if err := report.Table(&text, v); err != nil {
+		t.Fatal(err)
+	}
+	return text.String()
+}
+
 func TestReportIsNotAskedFor(t *testing.T) {
-	if err := (report.Report{}).WriteFile(""); err != nil {
+	if err := report.File("")(verdict.Verdict{}); err != nil {
 		t.Errorf("no path: %v, want none", err)
 	}
-	if err := (report.Report{}).WriteFile(filepath.Join(t.TempDir(), "none", "report")); err == nil {
+	if err := report.File(filepath.Join(t.TempDir(), "none", "report"))(verdict.Verdict{}); err == nil {
 		t.Error("no such folder is no error, want one")
 	}
 }

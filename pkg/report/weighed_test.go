@@ -2,7 +2,6 @@ package report_test
 
 import (
 	"context"
-	"encoding/json"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"github.com/sethvargo/go-envconfig"
 
 	"github.com/serin-cd/serin/pkg/judge"
+	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/report"
 	"github.com/serin-cd/serin/pkg/task/run"
 )
@@ -29,7 +29,8 @@ func (gateway) Query(_ context.Context, promql string, at time.Time) (model.Valu
 	case strings.HasPrefix(promql, "istio_request_duration"):
 		var m model.Matrix
 		for le, slow := range map[string][2]float64{"100": {0.1, 0.3}, "500": {0.01, 0.2}, "+Inf": {0, 0}} {
-			m = append(m, counter("reviews-primary", le, at, 40, slow[0], slow[0]), counter("reviews-canary", le, at, 10, slow[0], slow[1]))
+			m = append(m, counter("reviews-primary", le, at, 40, slow[0], slow[0]),
+				counter("reviews-canary", le, at, 10, slow[0], slow[1]))
 		}
 		return m, nil
 	}
@@ -41,7 +42,8 @@ func (gateway) Query(_ context.Context, promql string, at time.Time) (model.Valu
 
 // counter counts requests a second, less a share before and another one from the second weight on.
 func counter(service, value string, until time.Time, rate, before, after float64) *model.SampleStream {
-	s := &model.SampleStream{Metric: model.Metric{"__name__": "istio_requests_total", "pod": "gateway", "destination_service_name": model.LabelValue(service), "response_code": "200"}}
+	s := &model.SampleStream{Metric: model.Metric{"__name__": "istio_requests_total", "pod": "gateway",
+		"destination_service_name": model.LabelValue(service), "response_code": "200"}}
 	if value == "503" || value == "200" {
 		s.Metric["response_code"] = model.LabelValue(value)
 	} else {
@@ -57,15 +59,17 @@ func counter(service, value string, until time.Time, rate, before, after float64
 			share = after
 		}
 		total += 15 * rate * (1 - share)
-		s.Values = append(s.Values, model.SamplePair{Timestamp: model.TimeFromUnixNano(at.UnixNano()), Value: model.SampleValue(total)})
+		s.Values = append(s.Values, model.SamplePair{Timestamp: model.TimeFromUnixNano(at.UnixNano()),
+			Value: model.SampleValue(total)})
 	}
 	return s
 }
 
-func weighed(t *testing.T, parameters map[string]string) judge.Verdict {
+func weighed(t *testing.T, parameters map[string]string) verdict.Verdict {
 	t.Helper()
 	var config judge.Config
-	err := envconfig.ProcessWith(t.Context(), &envconfig.Config{Target: &config, Lookuper: envconfig.MapLookuper(parameters)})
+	err := envconfig.ProcessWith(t.Context(), &envconfig.Config{Target: &config,
+		Lookuper: envconfig.MapLookuper(parameters)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,12 +77,12 @@ func weighed(t *testing.T, parameters map[string]string) judge.Verdict {
 	if err != nil {
 		t.Fatal(err)
 	}
-	phases := []run.Stage{{Weight: 20, At: noon}, {Weight: 21, At: noon.Add(45 * time.Second)}}
-	verdict, err := j.Judge(t.Context(), gateway{}, clock{}, phases, nil)
+	stages := []run.Stage{{Weight: 20, At: noon}, {Weight: 21, At: noon.Add(45 * time.Second)}}
+	v, err := j.Judge(t.Context(), gateway{}, clock{}, stages, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return verdict
+	return v
 }
 
 func TestReportOfTheSequentialJudge(t *testing.T) {
@@ -89,26 +93,20 @@ func TestReportOfTheSequentialJudge(t *testing.T) {
 	}
 	for name, parameters := range cases {
 		t.Run(name, func(t *testing.T) {
-			r := report.New(weighed(t, parameters))
+			v := weighed(t, parameters)
 			for _, kind := range []string{".json", ".md", ".html"} {
 				path := filepath.Join(t.TempDir(), "report"+kind)
-				if err := r.WriteFile(path); err != nil {
+				if err := report.File(path)(v); err != nil {
 					t.Fatal(err)
 				}
 				golden(t, name+kind, read(t, path))
 			}
-			var table strings.Builder
-			if err := r.Table(&table); err != nil {
-				t.Fatal(err)
-			}
-			golden(t, name+".txt", table.String())
+			golden(t, name+".txt", table(t, v))
 
-			line, err := r.Line()
-			var back report.Report
-			if err != nil || strings.Contains(line, "\n") || json.Unmarshal([]byte(line), &back) != nil || len(back.Metrics) != len(r.Metrics) {
-				t.Errorf("line %q, %v, want JSON on one line", line, err)
+			if back := logged(t, v); len(back.Metrics) != len(v.Metrics) || len(back.Cells) > 0 {
+				t.Errorf("%d metrics and %d cells in the log, want %d and none", len(back.Metrics), len(back.Cells), len(v.Metrics))
 			}
-			if len(r.Cells) == 0 {
+			if len(v.Cells) == 0 {
 				t.Error("writing a line has taken the cells away")
 			}
 		})

@@ -9,7 +9,7 @@ import (
 	"github.com/serin-cd/serin/pkg/judge"
 	"github.com/serin-cd/serin/pkg/judge/prometheus"
 	"github.com/serin-cd/serin/pkg/release"
-	"github.com/serin-cd/serin/pkg/report"
+	"github.com/serin-cd/serin/pkg/report/summary"
 	"github.com/serin-cd/serin/pkg/task/step"
 )
 
@@ -28,5 +28,5 @@ func write(ctx context.Context, c config, _ *step.Results) error {
 	if err != nil {
 		return err
 	}
-	return report.Keep(ctx, r, c.Judge, c.Prometheus, os.Stdout)
+	return summary.Keep(ctx, r, c.Judge, c.Prometheus, os.Stdout)
 }

@@ -28,7 +28,8 @@ func (r Reader) Durations(m model.Matrix, w Window, bounds []float64) (Slow, err
 	for i, le := range bounds {
 		s.Cells[i] = a.cells(le)
 		for k, within := range s.Cells[i] {
-			s.Cells[i][k] = sequential.Pair{Canary: beyond(all[k].Canary, within.Canary), Primary: beyond(all[k].Primary, within.Primary)}
+			s.Cells[i][k] = sequential.Pair{
+				Canary: beyond(all[k].Canary, within.Canary), Primary: beyond(all[k].Primary, within.Primary)}
 		}
 	}
 	for _, series := range a.list {

@@ -29,8 +29,10 @@ func wild(r *rand.Rand, metric string) model.Matrix {
 		offset := r.IntN(15000)
 		for _, code := range []string{"200", "404", "503"}[:1+r.IntN(3)] {
 			for _, le := range []string{"100", "100.0", "250", "+Inf"} {
-				labels := model.Metric{"__name__": model.LabelValue(metric), "destination_workload": model.LabelValue(workload), "response_code": model.LabelValue(code)}
-				labels[[]model.LabelName{"pod", "kubernetes_pod_name", "pod_name"}[pod%3]] = model.LabelValue(fmt.Sprint(workload, "-", pod))
+				labels := model.Metric{"__name__": model.LabelValue(metric), "destination_workload": model.LabelValue(workload),
+					"response_code": model.LabelValue(code)}
+				name := []model.LabelName{"pod", "kubernetes_pod_name", "pod_name"}[pod%3]
+				labels[name] = model.LabelValue(fmt.Sprint(workload, "-", pod))
 				if metric == Durations {
 					labels["le"] = model.LabelValue(le)
 				}
@@ -77,7 +79,8 @@ func wide(end time.Duration) Window {
 func until(m model.Matrix, end time.Duration) model.Matrix {
 	var cut model.Matrix
 	for _, s := range m {
-		values := slices.DeleteFunc(slices.Clone(s.Values), func(p model.SamplePair) bool { return p.Timestamp.Time().After(noon.Add(end)) })
+		values := slices.DeleteFunc(slices.Clone(s.Values),
+			func(p model.SamplePair) bool { return p.Timestamp.Time().After(noon.Add(end)) })
 		if len(values) > 0 {
 			cut = append(cut, &model.SampleStream{Metric: s.Metric, Values: values})
 		}
@@ -200,9 +203,12 @@ func TestReaderRefuses(t *testing.T) {
 		m    model.Matrix
 		text string
 	}{
-		"negative": {one(model.Metric{"__name__": Requests}, -3), "reading istio_requests_total of app: sample -3, want a counter"},
-		"endless":  {one(model.Metric{"__name__": Requests}, math.Inf(1)), "reading istio_requests_total of app: sample +Inf, want a counter"},
-		"bad le":   {one(model.Metric{"__name__": Durations, "le": "abc"}, 1), `reading istio_request_duration_milliseconds_bucket of app: le "abc", want a number`},
+		"negative": {one(model.Metric{"__name__": Requests}, -3),
+			"reading istio_requests_total of app: sample -3, want a counter"},
+		"endless": {one(model.Metric{"__name__": Requests}, math.Inf(1)),
+			"reading istio_requests_total of app: sample +Inf, want a counter"},
+		"bad le": {one(model.Metric{"__name__": Durations, "le": "abc"}, 1),
+			`reading istio_request_duration_milliseconds_bucket of app: le "abc", want a number`},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -220,8 +226,9 @@ func FuzzRequests(f *testing.F) {
 	f.Fuzz(func(t *testing.T, steps []byte, code, pod string) {
 		var m model.Matrix
 		for i, workload := range []string{"app", "app-primary", "other"} {
-			s := &model.SampleStream{Metric: model.Metric{"__name__": Requests, "destination_workload": model.LabelValue(workload),
-				"response_code": model.LabelValue(code), "pod": model.LabelValue(pod), "le": "1"}}
+			s := &model.SampleStream{Metric: model.Metric{"__name__": Requests,
+				"destination_workload": model.LabelValue(workload),
+				"response_code":        model.LabelValue(code), "pod": model.LabelValue(pod), "le": "1"}}
 			time, value := -300000, 0.0
 			for j := i; j+1 < len(steps); j += 2 {
 				time += (int(steps[j]) - 20) * 700

@@ -25,7 +25,6 @@ const (
 const (
 	DuplicateSeries  = "duplicate-series"
 	ImplausibleBirth = "implausible-birth"
-	NativeHistograms = "native-histograms"
 )
 
 // Reader counts what the samples of a selection say.
@@ -195,7 +194,8 @@ func (a *answer) instants() *instants {
 	}
 	room := min(longest*len(a.met), mostRoom)
 	return &instants{
-		window: a.Window, list: make([]sequential.Instant, 0, room), times: make([]model.Time, 0, room), index: make(map[model.Time]int, room),
+		window: a.Window, list: make([]sequential.Instant, 0, room),
+		times: make([]model.Time, 0, room), index: make(map[model.Time]int, room),
 	}
 }
 

@@ -82,7 +82,9 @@ func (s *series) read(samples []model.SamplePair, from, to model.Time) error {
 
 // cleaned is samples in order, without those that are no numbers, each time once.
 func cleaned(samples []model.SamplePair) []model.SamplePair {
-	samples = slices.DeleteFunc(slices.Clone(samples), func(p model.SamplePair) bool { return math.IsNaN(float64(p.Value)) })
+	samples = slices.DeleteFunc(slices.Clone(samples), func(p model.SamplePair) bool {
+		return math.IsNaN(float64(p.Value))
+	})
 	slices.SortFunc(samples, func(a, b model.SamplePair) int {
 		return cmp.Or(cmp.Compare(a.Timestamp, b.Timestamp), cmp.Compare(a.Value, b.Value))
 	})

@@ -17,7 +17,7 @@ var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 func vectors[T any](t testing.TB, name string) []T {
 	t.Helper()
-	text, err := os.ReadFile("../analysis/sequential/testdata/vectors.json")
+	text, err := os.ReadFile("../sequential/testdata/vectors.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,8 @@ func (v vector) matrix(t testing.TB) model.Matrix {
 			if err := value.UnmarshalJSON(fmt.Appendf(nil, "%q", pair[1])); err != nil {
 				t.Fatal(err)
 			}
-			stream.Values = append(stream.Values, model.SamplePair{Timestamp: model.TimeFromUnixNano(at.UnixNano()), Value: value})
+			stream.Values = append(stream.Values, model.SamplePair{Timestamp: model.TimeFromUnixNano(at.UnixNano()),
+				Value: value})
 		}
 		m = append(m, stream)
 	}
@@ -75,7 +76,8 @@ func (v vector) matrix(t testing.TB) model.Matrix {
 
 func (v vector) window() Window {
 	grid := time.Duration(v.G * 1e9)
-	return Window{Start: noon, End: noon.Add(time.Duration(v.Cells)*grid + 5*time.Second), Grid: grid, Settle: 5 * time.Second, Busiest: v.Busiest}
+	return Window{Start: noon, End: noon.Add(time.Duration(v.Cells)*grid + 5*time.Second), Grid: grid,
+		Settle: 5 * time.Second, Busiest: v.Busiest}
 }
 
 func TestReader(t *testing.T) {

@@ -69,9 +69,6 @@ func (c *Client) Limited(series int) *Client {
 	return &other
 }
 
-// Address is where Prometheus is, fit to be shown.
-func (c *Client) Address() string { return c.address }
-
 // Now is the time on Prometheus's clock.
 func (c *Client) Now(ctx context.Context) (time.Time, error) {
 	value, err := c.Query(ctx, "time()", time.Time{})
@@ -80,7 +77,8 @@ func (c *Client) Now(ctx context.Context) (time.Time, error) {
 	}
 	scalar, ok := value.(*model.Scalar)
 	if !ok || math.IsNaN(float64(scalar.Value)) || math.IsInf(float64(scalar.Value), 0) {
-		return time.Time{}, failure.Configf("querying %s: time() is %s, want a scalar: is this Prometheus?", c.address, value.Type())
+		return time.Time{}, failure.Configf("querying %s: time() is %s, want a scalar: is this Prometheus?",
+			c.address, value.Type())
 	}
 	return time.UnixMilli(int64(math.Round(float64(scalar.Value) * 1000))).UTC(), nil
 }
@@ -93,7 +91,8 @@ func (c *Client) Query(ctx context.Context, promql string, at time.Time) (model.
 		return nil, c.answered(err)
 	}
 	if n := size(value); n > c.series {
-		return nil, failure.Configf("querying %s: more than %d series, want at most series-limit %d: narrow the query or raise the limit",
+		return nil, failure.Configf("querying %s: more than %d series, want at most series-limit %d: "+
+			"narrow the query or raise the limit",
 			c.address, c.series, c.series)
 	}
 	if len(warnings) > 0 {
@@ -111,7 +110,8 @@ func (c *Client) answered(err error) error {
 	if !errors.As(err, &answer) {
 		return err
 	}
-	return failure.Configf("querying %s: %s, want JSON as Prometheus's query API gives it: is this its address?", c.address, answer.Msg)
+	return failure.Configf("querying %s: %s, want JSON as Prometheus's query API gives it: is this its address?",
+		c.address, answer.Msg)
 }
 
 func size(value model.Value) int {

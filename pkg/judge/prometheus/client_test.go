@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -25,8 +24,10 @@ var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 func TestQueryAsksRealPrometheus(t *testing.T) {
 	url := prometheustest.Start(t,
-		prometheustest.Steady(`istio_requests_total{destination_workload="my.app"}`, noon, noon.Add(time.Minute), 15*time.Second, 10, 5),
-		prometheustest.Steady(`istio_requests_total{destination_workload="myxapp"}`, noon, noon.Add(time.Minute), 15*time.Second, 99, 5))
+		prometheustest.Steady(`istio_requests_total{destination_workload="my.app"}`, noon, noon.Add(time.Minute),
+			15*time.Second, 10, 5),
+		prometheustest.Steady(`istio_requests_total{destination_workload="myxapp"}`, noon, noon.Add(time.Minute),
+			15*time.Second, 99, 5))
 	client := newClient(t, prometheus.Config{URL: url + "/"})
 
 	now, err := client.Now(t.Context())
@@ -54,7 +55,8 @@ func TestQueryAsksRealPrometheus(t *testing.T) {
 		t.Errorf("bad PromQL: %v, want a wrong configuration in Prometheus's own words", err)
 	}
 	_, err = client.Limited(1).Query(t.Context(), "istio_requests_total", noon)
-	if !errors.Is(err, failure.ErrConfig) || !strings.Contains(err.Error(), "more than 1 series, want at most series-limit 1") {
+	if !errors.Is(err, failure.ErrConfig) || !strings.Contains(err.Error(),
+		"more than 1 series, want at most series-limit 1") {
 		t.Errorf("2 series: %v, want the limit", err)
 	}
 	_, err = client.Query(t.Context(), `istio_requests_total * on(job) group_left istio_requests_total`, noon)
@@ -72,10 +74,11 @@ func TestQueryClassifiesAnswers(t *testing.T) {
 		retryable bool
 		text      string
 	}{
-		"answer":            {200, scalar + `}`, 0, false, ""},
-		"info":              {200, scalar + `,"infos":["may not be a counter"]}`, 0, false, ""},
-		"empty":             {200, `{"status":"success","data":{"resultType":"vector","result":[]}}`, 0, false, ""},
-		"warning":           {200, scalar + `,"warnings":["store down"]}`, 1, true, "a partial answer (store down), want a whole answer"},
+		"answer": {200, scalar + `}`, 0, false, ""},
+		"info":   {200, scalar + `,"infos":["may not be a counter"]}`, 0, false, ""},
+		"empty":  {200, `{"status":"success","data":{"resultType":"vector","result":[]}}`, 0, false, ""},
+		"warning": {200, scalar + `,"warnings":["store down"]}`, 1, true,
+			"a partial answer (store down), want a whole answer"},
 		"unknown type":      {200, `{"status":"success","data":{"resultType":"tensor","result":[]}}`, 2, false, "want JSON"},
 		"not JSON":          {200, `<html>login</html>`, 2, false, "want JSON"},
 		"moved":             {302, ``, 2, false, "302 Found, want 200: is this the address of Prometheus?"},
@@ -87,12 +90,13 @@ func TestQueryClassifiesAnswers(t *testing.T) {
 		"too many requests": {429, ``, 1, true, "429 Too Many Requests, want an answer: is Prometheus up?"},
 		"timeout":           {422, refusal("timeout", "query timed out"), 1, true, "timeout: query timed out"},
 		"canceled":          {422, refusal("canceled", "shutting down"), 1, true, "canceled: shutting down"},
-		"too many samples":  {422, refusal("execution", "query processing would load too many samples into memory"), 1, false, ": query processing would"},
-		"internal":          {500, ``, 1, true, "500 Internal Server Error"},
-		"not implemented":   {501, ``, 1, false, "501 Not Implemented"},
-		"bad gateway":       {502, `<html>`, 1, true, "502 Bad Gateway"},
-		"unavailable":       {503, `Service Unavailable`, 1, true, "503 Service Unavailable"},
-		"gateway timeout":   {504, ``, 1, true, "504 Gateway Timeout"},
+		"too many samples": {422, refusal("execution", "query processing would load too many samples into memory"), 1,
+			false, ": query processing would"},
+		"internal":        {500, ``, 1, true, "500 Internal Server Error"},
+		"not implemented": {501, ``, 1, false, "501 Not Implemented"},
+		"bad gateway":     {502, `<html>`, 1, true, "502 Bad Gateway"},
+		"unavailable":     {503, `Service Unavailable`, 1, true, "503 Service Unavailable"},
+		"gateway timeout": {504, ``, 1, true, "504 Gateway Timeout"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -136,7 +140,8 @@ func TestQuerySendsWhatItShould(t *testing.T) {
 		_, _ = w.Write([]byte(`{"status":"success","data":{"resultType":"vector","result":[]}}`))
 	}))
 	defer server.Close()
-	client := newClient(t, prometheus.Config{URL: server.URL + "/prom", TokenPath: token, Headers: `{"x-scope-orgid": "shop"}`})
+	client := newClient(t, prometheus.Config{URL: server.URL + "/prom", TokenPath: token,
+		Headers: `{"x-scope-orgid": "shop"}`})
 	if _, err := client.Query(t.Context(), "up", noon); err != nil {
 		t.Fatal(err)
 	}
@@ -180,104 +185,29 @@ func TestNewChecksItsConfiguration(t *testing.T) {
 		config prometheus.Config
 		text   string
 	}{
-		"no scheme":    {prometheus.Config{URL: "prometheus:9090"}, `reading prometheus-url: "prometheus:9090", want http:// or https://`},
-		"no host":      {prometheus.Config{URL: "http://"}, `reading prometheus-url: "http:", want http:// or https://`},
-		"user":         {prometheus.Config{URL: "http://me:hidden@prometheus"}, "reading prometheus-url: a user in the address, want none"},
-		"unreadable":   {prometheus.Config{URL: "http://hidden\x7f"}, "reading prometheus-url: not an address"},
-		"query":        {prometheus.Config{URL: "http://prometheus?token=hidden"}, `"http://prometheus", want http:// or https:// with a host and no query`},
-		"no token":     {prometheus.Config{URL: "http://p", TokenPath: dir + "/none"}, "no such file or directory, want a file or an empty token-path"},
-		"empty token":  {prometheus.Config{URL: "http://p", TokenPath: junk}, "holds no token"},
-		"no CA":        {prometheus.Config{URL: "http://p", CAPath: dir + "/none"}, "reading prometheus CA: open"},
-		"junk CA":      {prometheus.Config{URL: "http://p", CAPath: junk}, "holds no certificate, want PEM"},
-		"headers":      {prometheus.Config{URL: "http://p", Headers: `{"a": hidden}`}, "reading prometheus-headers: not a JSON object of strings"},
+		"no scheme": {prometheus.Config{URL: "prometheus:9090"},
+			`reading prometheus-url: "prometheus:9090", want http:// or https://`},
+		"no host": {prometheus.Config{URL: "http://"}, `reading prometheus-url: "http:", want http:// or https://`},
+		"user": {prometheus.Config{URL: "http://me:hidden@prometheus"},
+			"reading prometheus-url: a user in the address, want none"},
+		"unreadable": {prometheus.Config{URL: "http://hidden\x7f"}, "reading prometheus-url: not an address"},
+		"query": {prometheus.Config{URL: "http://prometheus?token=hidden"},
+			`"http://prometheus", want http:// or https:// with a host and no query`},
+		"no token": {prometheus.Config{URL: "http://p", TokenPath: dir + "/none"},
+			"no such file or directory, want a file or an empty token-path"},
+		"empty token": {prometheus.Config{URL: "http://p", TokenPath: junk}, "holds no token"},
+		"no CA":       {prometheus.Config{URL: "http://p", CAPath: dir + "/none"}, "reading prometheus CA: open"},
+		"junk CA":     {prometheus.Config{URL: "http://p", CAPath: junk}, "holds no certificate, want PEM"},
+		"headers": {prometheus.Config{URL: "http://p", Headers: `{"a": hidden}`},
+			"reading prometheus-headers: not a JSON object of strings"},
 		"header value": {prometheus.Config{URL: "http://p", Headers: `{"a": "hidden\n"}`}, `header "a" cannot be sent`},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			_, err := prometheus.New(c.config)
-			if !errors.Is(err, failure.ErrConfig) || !strings.Contains(err.Error(), c.text) || strings.Contains(err.Error(), "hidden") {
+			if !errors.Is(err, failure.ErrConfig) || !strings.Contains(err.Error(), c.text) ||
+				strings.Contains(err.Error(), "hidden") {
 				t.Errorf("error %v, want %q as wrong configuration, without the secret", err, c.text)
-			}
-		})
-	}
-}
-
-// jumping is a clock on which waiting takes no time.
-type jumping struct {
-	mu    sync.Mutex
-	now   time.Time
-	waits []time.Duration
-}
-
-func (j *jumping) Now() time.Time { return j.now }
-
-func (j *jumping) After(d time.Duration) <-chan time.Time {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.now, j.waits = j.now.Add(d), append(j.waits, d)
-	c := make(chan time.Time, 1)
-	c <- j.now
-	return c
-}
-
-func TestRetryingAsksAgain(t *testing.T) {
-	const good = `{"status":"success","data":{"resultType":"scalar","result":[1,"2"]}}`
-	const partial = `{"status":"success","data":{"resultType":"scalar","result":[1,"2"]},"warnings":["store down"]}`
-	type answer struct {
-		status int
-		body   string
-		after  string
-	}
-	cases := map[string]struct {
-		answers []answer // the last one stays
-		until   time.Duration
-		asked   int
-		waits   []float64 // seconds, give or take a fifth
-		text    string
-	}{
-		"at once":              {[]answer{{200, good, ""}}, time.Minute, 1, nil, ""},
-		"third time":           {[]answer{{503, "", ""}, {502, "", ""}, {200, good, ""}}, time.Minute, 3, []float64{1, 2}, ""},
-		"retry after":          {[]answer{{429, "", "7"}, {200, good, ""}}, time.Minute, 2, []float64{7}, ""},
-		"retry after too long": {[]answer{{429, "", "900"}, {200, good, ""}}, 5 * time.Minute, 2, []float64{60}, ""},
-		"not worth it":         {[]answer{{400, refusal("bad_data", "parse error"), ""}}, time.Minute, 1, nil, "parse error"},
-		"two partial":          {[]answer{{200, partial, ""}, {200, partial, ""}, {200, good, ""}}, time.Minute, 3, []float64{1, 2}, ""},
-		"three partial":        {[]answer{{200, partial, ""}}, time.Minute, 3, []float64{1, 2}, "a partial answer (store down) for "},
-		"interrupted partial": {[]answer{{200, partial, ""}, {200, partial, ""}, {503, "", ""}, {200, partial, ""}, {200, good, ""}}, time.Minute, 5,
-			[]float64{1, 2, 4, 8}, ""},
-		"used up": {[]answer{{503, "", ""}}, 70 * time.Second, 0, []float64{1, 2, 4, 8, 15, 15, 15}, "503 Service Unavailable for "},
-	}
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			asked := 0
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				a := c.answers[min(asked, len(c.answers)-1)]
-				asked++
-				if a.after != "" {
-					w.Header().Set("Retry-After", a.after)
-				}
-				w.WriteHeader(a.status)
-				_, _ = w.Write([]byte(a.body))
-			}))
-			defer server.Close()
-			clk := &jumping{now: noon}
-			q := newClient(t, prometheus.Config{URL: server.URL}).Retrying(noon.Add(c.until), clk)
-			_, err := q.Query(t.Context(), "up", noon)
-			if (err == nil) != (c.text == "") || err != nil && !strings.Contains(err.Error(), c.text) {
-				t.Errorf("error %v, want %q in it", err, c.text)
-			}
-			if c.asked != 0 && asked != c.asked {
-				t.Errorf("asked %d times, want %d", asked, c.asked)
-			}
-			for i, d := range clk.waits {
-				if i >= len(c.waits) {
-					break // how many fit before the end depends on chance
-				}
-				if got, want := d.Seconds(), c.waits[i]; got < 0.8*want || got > 1.2*want {
-					t.Errorf("wait %d is %.2f s, want %v s ± 20 %%", i+1, got, want)
-				}
-			}
-			if clk.now.After(noon.Add(c.until)) {
-				t.Errorf("still waiting %s past the end", clk.now.Sub(noon.Add(c.until)))
 			}
 		})
 	}

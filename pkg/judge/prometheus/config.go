@@ -15,13 +15,14 @@ import (
 
 // Config says which Prometheus is asked, and as whom.
 type Config struct {
-	// Address of Prometheus, beginning with http:// or https://.
+	// Address of Prometheus, with http:// or https:// and without a user or a query. Change it if yours is elsewhere.
 	URL string `env:"PROMETHEUS_URL, default=http://prometheus.istio-system:9090"`
-	// File that holds the bearer token for Prometheus; empty sends none.
+	// File with the bearer token for Prometheus, such as /workspace/prometheus/token. Empty sends no token.
 	TokenPath string `env:"PROMETHEUS_TOKEN_PATH"`
-	// File of PEM certificates that Prometheus's certificate is checked against; empty uses the system's.
+	// File with the PEM certificates that must have signed Prometheus's, such as /workspace/prometheus/ca.crt. Empty
+	// trusts the system's.
 	CAPath string `env:"PROMETHEUS_CA_PATH"`
-	// Headers sent with each query, a JSON object such as {"X-Scope-OrgID": "shop"}.
+	// Headers of each query, as a JSON object such as {"X-Scope-OrgID": "shop"}. Empty sends none. Needed for tenants.
 	Headers string `env:"PROMETHEUS_HEADERS"`
 }
 
@@ -82,12 +83,14 @@ func (c Config) headers() (http.Header, error) {
 	}
 	var pairs map[string]string
 	if err := json.Unmarshal([]byte(c.Headers), &pairs); err != nil {
-		return nil, failure.Configf(`reading prometheus-headers: not a JSON object of strings, want one such as {"X-Scope-OrgID": "shop"}`)
+		return nil, failure.Configf(
+			`reading prometheus-headers: not a JSON object of strings, want one such as {"X-Scope-OrgID": "shop"}`)
 	}
 	headers := http.Header{}
 	for name, value := range pairs {
 		if !headerName.MatchString(name) || !sendable(value) {
-			return nil, failure.Configf("reading prometheus-headers: header %q cannot be sent, want a name and a value without line breaks", name)
+			return nil, failure.Configf("reading prometheus-headers: header %q cannot be sent, "+
+				"want a name and a value without line breaks", name)
 		}
 		headers.Set(name, value)
 	}

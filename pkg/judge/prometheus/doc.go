@@ -1,2 +1,2 @@
-// Package prometheus asks Prometheus, in the one way that all of Serin does.
+// Package prometheus asks Prometheus, in the one way that all of Serin uses.
 package prometheus

@@ -26,11 +26,12 @@ func TestSamplesWithRealPrometheus(t *testing.T) {
 		queries []string
 		samples map[string]int // by pod
 	}{
-		"minutes":        {5 * time.Minute, []string{"[300s]"}, map[string]int{"old": 20, "born": 20}},
-		"not whole":      {time.Minute + time.Millisecond, []string{"[61s]"}, map[string]int{"old": 5, "born": 5}},
-		"an hour":        {time.Hour, []string{"[3600s]"}, map[string]int{"old": 240, "born": 41}},
-		"several pieces": {2*time.Hour + 50*time.Minute, []string{"[3600s]", "[3600s]", "[3000s]"}, map[string]int{"old": 680, "born": 41, "gone": 120}},
-		"nothing":        {0, nil, map[string]int{}},
+		"minutes":   {5 * time.Minute, []string{"[300s]"}, map[string]int{"old": 20, "born": 20}},
+		"not whole": {time.Minute + time.Millisecond, []string{"[61s]"}, map[string]int{"old": 5, "born": 5}},
+		"an hour":   {time.Hour, []string{"[3600s]"}, map[string]int{"old": 240, "born": 41}},
+		"several pieces": {2*time.Hour + 50*time.Minute, []string{"[3600s]", "[3600s]", "[3000s]"},
+			map[string]int{"old": 680, "born": 41, "gone": 120}},
+		"nothing": {0, nil, map[string]int{}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -73,7 +74,8 @@ func (scalar) Query(context.Context, string, time.Time) (model.Value, error) {
 
 func TestSamplesWantsAMatrix(t *testing.T) {
 	_, _, err := prometheus.Samples(t.Context(), scalar{}, "counted", noon.Add(-time.Minute), noon)
-	if want := "querying counted[60s]: a scalar, want raw samples: is this Prometheus?"; !errors.Is(err, failure.ErrConfig) || err.Error() != want {
+	if want := "querying counted[60s]: a scalar, want raw samples: is this Prometheus?"; !errors.Is(err,
+		failure.ErrConfig) || err.Error() != want {
 		t.Errorf("error %v, want %q as wrong configuration", err, want)
 	}
 }

@@ -1,5 +1,5 @@
 // Package sequential compares a canary with its primary over the same seconds, and says after each
-// interval whether the evidence suffices.
+// interval whether there is enough evidence.
 //
 // Requests are counted in cells of a grid. Closed cells are added up until both arms have a few
 // requests; such a stratum is one 2×2 table, and for each table an e-value is computed: a number whose
@@ -11,7 +11,7 @@
 // ever reaches 1/α with probability at most α, so that one may look after every interval and stop
 // whenever there is enough.
 //
-// Two pots are kept for each proportion: blame grows where the canary is worse, acquit where it is shown
+// Two pots are kept for each proportion: blame grows while the canary is worse, acquit while it is shown
 // not to be. No single interval can convict, and none can wipe out what earlier ones have shown: counters
 // are read a few seconds apart, and a shared outage must not become the canary's fault.
 //

@@ -27,7 +27,8 @@ func (p Pair) Plus(more Pair) Pair {
 }
 
 func (p Pair) times(factor float64) Pair {
-	return Pair{Counts{p.Canary.Requests * factor, p.Canary.Bad * factor}, Counts{p.Primary.Requests * factor, p.Primary.Bad * factor}}
+	return Pair{Counts{p.Canary.Requests * factor, p.Canary.Bad * factor},
+		Counts{p.Primary.Requests * factor, p.Primary.Bad * factor}}
 }
 
 // direction is what an e-value argues against.

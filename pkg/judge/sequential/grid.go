@@ -37,5 +37,5 @@ func Closed(since, grid, settle time.Duration) int {
 // CellAt is the cell that holds a sample: each is open on the left and closed on the right.
 func CellAt(at, grid time.Duration) int { return int((at+grid-1)/grid) - 1 }
 
-// firstCell is the first cell that starts at or after a phase's beginning.
+// firstCell is the first cell that starts at or after a stage's beginning.
 func firstCell(at, grid time.Duration) int { return int((max(at, 0) + grid - 1) / grid) }

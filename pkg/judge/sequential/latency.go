@@ -64,14 +64,14 @@ type durations struct {
 func newDurations(bounds []Bound, warmUp time.Duration, design float64) *durations {
 	d := &durations{warmUp: warmUp, most: 1}
 	for _, b := range bounds {
-		d.metrics = append(d.metrics, NewMetric(LatencyRule, b.History, design))
+		d.metrics = append(d.metrics, newMetric(latencyRule, b.History, design))
 	}
 	return d
 }
 
-func (d *durations) newPhase() {
+func (d *durations) newStage() {
 	for _, m := range d.metrics {
-		m.NewPhase()
+		m.NewStage()
 	}
 }
 

@@ -20,8 +20,8 @@ type Rule struct {
 	MarginRelative    float64
 }
 
-// LatencyRule is that of latency bounds.
-var LatencyRule = Rule{Tolerance: 0.001, ToleranceRelative: 0.25, Margin: 0.02, MarginRelative: 1}
+// latencyRule is that of latency bounds.
+var latencyRule = Rule{Tolerance: 0.001, ToleranceRelative: 0.25, Margin: 0.02, MarginRelative: 1}
 
 // Tolerances are fixed by the history, before the rollout.
 type Tolerances struct {
@@ -54,12 +54,12 @@ type Metric struct {
 	memory  Pair
 	open    Pair // the stratum that is not closed yet
 	openFor time.Duration
-	strata  int // in this phase
+	strata  int // in this stage
 }
 
-// NewMetric judges with a rule and the primary's history; errors that come in clumps count by the design
+// newMetric judges with a rule and the primary's history; errors that come in clumps count by the design
 // effect, 1 where they do not.
-func NewMetric(rule Rule, history Counts, design float64) *Metric {
+func newMetric(rule Rule, history Counts, design float64) *Metric {
 	m := &Metric{Tolerances: rule.Of(history), design: design, blame: newPot(blamePrior), acquit: newPot(acquitPrior)}
 	m.memory.Primary = history
 	return m
@@ -71,17 +71,17 @@ func (m *Metric) Blame() float64 { return m.blame.total() }
 // BlameMax is the most that blame ever was.
 func (m *Metric) BlameMax() float64 { return m.blame.most }
 
-// Acquit is the wealth that bets, in this phase, on a canary that is not worse by the margin.
+// Acquit is the wealth that bets, in this stage, on a canary that is not worse by the margin.
 func (m *Metric) Acquit() float64 { return m.acquit.total() }
 
-// AcquitMax is the most that it was in this phase.
+// AcquitMax is the most that it was in this stage.
 func (m *Metric) AcquitMax() float64 { return m.acquit.most }
 
-// Strata is how many were closed in this phase.
+// Strata is how many were closed in this stage.
 func (m *Metric) Strata() int { return m.strata }
 
-// NewPhase begins another weight: what is blamed stays, what was proven does not.
-func (m *Metric) NewPhase() (discarded Pair) {
+// NewStage begins another weight: what is blamed stays, what was proven does not.
+func (m *Metric) NewStage() (discarded Pair) {
 	discarded = m.open
 	m.open, m.openFor, m.strata = Pair{}, 0, 0
 	m.blame.deal(kept)

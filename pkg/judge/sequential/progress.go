@@ -20,13 +20,14 @@ type Progress struct {
 
 // NewProgress begins a rollout with the primary's history, and the bounds of its latency if there are any.
 func NewProgress(b Basis, history Counts, bounds []Bound, grid time.Duration) *Progress {
-	return &Progress{errors: NewMetric(b.Rule, history, b.Design), durations: newDurations(bounds, b.WarmUp, b.Design), grid: grid}
+	return &Progress{errors: newMetric(b.Rule, history, b.Design), durations: newDurations(bounds, b.WarmUp, b.Design),
+		grid: grid}
 }
 
-// NewPhase begins another weight.
-func (p *Progress) NewPhase() {
-	p.errors.NewPhase()
-	p.durations.newPhase()
+// NewStage begins another weight.
+func (p *Progress) NewStage() {
+	p.errors.NewStage()
+	p.durations.newStage()
 }
 
 // Add counts a closed cell: its requests, and for each bound the slow ones among them.

@@ -15,10 +15,11 @@ var basis = Basis{Rule: errorsRule, Design: 1, WarmUp: time.Minute}
 // random is a rollout of three weights whose counts follow no model at all.
 func random(r *rand.Rand) Evidence {
 	e := Evidence{
-		Phases: []Phase{{0, 0.2}, {time.Duration(r.IntN(300)) * time.Second, 0.4}}, Grid: 15 * time.Second, Settle: 5 * time.Second,
-		Basis: basis, History: counts(r, 5000), Until: time.Duration(300+r.IntN(600)) * time.Second, Together: r.IntN(2) == 0,
+		Stages: []Stage{{0, 0.2}, {time.Duration(r.IntN(300)) * time.Second, 0.4}}, Grid: 15 * time.Second,
+		Settle: 5 * time.Second,
+		Basis:  basis, History: counts(r, 5000), Until: time.Duration(300+r.IntN(600)) * time.Second, Together: r.IntN(2) == 0,
 	}
-	e.Phases = append(e.Phases, Phase{e.Phases[1].At + time.Duration(r.IntN(100))*time.Second, 0.6})
+	e.Stages = append(e.Stages, Stage{e.Stages[1].At + time.Duration(r.IntN(100))*time.Second, 0.6})
 	e.Bounds = []Bound{{100, counts(r, 5000)}, {500, counts(r, 5000)}}
 	e.Slow = make([][]Pair, 2)
 	for k := range Closed(e.Until, e.Grid, e.Settle) {
@@ -52,10 +53,10 @@ func TestLaterWeighingExtends(t *testing.T) {
 		for until := time.Duration(0); until < e.Until; until += time.Duration(1+r.IntN(60)) * time.Second {
 			early := e
 			early.Until = until
-			early.Phases = nil
-			for _, p := range e.Phases {
+			early.Stages = nil
+			for _, p := range e.Stages {
 				if p.At <= until {
-					early.Phases = append(early.Phases, p)
+					early.Stages = append(early.Stages, p)
 				}
 			}
 			moments := Weigh(early).Moments
@@ -73,7 +74,7 @@ func TestPotsStayFinite(t *testing.T) {
 			finite(t, m.Metric)
 		}
 	}
-	endless := NewMetric(errorsRule, Counts{}, 1)
+	endless := newMetric(errorsRule, Counts{}, 1)
 	for range 1000 {
 		endless.Add(Pair{Counts{1e9, 1e9}, Counts{1e9, 0}}, time.Second)
 	}
@@ -95,8 +96,10 @@ func finite(t *testing.T, m *Metric) {
 
 func TestNothingIsProvenByNothing(t *testing.T) {
 	none := Counts{}
-	for name, cell := range map[string]Pair{"no traffic": {}, "no canary": {none, Counts{1000, 0}}, "no primary": {Counts{1000, 0}, none}, "two requests": {Counts{2, 0}, none}} {
-		e := Evidence{Phases: []Phase{{0, 0.2}}, Grid: 15 * time.Second, Settle: 5 * time.Second, Basis: basis, History: Counts{30000, 30}, Until: 2 * time.Hour}
+	for name, cell := range map[string]Pair{"no traffic": {}, "no canary": {none, Counts{1000, 0}},
+		"no primary": {Counts{1000, 0}, none}, "two requests": {Counts{2, 0}, none}} {
+		e := Evidence{Stages: []Stage{{0, 0.2}}, Grid: 15 * time.Second, Settle: 5 * time.Second, Basis: basis,
+			History: Counts{30000, 30}, Until: 2 * time.Hour}
 		for range Closed(e.Until, e.Grid, e.Settle) {
 			e.Cells = append(e.Cells, cell)
 		}
@@ -112,7 +115,7 @@ func TestNothingIsProvenByNothing(t *testing.T) {
 }
 
 func TestDesignEffectSlowsEvidence(t *testing.T) {
-	clumped, single := NewMetric(errorsRule, Counts{30000, 30}, 5), NewMetric(errorsRule, Counts{30000, 30}, 1)
+	clumped, single := newMetric(errorsRule, Counts{30000, 30}, 5), newMetric(errorsRule, Counts{30000, 30}, 1)
 	for range 4 {
 		for _, m := range []*Metric{clumped, single} {
 			m.Add(Pair{Counts{150, 5}, Counts{600, 1}}, 15*time.Second)
@@ -136,11 +139,11 @@ func FuzzMetric(f *testing.F) {
 		if !(design >= 1 && design < 1e6) {
 			t.Skip("no design effect")
 		}
-		m := NewMetric(errorsRule, Counts{n, min(n, x)}, design)
+		m := newMetric(errorsRule, Counts{n, min(n, x)}, design)
 		for range 20 {
 			m.Add(Pair{Counts{nc, min(nc, xc)}, Counts{np, min(np, xp)}}, 15*time.Second)
 		}
-		m.NewPhase()
+		m.NewStage()
 		m.Add(Pair{Counts{np, min(np, xp)}, Counts{nc, min(nc, xc)}}, 15*time.Second)
 		finite(t, m)
 		low, high := Interval(Counts{nc, min(nc, xc)})

@@ -2,15 +2,15 @@ package sequential
 
 import "time"
 
-// Phase is one weight of a rollout.
-type Phase struct {
+// Stage is one weight of a rollout.
+type Stage struct {
 	At     time.Duration // after the start
 	Weight float64       // a fraction
 }
 
-// Evidence is all that there is to weigh. Times are after the start, which is that of the first phase.
+// Evidence is all that there is to weigh. Times are after the start, which is that of the first stage.
 type Evidence struct {
-	Phases   []Phase // the last one is judged
+	Stages   []Stage // the last one is judged
 	Until    time.Duration
 	Grid     time.Duration
 	Settle   time.Duration // after its end a cell is closed
@@ -28,7 +28,7 @@ type Evidence struct {
 // Moment is how things stood when a cell had closed.
 type Moment struct {
 	End     time.Duration
-	Phase   int // index
+	Stage   int // index
 	Cell    Pair
 	Slow    []Pair // of each bound
 	Stratum Pair
@@ -61,7 +61,7 @@ type Findings struct {
 	Moments []Moment
 	Hard    *Hardness
 	Share   Share
-	InPhase Pair // counted after the last phase began
+	InStage Pair // counted after the last stage began
 }
 
 // Weigh weighs evidence anew from the start.
@@ -81,22 +81,22 @@ type weighing struct {
 	Evidence
 	*Progress
 	closed  int
-	phase   int
+	stage   int
 	seen    Pair
 	slow    []Pair
 	moments []Moment
 }
 
-// begin enters the phases that are in force when a cell starts; all that are left where there is none.
+// begin enters the stages that are in force when a cell starts; all that are left where there is none.
 func (w *weighing) begin(cell int) {
-	for w.phase+1 < len(w.Phases) && (cell < 0 || firstCell(w.Phases[w.phase+1].At, w.Grid) <= cell) {
-		w.phase++
-		w.NewPhase()
+	for w.stage+1 < len(w.Stages) && (cell < 0 || firstCell(w.Stages[w.stage+1].At, w.Grid) <= cell) {
+		w.stage++
+		w.NewStage()
 	}
 }
 
 func (w *weighing) cell(k int) {
-	m := Moment{End: time.Duration(k+1) * w.Grid, Phase: w.phase, Cell: w.Cells[k], Slow: make([]Pair, len(w.Slow))}
+	m := Moment{End: time.Duration(k+1) * w.Grid, Stage: w.stage, Cell: w.Cells[k], Slow: make([]Pair, len(w.Slow))}
 	for i, slow := range w.Slow {
 		m.Slow[i] = slow[k]
 		if m.End > w.WarmUp {
@@ -111,8 +111,9 @@ func (w *weighing) cell(k int) {
 }
 
 func (w *weighing) findings() Findings {
-	last := w.Phases[len(w.Phases)-1]
-	f := Findings{Standing: w.Standing(), Errors: Judged{Metric: w.errors, Seen: w.seen}, Moments: w.moments, InPhase: w.inPhase(last.At)}
+	last := w.Stages[len(w.Stages)-1]
+	f := Findings{Standing: w.Standing(), Errors: Judged{Metric: w.errors, Seen: w.seen},
+		Moments: w.moments, InStage: w.inStage(last.At)}
 	for i, m := range w.durations.metrics {
 		f.Bounds = append(f.Bounds, Judged{m, w.Bounds[i].Le, w.slow[i]})
 	}
@@ -122,12 +123,12 @@ func (w *weighing) findings() Findings {
 	f.Share = ShareOf(w.settled(last.At), last.Weight)
 	f.Since = w.Until - last.At
 	f.Standing.Hard, f.Obeyed = f.Hard != nil, f.Share.Kept
-	f.Canary, f.Primary = f.InPhase.Canary.Requests, f.InPhase.Primary.Requests
+	f.Canary, f.Primary = f.InStage.Canary.Requests, f.InStage.Primary.Requests
 	return f
 }
 
-// inPhase is what was counted after a phase began, in cells closed or not.
-func (w *weighing) inPhase(at time.Duration) Pair {
+// inStage is what was counted after a stage began, in cells closed or not.
+func (w *weighing) inStage(at time.Duration) Pair {
 	var sum Pair
 	for _, i := range w.Instants {
 		if i.At > at && i.At <= w.Until {

@@ -15,7 +15,7 @@ import (
 
 	"github.com/serin-cd/serin/internal/apitest"
 	"github.com/serin-cd/serin/internal/releasetest"
-	"github.com/serin-cd/serin/pkg/judge"
+	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/release/promote"
 	"github.com/serin-cd/serin/pkg/release/record"
 	"github.com/serin-cd/serin/pkg/release/rollback"
@@ -59,10 +59,10 @@ func TestAbortedWhileItIsJudged(t *testing.T) {
 	must(t, stage.Shift(t.Context(), r, 40))
 	judging, judged := make(chan struct{}), make(chan error)
 	go func() {
-		_, err := stage.Judge(t.Context(), r, func(ctx context.Context, _ []run.Stage, _ func(judge.Check)) (judge.Verdict, error) {
+		_, err := stage.Judge(t.Context(), r, func(ctx context.Context, _ []run.Stage, _ func(verdict.Check)) (verdict.Verdict, error) {
 			close(judging)
 			<-ctx.Done()
-			return judge.Verdict{}, context.Cause(ctx)
+			return verdict.Verdict{}, context.Cause(ctx)
 		}, time.Minute)
 		judged <- err
 	}()

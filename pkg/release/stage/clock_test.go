@@ -12,6 +12,7 @@ import (
 	"github.com/serin-cd/serin/internal/releasetest"
 	"github.com/serin-cd/serin/pkg/judge"
 	"github.com/serin-cd/serin/pkg/judge/prometheus"
+	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/release/stage"
 	"github.com/serin-cd/serin/pkg/task/parameter"
 	"github.com/serin-cd/serin/pkg/task/run"
@@ -46,16 +47,16 @@ func TestJudgedOnPrometheusClock(t *testing.T) {
 			must(t, err)
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
-			verdict, err := stage.Judge(ctx, r, stage.Analysis{Judge: j, Prometheus: client, Series: 100}.Live(r.Cluster), time.Minute)
-			if err != nil || verdict.Outcome != judge.Pass {
-				t.Errorf("verdict %s %q (%v), want a pass", verdict.Outcome, verdict.Reason(), err)
+			v, err := stage.Judge(ctx, r, stage.Analysis{Judge: j, Prometheus: client, Series: 100}.Live(r.Cluster), time.Minute)
+			if err != nil || v.Decision != verdict.Pass {
+				t.Errorf("verdict %s %q (%v), want a pass", v.Decision, v.Reason(), err)
 			}
-			skewed := slices.ContainsFunc(verdict.Warnings, func(w string) bool { return c.text != "" && strings.HasPrefix(w, c.text) })
-			if skewed != (c.text != "") || len(verdict.Warnings) > 1 {
-				t.Errorf("warnings %q, want %q alone", verdict.Warnings, c.text)
+			skewed := slices.ContainsFunc(v.Warnings, func(w string) bool { return c.text != "" && strings.HasPrefix(w, c.text) })
+			if skewed != (c.text != "") || len(v.Warnings) > 1 {
+				t.Errorf("warnings %q, want %q alone", v.Warnings, c.text)
 			}
-			if at := verdict.Phases[0].At; at.Sub(now).Abs() > 10*time.Second {
-				t.Errorf("the phase began at %s on Prometheus's clock, want about %s", at, now)
+			if at := v.Stages[0].At; at.Sub(now).Abs() > 10*time.Second {
+				t.Errorf("the stage began at %s on Prometheus's clock, want about %s", at, now)
 			}
 			s, err := r.Fence.Read(t.Context())
 			must(t, err)

@@ -9,42 +9,41 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
-	"github.com/serin-cd/serin/pkg/judge"
+	"github.com/serin-cd/serin/pkg/judge/verdict"
+	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/record"
 	"github.com/serin-cd/serin/pkg/release/weight"
 	"github.com/serin-cd/serin/pkg/task/failure"
 	"github.com/serin-cd/serin/pkg/task/run"
-
-	"github.com/serin-cd/serin/pkg/release"
 )
 
-// Judging judges the last of the phases until there is a verdict; onCheck sees each check.
-type Judging func(ctx context.Context, phases []run.Stage, onCheck func(judge.Check)) (judge.Verdict, error)
+// Judging judges the last of the stages until there is a verdict; onCheck sees each check.
+type Judging func(ctx context.Context, stages []run.Stage, onCheck func(verdict.Check)) (verdict.Verdict, error)
 
 // Judge judges the present stage of the run while it watches the target, its pods and the route. On
 // anything but a pass it takes the traffic back before it returns. grace is how long fewer pods than
 // wanted may be available.
-func Judge(ctx context.Context, r *release.Release, j Judging, grace time.Duration) (judge.Verdict, error) {
-	verdict, known, err := watched(ctx, r, j, grace)
+func Judge(ctx context.Context, r *release.Release, j Judging, grace time.Duration) (verdict.Verdict, error) {
+	v, known, err := watched(ctx, r, j, grace)
 	if errors.Is(err, errNotShifted) {
-		return verdict, err // nothing was changed
+		return v, err // nothing was changed
 	}
 	if err == nil {
-		err = verdict.Err()
+		err = v.Err()
 	}
 	if err == nil {
-		return verdict, nil
+		return v, nil
 	}
-	return verdict, takeBack(ctx, r.Knowing(known), verdict, err)
+	return v, takeBack(ctx, r.Knowing(known), v, err)
 }
 
 // takeBack ends the run with the verdict's reason; a verdict that the run was ended by another needs none.
-func takeBack(ctx context.Context, r *release.Release, v judge.Verdict, err error) error {
-	if v.Outcome == "" {
+func takeBack(ctx context.Context, r *release.Release, v verdict.Verdict, err error) error {
+	if v.Decision == verdict.Wait {
 		return r.TakeBack(ctx, err)
 	}
 	event := v.Reason()
-	if v.Code == "threshold" {
+	if v.Code == verdict.Threshold {
 		event = fmt.Sprintf("failed checks threshold reached %d", v.Threshold)
 	}
 	if unclosed := r.Close(ctx, v.Reason(), event); unclosed != nil {
@@ -59,9 +58,10 @@ func takeBack(ctx context.Context, r *release.Release, v judge.Verdict, err erro
 // errNotShifted is the refusal to judge a run that has no traffic shifted.
 var errNotShifted = failure.Configf("the run has shifted no traffic")
 
-// watched judges until the judge or the watcher has something to say, whichever comes first. It also returns the route as
-// it is known, or only its record as it was last to be relied upon.
-func watched(ctx context.Context, r *release.Release, j Judging, grace time.Duration) (verdict judge.Verdict, known weight.State, err error) {
+// watched judges until the judge or the watcher has something to say, whichever comes first. It also returns the route
+// as it is known, or only its record as it was last to be relied upon.
+func watched(ctx context.Context, r *release.Release, j Judging, grace time.Duration) (
+	v verdict.Verdict, known weight.State, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	w := newWatcher(r, grace, cancel)
 	defer func() {
@@ -71,34 +71,29 @@ func watched(ctx context.Context, r *release.Release, j Judging, grace time.Dura
 	}()
 	rec, err := w.begin(ctx)
 	if err == nil {
-		verdict, err = j(ctx, phasesOf(rec), func(c judge.Check) { halt(ctx, r, c) })
+		v, err = j(ctx, stagesOf(rec), func(c verdict.Check) { halt(ctx, r, c) })
 	}
 	cause := context.Cause(ctx)
 	var s *spoiled
 	if errors.As(cause, &s) || errors.As(err, &s) {
-		return judge.Verdict{Outcome: s.outcome, Code: s.code, Text: s.text, At: r.Cluster.Now(), Phases: phasesOf(rec),
-			Target: judge.Target{Namespace: r.App.Namespace, Canary: r.App.Name, Primary: r.App.Primary()}}, known, nil
+		return s.verdict(r, stagesOf(rec)), known, nil
 	}
 	if err != nil && cause != nil && rec != nil {
 		err = cause
 	}
-	return verdict, known, err
+	return v, known, err
 }
 
-func phasesOf(rec *record.Record) []run.Stage {
-	var phases []run.Stage
+func stagesOf(rec *record.Record) []run.Stage {
 	if rec == nil {
 		return nil
 	}
-	for _, s := range rec.Stages {
-		phases = append(phases, run.Stage(s))
-	}
-	return phases
+	return rec.Stages
 }
 
 // halt writes the event of a failed check, in the words that Flagger uses.
-func halt(ctx context.Context, r *release.Release, c judge.Check) {
-	if c.State != judge.Passed && !c.Repeated {
+func halt(ctx context.Context, r *release.Release, c verdict.Check) {
+	if c.State != verdict.Passed && !c.Repeated {
 		r.Events.Warningf(ctx, "%s", c.Halt())
 	}
 }

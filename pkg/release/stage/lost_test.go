@@ -11,7 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/serin-cd/serin/internal/releasetest"
-	"github.com/serin-cd/serin/pkg/judge"
+	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/release/record"
 	"github.com/serin-cd/serin/pkg/release/rollback"
 	"github.com/serin-cd/serin/pkg/release/stage"
@@ -28,12 +28,12 @@ func TestRouteDeletedWhileItIsJudged(t *testing.T) {
 	known, err := record.Parse(before.Annotations["serin.dev/run"])
 	must(t, err)
 	var deleted time.Time
-	verdict, err := stage.Judge(t.Context(), r, endless(func() { deleted = time.Now(); a.DeleteRoute() }), time.Minute)
+	v, err := stage.Judge(t.Context(), r, endless(func() { deleted = time.Now(); a.DeleteRoute() }), time.Minute)
 	after := a.VirtualService()
 	t.Logf("made again, and said so, after %s", time.Since(deleted).Round(time.Millisecond))
 	want := "route-changed: VirtualService podinfo was deleted, by whom is not known; it was made again, with all traffic to the primary"
-	if failure.Code(err) != failure.ExitInconclusive || verdict.Outcome != judge.Inconclusive || verdict.Reason() != want {
-		t.Errorf("verdict %s %q, exit %d, want %q, exit %d", verdict.Outcome, verdict.Reason(), failure.Code(err), want, failure.ExitInconclusive)
+	if failure.Code(err) != failure.ExitInconclusive || v.Decision != verdict.Inconclusive || v.Reason() != want {
+		t.Errorf("verdict %s %q, exit %d, want %q, exit %d", v.Decision, v.Reason(), failure.Code(err), want, failure.ExitInconclusive)
 	}
 	takenBack(t, a, want)
 	rec, err := record.Parse(after.Annotations["serin.dev/run"])
@@ -72,10 +72,10 @@ func spec(t *testing.T, of json.Marshaler) string {
 func TestRouteOfOthersDeleted(t *testing.T) {
 	a, r := at(t)
 	a.Route("helm", `[{"op":"remove","path":"/metadata/labels/serin.dev~1app"}]`)
-	verdict, err := stage.Judge(t.Context(), r, endless(a.DeleteRoute), time.Minute)
+	v, err := stage.Judge(t.Context(), r, endless(a.DeleteRoute), time.Minute)
 	want := "route-changed: VirtualService podinfo was deleted, by whom is not known; Serin had not made it: apply it again"
-	if failure.Code(err) != failure.ExitInconclusive || !strings.HasPrefix(verdict.Reason(), want) {
-		t.Errorf("verdict %s %q, exit %d, want %q, exit %d", verdict.Outcome, verdict.Reason(), failure.Code(err), want, failure.ExitInconclusive)
+	if failure.Code(err) != failure.ExitInconclusive || !strings.HasPrefix(v.Reason(), want) {
+		t.Errorf("verdict %s %q, exit %d, want %q, exit %d", v.Decision, v.Reason(), failure.Code(err), want, failure.ExitInconclusive)
 	}
 	if err := stage.Shift(t.Context(), r, 40); failure.Code(err) != failure.ExitConfig || !strings.Contains(err.Error(), "not found: start a run, whose prepare makes it, or apply it again where it is yours") {
 		t.Errorf("the next stage: %v, want what to do, and exit %d", err, failure.ExitConfig)
@@ -126,9 +126,9 @@ func TestRecordSpoiledWhileItIsJudged(t *testing.T) {
 			a, r := at(t)
 			known, err := record.Parse(a.VirtualService().Annotations["serin.dev/run"])
 			must(t, err)
-			verdict, err := stage.Judge(t.Context(), r, endless(func() { c.spoil(a) }), time.Minute)
-			if failure.Code(err) != failure.ExitInconclusive || !strings.Contains(verdict.Reason(), c.reason) || !strings.Contains(verdict.Reason(), "kubectl-edit wrote it") {
-				t.Errorf("verdict %s %q, exit %d, want %q, who wrote it, and exit %d", verdict.Outcome, verdict.Reason(), failure.Code(err), c.reason, failure.ExitInconclusive)
+			v, err := stage.Judge(t.Context(), r, endless(func() { c.spoil(a) }), time.Minute)
+			if failure.Code(err) != failure.ExitInconclusive || !strings.Contains(v.Reason(), c.reason) || !strings.Contains(v.Reason(), "kubectl-edit wrote it") {
+				t.Errorf("verdict %s %q, exit %d, want %q, who wrote it, and exit %d", v.Decision, v.Reason(), failure.Code(err), c.reason, failure.ExitInconclusive)
 			}
 			takenBack(t, a, c.reason)
 			rec, err := record.Parse(a.VirtualService().Annotations["serin.dev/run"])

@@ -15,7 +15,7 @@ import (
 
 	"github.com/serin-cd/serin/internal/apitest"
 	"github.com/serin-cd/serin/internal/releasetest"
-	"github.com/serin-cd/serin/pkg/judge"
+	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/release/record"
 	"github.com/serin-cd/serin/pkg/release/stage"
 	"github.com/serin-cd/serin/pkg/task/failure"
@@ -57,11 +57,11 @@ func takenBack(t *testing.T, a *releasetest.App, reason string) {
 }
 
 // endless judges until it is stopped; begun is called when it has begun.
-func endless(begun func()) func(context.Context, []run.Stage, func(judge.Check)) (judge.Verdict, error) {
-	return func(ctx context.Context, _ []run.Stage, _ func(judge.Check)) (judge.Verdict, error) {
+func endless(begun func()) func(context.Context, []run.Stage, func(verdict.Check)) (verdict.Verdict, error) {
+	return func(ctx context.Context, _ []run.Stage, _ func(verdict.Check)) (verdict.Verdict, error) {
 		begun()
 		<-ctx.Done()
-		return judge.Verdict{}, ctx.Err()
+		return verdict.Verdict{}, ctx.Err()
 	}
 }
 
@@ -130,35 +130,35 @@ func TestJudgeNotices(t *testing.T) {
 		spoil  func(a *releasetest.App)
 		grace  time.Duration
 		code   int
-		result judge.Outcome
+		result verdict.Decision
 		reason string
 	}{
-		"another revision": {func(a *releasetest.App) { a.Push("3") }, time.Minute, failure.ExitInconclusive, judge.Inconclusive, "(continuous-delivery wrote it): start a run for the new one"},
-		"all pods unready": {func(a *releasetest.App) { a.Node.Image(releasetest.Image("2"), apitest.Unready) }, time.Minute, failure.ExitRejected, judge.Fail, "unavailable: no pod of the canary is available"},
-		"one pod for too long": {func(a *releasetest.App) { a.Node.Name(a.Pod("2"), apitest.Unready) }, 300 * time.Millisecond, failure.ExitRejected, judge.Fail,
+		"another revision": {func(a *releasetest.App) { a.Push("3") }, time.Minute, failure.ExitInconclusive, verdict.Inconclusive, "(continuous-delivery wrote it): start a run for the new one"},
+		"all pods unready": {func(a *releasetest.App) { a.Node.Image(releasetest.Image("2"), apitest.Unready) }, time.Minute, failure.ExitRejected, verdict.Fail, "unavailable: no pod of the canary is available"},
+		"one pod for too long": {func(a *releasetest.App) { a.Node.Name(a.Pod("2"), apitest.Unready) }, 300 * time.Millisecond, failure.ExitRejected, verdict.Fail,
 			"unavailable: fewer pods than wanted for longer than 300ms: 2 of 2 pods updated, 1 available"},
-		"target deleted": {func(a *releasetest.App) { a.Delete("podinfo") }, time.Minute, failure.ExitInconclusive, judge.Inconclusive, "target-changed: Deployment podinfo was deleted"},
+		"target deleted": {func(a *releasetest.App) { a.Delete("podinfo") }, time.Minute, failure.ExitInconclusive, verdict.Inconclusive, "target-changed: Deployment podinfo was deleted"},
 		"weights edited": {func(a *releasetest.App) {
 			a.Route("argocd", `[{"op":"replace","path":"/spec/http/0/route/0/weight","value":50},{"op":"add","path":"/spec/http/0/route/1/weight","value":50}]`)
-		}, time.Minute, failure.ExitInconclusive, judge.Inconclusive, "route-changed: the route gives the canary 50 %, the run's record says 20: argocd wrote it"},
+		}, time.Minute, failure.ExitInconclusive, verdict.Inconclusive, "route-changed: the route gives the canary 50 %, the run's record says 20: argocd wrote it"},
 		"third destination": {func(a *releasetest.App) {
 			a.Route("kubectl-edit", `[{"op":"replace","path":"/spec/http/0/route","value":[{"destination":{"host":"podinfo-primary"},"weight":100}]}]`)
-		}, time.Minute, failure.ExitInconclusive, judge.Inconclusive, "route-changed"},
+		}, time.Minute, failure.ExitInconclusive, verdict.Inconclusive, "route-changed"},
 		"record overwritten": {func(a *releasetest.App) {
 			a.Route("kubectl-annotate", `[{"op":"replace","path":"/metadata/annotations/serin.dev~1run","value":"nonsense"}]`)
-		}, time.Minute, failure.ExitInconclusive, judge.Inconclusive, "(kubectl-annotate wrote it)"},
+		}, time.Minute, failure.ExitInconclusive, verdict.Inconclusive, "(kubectl-annotate wrote it)"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			a, r := at(t)
 			var spoiled time.Time
-			verdict, err := stage.Judge(t.Context(), r, endless(func() { spoiled = time.Now(); c.spoil(a) }), c.grace)
-			if failure.Code(err) != c.code || verdict.Outcome != c.result || !strings.Contains(verdict.Reason(), c.reason) {
-				t.Errorf("verdict %s %q, exit %d, want %s %q, exit %d", verdict.Outcome, verdict.Reason(), failure.Code(err), c.result, c.reason, c.code)
+			v, err := stage.Judge(t.Context(), r, endless(func() { spoiled = time.Now(); c.spoil(a) }), c.grace)
+			if failure.Code(err) != c.code || v.Decision != c.result || !strings.Contains(v.Reason(), c.reason) {
+				t.Errorf("verdict %s %q, exit %d, want %s %q, exit %d", v.Decision, v.Reason(), failure.Code(err), c.result, c.reason, c.code)
 			}
-			if verdict.Weight() != 20 {
-				t.Errorf("the verdict is on weight %d, want 20", verdict.Weight())
+			if v.Weight() != 20 {
+				t.Errorf("the verdict is on weight %d, want 20", v.Weight())
 			}
 			t.Logf("noticed and undone after %s", time.Since(spoiled).Round(time.Millisecond))
 			if name == "third destination" {
@@ -173,7 +173,7 @@ func TestJudgeNotices(t *testing.T) {
 func TestJudgeCountsRestarts(t *testing.T) {
 	a, r := at(t)
 	pod := a.Pod("2")
-	verdict, err := stage.Judge(t.Context(), r, func(ctx context.Context, _ []run.Stage, _ func(judge.Check)) (judge.Verdict, error) {
+	v, err := stage.Judge(t.Context(), r, func(ctx context.Context, _ []run.Stage, _ func(verdict.Check)) (verdict.Verdict, error) {
 		for restarts := int32(3); ctx.Err() == nil; restarts += 3 {
 			a.Node.Name(pod, apitest.Condition{Restarts: restarts, Waiting: "CrashLoopBackOff"})
 			select {
@@ -181,18 +181,18 @@ func TestJudgeCountsRestarts(t *testing.T) {
 			case <-time.After(100 * time.Millisecond): // the watch of the pods may not have begun
 			}
 		}
-		return judge.Verdict{}, ctx.Err()
+		return verdict.Verdict{}, ctx.Err()
 	}, time.Minute)
 	want := "restarts: container podinfo of pod " + pod + " restarted "
-	if failure.Code(err) != failure.ExitRejected || verdict.Outcome != judge.Fail || !strings.HasPrefix(verdict.Reason(), want) {
-		t.Errorf("verdict %s %q, exit %d, want fail %q", verdict.Outcome, verdict.Reason(), failure.Code(err), want)
+	if failure.Code(err) != failure.ExitRejected || v.Decision != verdict.Fail || !strings.HasPrefix(v.Reason(), want) {
+		t.Errorf("verdict %s %q, exit %d, want fail %q", v.Decision, v.Reason(), failure.Code(err), want)
 	}
 	takenBack(t, a, want)
 }
 
 func TestJudgeIsNotDisturbedByTheRest(t *testing.T) {
 	a, r := at(t)
-	verdict, err := stage.Judge(t.Context(), r, func(ctx context.Context, phases []run.Stage, _ func(judge.Check)) (judge.Verdict, error) {
+	v, err := stage.Judge(t.Context(), r, func(ctx context.Context, stages []run.Stage, _ func(verdict.Check)) (verdict.Verdict, error) {
 		a.Route("kubectl", `[{"op":"add","path":"/metadata/annotations/note","value":"hello"}]`)
 		a.Route("kubectl", `[{"op":"add","path":"/spec/http/0/timeout","value":"15s"},{"op":"add","path":"/spec/http/1","value":{"route":[{"destination":{"host":"docs"}}]}}]`)
 		a.Route("kubectl", `[{"op":"add","path":"/metadata/labels/team","value":"web"}]`)
@@ -200,10 +200,10 @@ func TestJudgeIsNotDisturbedByTheRest(t *testing.T) {
 		a.Patch("podinfo", "keda", `[{"op":"replace","path":"/spec/replicas","value":3}]`)
 		a.Node.Name(a.Pod("2"), apitest.Condition{Ready: true, Restarts: 2})
 		a.Eventually("the third pod is there", func() bool { return a.Deployment("podinfo").Status.AvailableReplicas == 3 })
-		return judge.Verdict{Outcome: judge.Pass, Code: "healthy", Phases: phases}, ctx.Err()
+		return verdict.Verdict{Decision: verdict.Pass, Code: "healthy", Stages: stages}, ctx.Err()
 	}, time.Minute)
-	if err != nil || verdict.Outcome != judge.Pass {
-		t.Errorf("verdict %s %q (%v), want a pass", verdict.Outcome, verdict.Reason(), err)
+	if err != nil || v.Decision != verdict.Pass {
+		t.Errorf("verdict %s %q (%v), want a pass", v.Decision, v.Reason(), err)
 	}
 	a.Want(releasetest.State{Weight: 20, Phase: run.Shifting, Target: 3, Stages: 1, Primary: releasetest.Image("1")})
 }
@@ -214,9 +214,9 @@ func TestJudgeBeginsWithTheRouteAsItIs(t *testing.T) {
 	a.Route("argocd", `[{"op":"replace","path":"/spec/http/0/route/0/weight","value":100},{"op":"add","path":"/spec/http/0/route/1/weight","value":0}]`)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	verdict, err := stage.Judge(ctx, r, endless(func() {}), time.Minute)
-	if failure.Code(err) != failure.ExitInconclusive || !strings.Contains(verdict.Reason(), "route-changed: the route gives the canary 0 %, the run's record says 20: argocd wrote it") {
-		t.Errorf("verdict %s %q (%v), want route-changed", verdict.Outcome, verdict.Reason(), err)
+	v, err := stage.Judge(ctx, r, endless(func() {}), time.Minute)
+	if failure.Code(err) != failure.ExitInconclusive || !strings.Contains(v.Reason(), "route-changed: the route gives the canary 0 %, the run's record says 20: argocd wrote it") {
+		t.Errorf("verdict %s %q (%v), want route-changed", v.Decision, v.Reason(), err)
 	}
 	takenBack(t, a, "route-changed")
 }
@@ -225,9 +225,9 @@ func TestJudgeBeginsWithTheRouteAsItIs(t *testing.T) {
 func TestJudgeBeginsWithoutTarget(t *testing.T) {
 	a, r := at(t)
 	a.Delete("podinfo")
-	verdict, err := stage.Judge(t.Context(), r, endless(func() {}), time.Minute)
-	if failure.Code(err) != failure.ExitInconclusive || !strings.Contains(verdict.Reason(), "target-changed: reading Deployment podinfo") {
-		t.Errorf("verdict %s %q (%v), want target-changed", verdict.Outcome, verdict.Reason(), err)
+	v, err := stage.Judge(t.Context(), r, endless(func() {}), time.Minute)
+	if failure.Code(err) != failure.ExitInconclusive || !strings.Contains(v.Reason(), "target-changed: reading Deployment podinfo") {
+		t.Errorf("verdict %s %q (%v), want target-changed", v.Decision, v.Reason(), err)
 	}
 	takenBack(t, a, "target-changed")
 }
@@ -281,8 +281,8 @@ func TestTakingBackReadsNothingThatIsWatched(t *testing.T) {
 		}
 		return nil
 	}))
-	_, err := stage.Judge(t.Context(), r, func(_ context.Context, phases []run.Stage, _ func(judge.Check)) (judge.Verdict, error) {
-		return judge.Verdict{Outcome: judge.Fail, Code: "worse", Text: "bad", Phases: phases}, nil
+	_, err := stage.Judge(t.Context(), r, func(_ context.Context, stages []run.Stage, _ func(verdict.Check)) (verdict.Verdict, error) {
+		return verdict.Verdict{Decision: verdict.Fail, Code: "worse", Text: "bad", Stages: stages}, nil
 	}, time.Minute)
 	if failure.Code(err) != failure.ExitRejected {
 		t.Errorf("error %v, want exit %d", err, failure.ExitRejected)
@@ -320,12 +320,12 @@ func TestJudgeOfWhatIsNotShifted(t *testing.T) {
 // TestJudgeEndedByAnother has finish close the run while it is judged.
 func TestJudgeEndedByAnother(t *testing.T) {
 	_, r := at(t)
-	verdict, err := stage.Judge(t.Context(), r, endless(func() {
+	v, err := stage.Judge(t.Context(), r, endless(func() {
 		_, err := r.Fence.Close(t.Context(), r.ID, run.Superseded, "a newer run", r.Cluster)
 		must(t, err)
 	}), time.Minute)
-	if failure.Code(err) != failure.ExitInconclusive || !strings.HasPrefix(verdict.Reason(), "closed: ") {
-		t.Errorf("verdict %s %q, exit %d, want closed and exit %d", verdict.Outcome, verdict.Reason(), failure.Code(err), failure.ExitInconclusive)
+	if failure.Code(err) != failure.ExitInconclusive || !strings.HasPrefix(v.Reason(), "closed: ") {
+		t.Errorf("verdict %s %q, exit %d, want closed and exit %d", v.Decision, v.Reason(), failure.Code(err), failure.ExitInconclusive)
 	}
 	s, err := r.Fence.Read(t.Context())
 	must(t, err)

@@ -14,7 +14,7 @@ import (
 
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/cluster/workload"
-	"github.com/serin-cd/serin/pkg/judge"
+	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/release/record"
 	"github.com/serin-cd/serin/pkg/release/weight"
 	"github.com/serin-cd/serin/pkg/task/run"
@@ -27,19 +27,27 @@ const restartsAllowed = 2
 
 // spoiled is what ends a stage beside the judge.
 type spoiled struct {
-	outcome judge.Outcome
-	code    string
-	text    string
+	decision verdict.Decision
+	code     string
+	text     string
+}
+
+// verdict is that of a stage that was spoiled now.
+func (s *spoiled) verdict(r *release.Release, stages []run.Stage) verdict.Verdict {
+	v := verdict.New(verdict.Target{Namespace: r.App.Namespace, Canary: r.App.Name, Primary: r.App.Primary()},
+		stages, r.Cluster.Now())
+	v.Decision, v.Code, v.Text = s.decision, s.code, s.text
+	return v
 }
 
 func (s *spoiled) Error() string { return s.code + ": " + s.text }
 
 func failed(code, format string, args ...any) error {
-	return &spoiled{judge.Fail, code, fmt.Sprintf(format, args...)}
+	return &spoiled{verdict.Fail, code, fmt.Sprintf(format, args...)}
 }
 
 func disturbed(code, format string, args ...any) error {
-	return &spoiled{judge.Inconclusive, code, fmt.Sprintf(format, args...)}
+	return &spoiled{verdict.Inconclusive, code, fmt.Sprintf(format, args...)}
 }
 
 // watcher notices what spoils a stage while it is judged: by one watch an object, so within a moment.

@@ -13,7 +13,9 @@ var leftOut = []string{"judge", "mode", "rollout", "as-of", "report"}
 
 // Parameters are those of the judges.
 func Parameters() []parameter.Parameter {
-	return slices.DeleteFunc(parameter.Of(judge.Config{}), func(p parameter.Parameter) bool { return slices.Contains(leftOut, p.Name) })
+	return slices.DeleteFunc(parameter.Of(judge.Config{}), func(p parameter.Parameter) bool {
+		return slices.Contains(leftOut, p.Name)
+	})
 }
 
 // ConfigOf is the judges' configuration with some parameters given. Without a gate it is left to each stage.

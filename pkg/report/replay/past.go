@@ -50,7 +50,8 @@ func New(server asker, until time.Time) *Past {
 // Query evaluates an expression as Prometheus did or would.
 func (p *Past) Query(ctx context.Context, promql string, at time.Time) (model.Value, error) {
 	if at.After(p.until) {
-		return nil, failure.Configf("replaying: %s is after %s, the end of what is replayed", clockTime(at), clockTime(p.until))
+		return nil, failure.Configf("replaying: %s is after %s, the end of what is replayed",
+			clockTime(at), clockTime(p.until))
 	}
 	if selector, window, ok := rangeOf(promql); ok {
 		return p.window(ctx, selector, at.Add(-window), at)
@@ -60,7 +61,8 @@ func (p *Past) Query(ctx context.Context, promql string, at time.Time) (model.Va
 		return value, nil
 	}
 	if p.server == nil {
-		return nil, failure.Configf("replaying: the recording has no answer to %s at %s, want one that was made with the same metrics, interval and reporter", promql, clockTime(at))
+		return nil, failure.Configf("replaying: the recording has no answer to %s at %s, "+
+			"want one that was made with the same metrics, interval and reporter", promql, clockTime(at))
 	}
 	value, err := p.server.Query(ctx, promql, at)
 	if err == nil {
@@ -85,7 +87,8 @@ func (p *Past) window(ctx context.Context, selector string, from, to time.Time) 
 	known := p.samples[selector]
 	if known == nil || from.Before(known.from) || to.After(known.to) {
 		if p.server == nil {
-			return nil, failure.Configf("replaying: the recording lacks samples of %s up to %s, want one that was made with the same reporter, split and latency-objective", selector, clockTime(to))
+			return nil, failure.Configf("replaying: the recording lacks samples of %s up to %s, "+
+				"want one that was made with the same reporter, split and latency-objective", selector, clockTime(to))
 		}
 		var err error
 		if known, err = p.read(ctx, selector, known, from, to); err != nil {
@@ -132,7 +135,8 @@ func within(m model.Matrix, from, to model.Time) model.Matrix {
 		first, last := span(len(s.Histograms), func(i int) model.Time { return s.Histograms[i].Timestamp }, from, to)
 		if begin < end || first < last {
 			// Without room to grow: who appends must not write over what comes after.
-			found = append(found, &model.SampleStream{Metric: s.Metric, Values: s.Values[begin:end:end], Histograms: s.Histograms[first:last:last]})
+			found = append(found, &model.SampleStream{Metric: s.Metric,
+				Values: s.Values[begin:end:end], Histograms: s.Histograms[first:last:last]})
 		}
 	}
 	return found

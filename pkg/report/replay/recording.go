@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/serin-cd/serin/pkg/judge"
+	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/task/failure"
 	"github.com/serin-cd/serin/pkg/task/run"
 )
@@ -33,8 +34,8 @@ const (
 type Recording struct {
 	Version    int               `json:"version"`
 	Recorded   time.Time         `json:"recorded"`
-	Target     Target            `json:"target"`
-	Phases     []run.Stage       `json:"phases"`
+	Target     judge.Target      `json:"target"`
+	Stages     []run.Stage       `json:"phases"`
 	Until      time.Time         `json:"until"`
 	Ended      time.Time         `json:"ended,omitzero"`
 	Outcome    string            `json:"outcome,omitempty"`
@@ -42,15 +43,6 @@ type Recording struct {
 	Parameters map[string]string `json:"parameters"` // that were not left to their defaults
 	Samples    []Samples         `json:"samples"`
 	Answers    []Answer          `json:"answers"`
-}
-
-// Target says what was judged.
-type Target struct {
-	Namespace      string `json:"namespace"`
-	Canary         string `json:"canary"`
-	Primary        string `json:"primary"`
-	CanaryService  string `json:"canaryService,omitempty"`
-	PrimaryService string `json:"primaryService,omitempty"`
 }
 
 // Samples are the raw ones of a selector, after one time and up to another.
@@ -76,14 +68,14 @@ func Record(ctx context.Context, p *Past, r Rollout, config judge.Config) (*Reco
 	if err != nil {
 		return nil, err
 	}
-	if err := p.complete(ctx, r.Phases[0].At); err != nil {
+	if err := p.complete(ctx, r.Stages[0].At); err != nil {
 		return nil, err
 	}
 	if err := checks(ctx, p, r, config, r.Target); err != nil {
 		return nil, err
 	}
 	if config.Metrics != "" || config.SuccessRate > 0 || config.RequestDuration > 0 {
-		if err := limits(ctx, p, r, config, result.Judgings[0].last().Verdict); err != nil {
+		if err := limits(ctx, p, r, config, result.Judges[0].Verdict.Target.Reporter); err != nil {
 			return nil, err
 		}
 	}
@@ -92,9 +84,9 @@ func Record(ctx context.Context, p *Past, r Rollout, config judge.Config) (*Reco
 
 // checks does every check of the rollout.
 func checks(ctx context.Context, p *Past, r Rollout, config judge.Config, target judge.Target) error {
-	config = r.config(config, Classic, len(r.Phases)-1)
+	config = r.config(config, verdict.Classic, len(r.Stages)-1)
 	config.Threshold, config.Checks, config.NoValues = math.MaxInt32, math.MaxInt32, "fail"
-	_, err := live(ctx, p, config, target, r.Phases, p.until)
+	_, err := live(ctx, p, config, target, r.Stages, p.until)
 	if err == nil || !isOver(err) {
 		return cmp.Or(err, fmt.Errorf("recording: the checks ended before the time to record did"))
 	}
@@ -102,12 +94,17 @@ func checks(ctx context.Context, p *Past, r Rollout, config judge.Config, target
 }
 
 // limits does those that the sequential judge can want of both arms, by the reporter that it believed.
-func limits(ctx context.Context, p *Past, r Rollout, config judge.Config, v judge.Verdict) error {
-	config.Reporter = cmp.Or(v.Weighed.Reporter, config.Reporter)
-	primary := v.Target
-	primary.Canary, primary.CanaryService = v.Target.Primary, v.Target.PrimaryService
-	primary.Primary, primary.PrimaryService = v.Target.Canary, v.Target.CanaryService
-	for _, target := range []judge.Target{v.Target, primary} {
+func limits(ctx context.Context, p *Past, r Rollout, config judge.Config, reporter string) error {
+	j, err := r.judge(config, verdict.Sequential, len(r.Stages)-1)
+	if err != nil {
+		return err
+	}
+	config.Reporter = cmp.Or(reporter, config.Reporter)
+	canary := j.Target()
+	primary := canary
+	primary.Canary, primary.CanaryService = canary.Primary, canary.PrimaryService
+	primary.Primary, primary.PrimaryService = canary.Canary, canary.CanaryService
+	for _, target := range []judge.Target{canary, primary} {
 		if err := checks(ctx, p, r, config, target); err != nil {
 			return err
 		}
@@ -117,13 +114,15 @@ func limits(ctx context.Context, p *Past, r Rollout, config judge.Config, v judg
 
 func (p *Past) recording(r Rollout) (*Recording, error) {
 	rec := &Recording{
-		Version: version, Target: Target{r.Target.Namespace, r.Target.Canary, r.Target.Primary, r.Target.CanaryService, r.Target.PrimaryService},
-		Phases: r.Phases, Until: p.until.UTC(), Ended: r.Ended, Outcome: r.Outcome, Reason: r.Reason, Samples: []Samples{}, Answers: []Answer{},
+		Version: version, Target: r.Target, Stages: r.Stages, Until: p.until.UTC(),
+		Ended: r.Ended, Outcome: r.Outcome, Reason: r.Reason, Samples: []Samples{}, Answers: []Answer{},
 	}
 	for _, selector := range slices.Sorted(maps.Keys(p.samples)) {
 		s := p.samples[selector]
 		series := slices.Clone(s.matrix)
-		slices.SortFunc(series, func(a, b *model.SampleStream) int { return strings.Compare(a.Metric.String(), b.Metric.String()) })
+		slices.SortFunc(series, func(a, b *model.SampleStream) int {
+			return strings.Compare(a.Metric.String(), b.Metric.String())
+		})
 		rec.Samples = append(rec.Samples, Samples{selector, s.from.UTC(), s.to.UTC(), series})
 	}
 	for key, value := range p.answers {
@@ -133,17 +132,16 @@ func (p *Past) recording(r Rollout) (*Recording, error) {
 		}
 		rec.Answers = append(rec.Answers, Answer{key.query, key.at, value.Type(), text})
 	}
-	slices.SortFunc(rec.Answers, func(a, b Answer) int { return cmp.Or(cmp.Compare(a.At, b.At), strings.Compare(a.Query, b.Query)) })
+	slices.SortFunc(rec.Answers, func(a, b Answer) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), strings.Compare(a.Query, b.Query))
+	})
 	return rec, nil
 }
 
 // Rollout is what was recorded.
 func (rec *Recording) Rollout() Rollout {
-	t := rec.Target
-	return Rollout{
-		Target: judge.Target{Namespace: t.Namespace, Canary: t.Canary, Primary: t.Primary, CanaryService: t.CanaryService, PrimaryService: t.PrimaryService},
-		Phases: rec.Phases, Ended: rec.Ended, Outcome: rec.Outcome, Reason: rec.Reason,
-	}
+	return Rollout{Target: rec.Target, Stages: rec.Stages,
+		Ending: Ending{Outcome: rec.Outcome, Reason: rec.Reason, Ended: rec.Ended}}
 }
 
 // Past is what Prometheus held, up to the end of the recording or an earlier time.
@@ -155,7 +153,8 @@ func (rec *Recording) Past(until time.Time) (*Past, error) {
 	for _, a := range rec.Answers {
 		value, err := a.value()
 		if err != nil {
-			return nil, failure.Configf("reading the recording: the answer to %s at %s: %w", a.Query, clockTime(a.At.Time()), err)
+			return nil, failure.Configf("reading the recording: the answer to %s at %s: %w",
+				a.Query, clockTime(a.At.Time()), err)
 		}
 		p.answers[instant{a.Query, a.At}] = value
 	}
@@ -240,7 +239,8 @@ func Read(path string) (*Recording, error) {
 		return nil, failure.Configf("reading recording %s: %w, want a file that record has written", path, err)
 	}
 	if rec.Version != version {
-		return nil, failure.Configf("reading recording %s: version %d, want %d: use the version of tkn-canary that made it", path, rec.Version, version)
+		return nil, failure.Configf("reading recording %s: version %d, want %d: use the version of tkn-canary that made it",
+			path, rec.Version, version)
 	}
 	return rec, nil
 }

@@ -18,7 +18,6 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/serin-cd/serin/internal/apitest"
-	"github.com/serin-cd/serin/internal/prometheustest"
 	"github.com/serin-cd/serin/pkg/judge"
 	"github.com/serin-cd/serin/pkg/judge/prometheus"
 	"github.com/serin-cd/serin/pkg/report/replay"
@@ -33,70 +32,6 @@ func TestMain(m *testing.M) {
 }
 
 var noon = time.Date(2025, 11, 23, 12, 0, 0, 0, time.UTC)
-
-// flow is what an arm answers in a second, from a time after noon on.
-type flow struct {
-	good, bad float64
-	from      time.Duration
-	slow      float64 // share of the requests that take over 100 ms
-}
-
-const past = -16 * time.Minute
-
-// arm is a flow as callers count it, scraped every 5 s until a quarter past twelve.
-func arm(workload, service string, f flow) (all []prometheustest.Series) {
-	counter := func(name, more string, rate float64) {
-		if rate > 0 {
-			labels := fmt.Sprintf(`%s{reporter="source",destination_workload="%s",destination_workload_namespace="shop",destination_service_name="%s",destination_service_namespace="shop",pod="gateway-1",%s}`,
-				name, workload, service, more)
-			all = append(all, prometheustest.Steady(labels, noon.Add(f.from+time.Second), noon.Add(15*time.Minute), 5*time.Second, 5*rate, 5*rate))
-		}
-	}
-	counter("istio_requests_total", `response_code="200"`, f.good)
-	counter("istio_requests_total", `response_code="503"`, f.bad)
-	n := f.good + f.bad
-	for le, rate := range map[string]float64{"25": 0, "100": n * (1 - f.slow), "500": n, "+Inf": n} {
-		counter("istio_request_duration_milliseconds_bucket", fmt.Sprintf(`response_code="200",le="%s"`, le), rate)
-	}
-	return all
-}
-
-func deployed(name string, canary, primary flow) []prometheustest.Series {
-	primary.from = past
-	return append(arm(name, name+"-canary", canary), arm(name+"-primary", name+"-primary", primary)...)
-}
-
-// shop has an application of each kind, whose canaries get a fifth of the traffic from noon on.
-func shop(t *testing.T) *prometheus.Client {
-	t.Helper()
-	kept := flow{good: 40}
-	var all []prometheustest.Series
-	for name, canary := range map[string]flow{
-		"healthy": {good: 10}, "bad": {good: 9.5, bad: 0.5}, "broken": {bad: 10}, "slow": {good: 10, slow: 0.2}, "thin": {good: 0.4},
-		"idle": {good: 1, from: 14 * time.Minute},
-	} {
-		all = append(all, deployed(name, canary, kept)...)
-	}
-	return clientOf(t, prometheustest.Start(t, all...))
-}
-
-func clientOf(t *testing.T, url string) *prometheus.Client {
-	t.Helper()
-	client, err := prometheus.New(prometheus.Config{URL: url})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return client
-}
-
-func rolloutOf(t *testing.T, app, rollout string) replay.Rollout {
-	t.Helper()
-	r, err := replay.ParseRollout(rollout, judge.Target{Namespace: "shop", Canary: app, Primary: app + "-primary"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
 
 const (
 	oneStage   = `{"phases": [{"weight": 20, "at": "2025-11-23T12:00:00Z"}]}`
@@ -151,14 +86,22 @@ var cases = map[string]struct {
 	sequential, classic string
 	golden              bool
 }{
-	"healthy":   {"healthy", stages, nil, "pass healthy after 2m50s, 0 of 1700", "pass healthy after 3m11s, 0 of 1950", false},
-	"bad":       {"bad", stages, map[string]string{"threshold": "2"}, "fail worse after 15s, 7.5 of 150", "fail threshold after 2m5s, 62.5 of 1250", true},
-	"broken":    {"broken", oneStage, nil, "fail hard-failure after 5s, 50 of 50", "fail threshold after 1m5s, 650 of 650", true},
-	"slow":      {"slow", oneStage, map[string]string{"warm-up": "10s"}, "fail slower after 25s, 0 of 250", "pass healthy after 1m5s, 0 of 650", false},
-	"thin":      {"thin", oneStage, map[string]string{"latency": "off", "weight-check": "off", "gate": "time-box"}, "pass time-box after 2m0s, 0 of 48", "pass healthy after 1m5s, 0 of 26", false},
-	"idle":      {"idle", oneStage, map[string]string{"no-values": "inconclusive", "deadline": "200s"}, "inconclusive no-traffic after 3m20s, 0 of 0", "inconclusive no-values after 1m5s, 0 of 0", false},
-	"limits":    {"bad", stages, map[string]string{"success-rate": "99", "alpha": "0.0000001", "interval": "30s"}, "fail threshold after 35s, 17.5 of 350", "fail threshold after 35s, 17.5 of 350", false},
-	"undecided": {"thin", stagesTo40, nil, "inconclusive undecided after 42s, 0 of 18", "inconclusive undecided after 42s, 0 of 18", true},
+	"healthy": {"healthy", stages, nil, "pass healthy after 2m50s, 0 of 1700",
+		"pass healthy after 3m11s, 0 of 1950", false},
+	"bad": {"bad", stages, map[string]string{"threshold": "2"}, "fail worse after 15s, 7.5 of 150",
+		"fail threshold after 2m5s, 62.5 of 1250", true},
+	"broken": {"broken", oneStage, nil, "fail hard-failure after 5s, 50 of 50",
+		"fail threshold after 1m5s, 650 of 650", true},
+	"slow": {"slow", oneStage, map[string]string{"warm-up": "10s"}, "fail slower after 25s, 0 of 250",
+		"pass healthy after 1m5s, 0 of 650", false},
+	"thin": {"thin", oneStage, map[string]string{"latency": "off", "weight-check": "off", "gate": "time-box"},
+		"pass time-box after 2m0s, 0 of 48", "pass healthy after 1m5s, 0 of 26", false},
+	"idle": {"idle", oneStage, map[string]string{"no-values": "inconclusive", "deadline": "200s"},
+		"inconclusive no-traffic after 3m20s, 0 of 0", "inconclusive no-values after 1m5s, 0 of 0", false},
+	"limits": {"bad", stages, map[string]string{"success-rate": "99", "alpha": "0.0000001", "interval": "30s"},
+		"fail threshold after 35s, 17.5 of 350", "fail threshold after 35s, 17.5 of 350", false},
+	"undecided": {"thin", stagesTo40, nil, "inconclusive undecided after 42s, 0 of 18",
+		"inconclusive undecided after 42s, 0 of 18", true},
 }
 
 func TestReplayOfARecordingIsThatOfItsServer(t *testing.T) {
@@ -196,23 +139,24 @@ func TestVerdictsAreThoseOfTheSteps(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			r := rolloutOf(t, c.app, c.rollout)
-			for _, j := range both(t, replay.New(client, endOf(t, r, c.parameters)), r, c.parameters).Judgings {
+			for _, j := range both(t, replay.New(client, endOf(t, r, c.parameters)), r, c.parameters).Judges {
 				for i, s := range j.Stages {
 					config := configOf(t, c.parameters)
 					config.Judge, config.AsOf = j.Judge, s.Verdict.At.Format(time.RFC3339Nano)
 					if config.Sequential.Gate == "" {
-						config.Sequential.Gate = map[bool]string{true: "prove", false: "time-box"}[i == len(r.Phases)-1]
+						config.Sequential.Gate = map[bool]string{true: "prove", false: "time-box"}[i == len(r.Stages)-1]
 					}
 					j, err := judge.New(config, r.Target)
 					if err != nil {
 						t.Fatal(err)
 					}
-					v, err := j.Judge(t.Context(), client, clock.RealClock{}, r.Phases[:i+1], nil)
+					v, err := j.Judge(t.Context(), client, clock.RealClock{}, r.Stages[:i+1], nil)
 					if err != nil {
 						t.Fatal(err)
 					}
 					if v.Reason() != s.Verdict.Reason() || v.Evidence() != s.Verdict.Evidence() {
-						t.Errorf("judge %s at phase %d: %q, %s, want %q, %s", config.Judge, i+1, s.Verdict.Reason(), s.Verdict.Evidence(), v.Reason(), v.Evidence())
+						t.Errorf("judge %s at phase %d: %q, %s, want %q, %s", config.Judge, i+1, s.Verdict.Reason(),
+							s.Verdict.Evidence(), v.Reason(), v.Evidence())
 					}
 				}
 			}
@@ -250,9 +194,15 @@ func TestARecordingLacksWhatNobodyAsked(t *testing.T) {
 	r := rolloutOf(t, "slow", stages)
 	p := again(t, recorded(t, replay.New(client, endOf(t, r, nil)), r, nil), "r.json")
 	cases := map[string]struct{ name, value, text string }{
-		"interval":  {"interval", "45s", "replaying with judge classic: judging slow: measuring request-success-rate: replaying: the recording has no answer to sum(rate(istio_requests_total{"},
-		"reporter":  {"reporter", "waypoint", "replaying with judge sequential: judging slow: replaying: the recording lacks samples of istio_requests_total{reporter=\"waypoint\""},
-		"objective": {"latency-objective", "450", "replaying with judge sequential: judging slow: replaying: the recording lacks samples of istio_request_duration_milliseconds_bucket{"},
+		"interval": {"interval", "45s",
+			"replaying with judge classic: judging slow: measuring request-success-rate: replaying: the recording has no " +
+				"answer to sum(rate(istio_requests_total{"},
+		"reporter": {"reporter", "waypoint",
+			"replaying with judge sequential: judging slow: replaying: the recording lacks samples of " +
+				"istio_requests_total{reporter=\"waypoint\""},
+		"objective": {"latency-objective", "450",
+			"replaying with judge sequential: judging slow: replaying: the recording lacks samples of " +
+				"istio_request_duration_milliseconds_bucket{"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -286,15 +236,18 @@ func (c *counting) Query(ctx context.Context, promql string, at time.Time) (mode
 
 func TestRolloutsThatCannotBeReplayed(t *testing.T) {
 	cases := map[string]struct{ rollout, text string }{
-		"no JSON":    {"{", "reading rollout: unexpected end of JSON input, want a JSON object with phases"},
-		"no phases":  {"{}", "reading rollout: 0 phases, want at least 1"},
-		"no weight":  {`{"phases": [{"weight": 0, "at": "2025-11-23T12:00:00Z"}]}`, "replaying reviews: the canary had no traffic in any phase, want a weight above 0"},
-		"all at one": {`{"phases": [{"weight": 100, "at": "2025-11-23T12:00:00Z"}]}`, "replaying reviews: weight 100 leaves no primary to compare with"},
-		"ended":      {`{"phases": [{"weight": 20, "at": "2025-11-23T12:00:00Z"}], "ended": "noon"}`, "reading rollout: "},
+		"no JSON":   {"{", "reading rollout: unexpected end of JSON input, want a JSON object with phases"},
+		"no phases": {"{}", "reading rollout: 0 phases, want at least 1"},
+		"no weight": {`{"phases": [{"weight": 0, "at": "2025-11-23T12:00:00Z"}]}`,
+			"replaying reviews: the canary had no traffic in any phase, want a weight above 0"},
+		"all at one": {`{"phases": [{"weight": 100, "at": "2025-11-23T12:00:00Z"}]}`,
+			"replaying reviews: weight 100 leaves no primary to compare with"},
+		"ended": {`{"phases": [{"weight": 20, "at": "2025-11-23T12:00:00Z"}], "ended": "noon"}`, "reading rollout: "},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			_, err := replay.ParseRollout(c.rollout, judge.Target{Namespace: "shop", Canary: "reviews", Primary: "reviews-primary"})
+			_, err := replay.ParseRollout(c.rollout, judge.Target{Namespace: "shop", Canary: "reviews",
+				Primary: "reviews-primary"})
 			if err == nil || !strings.HasPrefix(err.Error(), c.text) || failure.Code(err) != failure.ExitConfig {
 				t.Errorf("error %v, want %q", err, c.text)
 			}
@@ -303,101 +256,23 @@ func TestRolloutsThatCannotBeReplayed(t *testing.T) {
 }
 
 // A run that was taken back had its weight lowered before it was closed, and one may begin at 0.
-func TestPhasesWithoutTrafficAreLeftOut(t *testing.T) {
-	r := rolloutOf(t, "reviews", `{"phases": [{"weight": 0, "at": "2025-11-23T11:59:00Z"}, {"weight": 20, "at": "2025-11-23T12:00:00Z"}, {"weight": 0, "at": "2025-11-23T12:03:00Z"}], "ended": "2025-11-23T12:05:00Z"}`)
-	if len(r.Phases) != 1 || r.Phases[0].Weight != 20 || !r.Ended.Equal(noon.Add(3*time.Minute)) {
-		t.Errorf("phases %v, ended %s", r.Phases, r.Ended)
+func TestStagesWithoutTrafficAreLeftOut(t *testing.T) {
+	r := rolloutOf(t, "reviews",
+		`{"phases": [{"weight": 0, "at": "2025-11-23T11:59:00Z"}, {"weight": 20, "at": "2025-11-23T12:00:00Z"}, {"weight": 0, "at": "2025-11-23T12:03:00Z"}], "ended": "2025-11-23T12:05:00Z"}`)
+	if len(r.Stages) != 1 || r.Stages[0].Weight != 20 || !r.Ended.Equal(noon.Add(3*time.Minute)) {
+		t.Errorf("stages %v, ended %s", r.Stages, r.Ended)
 	}
-}
-
-func TestFilesThatAreNoRecordings(t *testing.T) {
-	dir := t.TempDir()
-	for name, text := range map[string]string{"text.json": "samples", "text.json.gz": "samples", "later.json": `{"version": 2}`} {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := replay.Read(path); failure.Code(err) != failure.ExitConfig || !strings.Contains(fmt.Sprint(err), "want") {
-			t.Errorf("%s: error %v, want one that says what is wanted", name, err)
-		}
-	}
-	if _, err := replay.Read(filepath.Join(dir, "none")); failure.Code(err) != failure.ExitConfig {
-		t.Errorf("no file: error %v", err)
-	}
-}
-
-// A file of each version that ever was is read for good: it needs no Prometheus, so it runs under -short.
-func TestRecordingsOfTheFirstVersion(t *testing.T) {
-	recording, err := replay.Read("testdata/version-1.json.gz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := recording.Past(recording.Until)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := cases["bad"]
-	_, object := texts(t, both(t, p, recording.Rollout(), recording.Parameters))
-	judged(t, object, c.sequential, c.classic)
-}
-
-func TestARecordingHoldsNoSecrets(t *testing.T) {
-	token := filepath.Join(t.TempDir(), "token")
-	if err := os.WriteFile(token, []byte("s3cret"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	url := prometheustest.Start(t, deployed("healthy", flow{good: 10}, flow{good: 40})...)
-	client, err := prometheus.New(prometheus.Config{URL: url, TokenPath: token, Headers: `{"X-Scope-OrgID": "0rg"}`})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := rolloutOf(t, "healthy", oneStage)
-	text, err := json.Marshal(recorded(t, replay.New(client, noon.Add(5*time.Minute)), r, nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, secret := range []string{"s3cret", token, "0rg", strings.TrimPrefix(url, "http://")} {
-		if bytes.Contains(text, []byte(secret)) {
-			t.Errorf("the recording holds %q", secret)
-		}
-	}
-}
-
-func recorded(t *testing.T, p *replay.Past, r replay.Rollout, parameters map[string]string) *replay.Recording {
-	t.Helper()
-	recording, err := replay.Record(t.Context(), p, r, configOf(t, parameters))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return recording
-}
-
-// again is what a recording holds after it was written and read.
-func again(t *testing.T, recording *replay.Recording, name string) *replay.Past {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	if err := recording.Write(path); err != nil {
-		t.Fatal(err)
-	}
-	read, err := replay.Read(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := read.Past(read.Until)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
 }
 
 func judged(t *testing.T, object string, want ...string) {
 	t.Helper()
-	var out replay.Output
+	var out replay.Result
 	if err := json.Unmarshal([]byte(object), &out); err != nil {
 		t.Fatal(err)
 	}
 	for i, j := range out.Judges {
-		got := fmt.Sprintf("%s %s after %s, %v of %v", j.Verdict, j.Reason, time.Duration(j.After*float64(time.Second)), j.Answered[0], j.Answered[1])
+		got := fmt.Sprintf("%s %s after %s, %v of %v", j.Decision, j.Code, time.Duration(j.After*float64(time.Second)),
+			j.Answered[0], j.Answered[1])
 		if got != want[i] {
 			t.Errorf("judge %s: %s, want %s", j.Judge, got, want[i])
 		}

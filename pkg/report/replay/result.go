@@ -3,53 +3,111 @@ package replay
 import (
 	"cmp"
 	"context"
+	"encoding/json"
+	"io"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/serin-cd/serin/pkg/judge"
 	"github.com/serin-cd/serin/pkg/judge/counting"
 	"github.com/serin-cd/serin/pkg/judge/prometheus"
 	"github.com/serin-cd/serin/pkg/judge/sequential"
+	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/task/parameter"
+	"github.com/serin-cd/serin/pkg/task/run"
 )
 
-// Result is what both judges would have made of a rollout.
+// Result is what both judges would have made of a rollout, in version 1 of its JSON form: fields may be added there,
+// and these keep name and type.
 type Result struct {
-	Rollout  Rollout
-	Until    time.Time
-	Judgings []Judging           // of the sequential judge, and of the classic one
-	Answered []sequential.Counts // requests of the canary when each of them had come to its end
+	Version int         `json:"version"`
+	Until   time.Time   `json:"until"`
+	Run     *Ending     `json:"run,omitempty"` // absent where it is not known
+	Stages  []run.Stage `json:"phases"`
+	Judges  []Judging   `json:"judges"` // the sequential one, and the classic one
+	Rows    []Row       `json:"rows"`
 
-	settle time.Duration
+	Rollout Rollout `json:"-"`
+}
+
+// Judging is what a judge would have made of a rollout.
+type Judging struct {
+	Judge    string           `json:"judge"`
+	Decision verdict.Decision `json:"verdict"`
+	Code     string           `json:"reason"`
+	Text     string           `json:"text"`
+	At       time.Time        `json:"at"`
+	After    float64          `json:"after"` // seconds after the start
+	Weight   parameter.Weight `json:"weight"`
+	Answered verdict.Ratio    `json:"canary"` // bad requests, and all, that the canary had answered by then
+	Stages   []Said           `json:"stages"`
+	Verdict  verdict.Verdict  `json:"report"` // as the step would have written it
+}
+
+// Said is what a judge would have said at one stage.
+type Said struct {
+	Stage    int              `json:"phase"` // from 1
+	Weight   parameter.Weight `json:"weight"`
+	Decision verdict.Decision `json:"verdict"`
+	Code     string           `json:"reason"`
+	At       time.Time        `json:"at"`
+
+	Verdict verdict.Verdict `json:"-"`
+	Ends    bool            `json:"-"` // the verdict would have ended the rollout
+}
+
+// saidOf is a verdict that came before the weight changed and the past ended, or that is the best that can be said.
+func saidOf(v verdict.Verdict, inTime bool) Said {
+	return Said{Stage: v.Stage.Number, Weight: v.Weight(), Decision: v.Decision, Code: v.Code, At: v.At,
+		Verdict: v, Ends: inTime && v.Err() != nil}
+}
+
+// short is a verdict in two words.
+func (s Said) short() string {
+	if s.Code == sequential.Undecided {
+		return s.Code
+	}
+	return string(s.Decision) + " " + s.Code
+}
+
+// last is the stage that a judge came to: where it would have ended the rollout, or the last one.
+func (j Judging) last() Said { return j.Stages[len(j.Stages)-1] }
+
+// concluded is a judging with the last of what was said.
+func (j Judging) concluded(start time.Time) Judging {
+	v := j.last().Verdict
+	j.Decision, j.Code, j.Text, j.At, j.After = v.Decision, v.Code, v.Text, v.At, v.At.Sub(start).Seconds()
+	j.Weight, j.Verdict = v.Weight(), v
+	return j
+}
+
+// JSON writes a result for programs.
+func (r Result) JSON(w io.Writer) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(r)
 }
 
 // count counts the canary's requests up to each judge's end, as the sequential judge counts them.
 func (r *Result) count(ctx context.Context, p *Past, config judge.Config) error {
-	weighed := r.Judgings[0].last().Verdict.Weighed
-	codes, err := counting.Codes(config.Sequential.ErrorCodes)
+	weighed := r.Judges[0].Verdict
+	reader, err := readerOf(r.Rollout, config, weighed.Target)
 	if err != nil {
 		return err
 	}
-	reporter := cmp.Or(weighed.Reporter, string(counting.Source))
-	if weighed.Reporter == "" && config.Reporter != "auto" {
-		reporter = config.Reporter
-	}
-	reader := counting.Reader{Bad: counting.Bad(codes), ReplicaLabels: config.Sequential.ReplicaLabels, Selection: counting.Selection{
-		Reporter: counting.Reporter(reporter), Split: counting.Split(weighed.Split), Namespace: r.Rollout.Target.Namespace,
-		Canary: weighed.Services[0], Primary: weighed.Services[1],
-	}}
-	past, _, err := prometheus.Samples(ctx, p, reader.Selection.Requests(), weighed.Start.Add(-counting.HistorySpan-counting.Lookback), weighed.Start)
+	requests := reader.Selection.Requests()
+	start, grid, settle := weighed.Stages[0].At, seconds(weighed.Grid.Seconds), time.Duration(config.Settle)
+	past, _, err := prometheus.Samples(ctx, p, requests, start.Add(-counting.HistorySpan-counting.Lookback), start)
 	if err != nil {
 		return err
 	}
-	history, err := reader.History(past, weighed.Start, weighed.Grid)
+	history, err := reader.History(past, start, grid)
 	if err != nil {
 		return err
 	}
-	for _, j := range r.Judgings {
-		w := counting.Window{Start: weighed.Start, End: j.last().Verdict.At, Grid: weighed.Grid, Settle: r.settle, Busiest: history.Busiest}
-		m, _, err := prometheus.Samples(ctx, p, reader.Selection.Requests(), w.Start.Add(-counting.Lookback), w.End)
+	for i, j := range r.Judges {
+		w := counting.Window{Start: start, End: j.At, Grid: grid, Settle: settle, Busiest: history.Busiest}
+		m, _, err := prometheus.Samples(ctx, p, requests, w.Start.Add(-counting.Lookback), w.End)
 		if err != nil {
 			return err
 		}
@@ -58,102 +116,33 @@ func (r *Result) count(ctx context.Context, p *Past, config judge.Config) error 
 			return err
 		}
 		var answered sequential.Counts
-		for _, i := range counted.Instants {
-			answered = answered.Plus(i.Canary)
+		for _, instant := range counted.Instants {
+			answered = answered.Plus(instant.Canary)
 		}
-		r.Answered = append(r.Answered, answered)
+		r.Judges[i].Answered = verdict.RatioOf(answered)
 	}
 	return nil
 }
 
-// row is how things stood at the time when something could be known.
-type row struct {
-	at       time.Time
-	weight   parameter.Weight
-	cell     *sequential.Moment
-	state    string
-	check    *judge.Check
-	verdicts [2]string // of the judges
+// readerOf counts as the sequential judge has counted a target.
+func readerOf(r Rollout, config judge.Config, counted verdict.Target) (counting.Reader, error) {
+	j, err := r.judge(config, verdict.Sequential, len(r.Stages)-1)
+	if err != nil {
+		return counting.Reader{}, err
+	}
+	codes, err := counting.Codes(config.Sequential.ErrorCodes)
+	if err != nil {
+		return counting.Reader{}, err
+	}
+	reporter := cmp.Or(counted.Reporter, string(counting.Source))
+	if counted.Reporter == "" && config.Reporter != "auto" {
+		reporter = config.Reporter
+	}
+	return counting.Reader{
+		Selection: j.Target().Selection(counting.Reporter(reporter), counting.Split(counted.Split)),
+		Bad:       counting.Bad(codes), ReplicaLabels: config.Sequential.ReplicaLabels,
+	}, nil
 }
 
-// rows are in order of time.
-func (r Result) rows() []*row {
-	var all []*row
-	at := func(t time.Time) *row {
-		i, found := slices.BinarySearchFunc(all, t, func(r *row, t time.Time) int { return r.at.Compare(t) })
-		if !found {
-			all = slices.Insert(all, i, &row{at: t, weight: r.weightAt(t)})
-		}
-		return all[i]
-	}
-	weighed := r.Judgings[0].last().Verdict.Weighed
-	for i := range weighed.Moments {
-		m := &weighed.Moments[i]
-		here := at(weighed.Start.Add(m.End + r.settle))
-		here.cell, here.state = m, state(weighed, *m)
-	}
-	checks := r.Judgings[1].last().Verdict.Checks
-	for i := range checks {
-		at(checks[i].At.Add(r.settle)).check = &checks[i]
-	}
-	for i, j := range r.Judgings {
-		for _, s := range j.Stages {
-			here := at(s.Verdict.At)
-			here.verdicts[i] = s.short()
-			here.weight = s.Verdict.Weight()
-		}
-	}
-	return all
-}
-
-func (r Result) weightAt(t time.Time) parameter.Weight {
-	weight := r.Rollout.Phases[0].Weight
-	for _, p := range r.Rollout.Phases {
-		if p.At.Before(t) {
-			weight = p.Weight
-		}
-	}
-	return weight
-}
-
-// short is a verdict in two words.
-func (s Stage) short() string {
-	if s.Verdict.Code == undecided {
-		return undecided
-	}
-	return string(s.Verdict.Outcome) + " " + s.Verdict.Code
-}
-
-// state says in a word how things stood when a cell had closed.
-func state(w *judge.Weighed, m sequential.Moment) string {
-	s := sequential.Standing{BlameMax: m.Metric.BlameMax, Blame: m.Metric.Blame, Acquit: m.Metric.AcquitMax,
-		Latency: m.Latency, Strata: 1, Obeyed: true, Held: m.Held}
-	verdict, reason := sequential.Rules{Gate: sequential.Prove, Deadline: math.MaxInt64, Alpha: w.Alpha, Beta: w.Beta}.Decide(s)
-	switch {
-	case verdict == sequential.Fail:
-		return reason
-	case verdict == sequential.Pass:
-		return "proven"
-	case m.Held:
-		return "held"
-	case s.Calm():
-		return "open"
-	}
-	return "suspect"
-}
-
-// blame is the most that speaks against the canary: its errors, or its latency.
-func blame(m sequential.Moment) float64 {
-	if m.Latency == nil {
-		return m.Metric.Blame
-	}
-	return max(m.Metric.Blame, m.Latency.Blame)
-}
-
-// acquit is the least that speaks for it.
-func acquit(m sequential.Moment) float64 {
-	if m.Latency == nil {
-		return m.Metric.AcquitMax
-	}
-	return min(m.Metric.AcquitMax, m.Latency.Acquit)
-}
+// seconds is a time that is told in seconds.
+func seconds(s float64) time.Duration { return time.Duration(math.Round(s * float64(time.Second))) }

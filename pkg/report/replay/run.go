@@ -15,37 +15,29 @@ import (
 	"github.com/serin-cd/serin/pkg/judge"
 	"github.com/serin-cd/serin/pkg/release/record"
 	"github.com/serin-cd/serin/pkg/release/weight"
+	"github.com/serin-cd/serin/pkg/report/summary"
 	"github.com/serin-cd/serin/pkg/task/failure"
-	"github.com/serin-cd/serin/pkg/task/run"
-
-	"github.com/serin-cd/serin/pkg/report"
 )
 
-// clockStep is how much earlier than it was a time may be recorded: the API server's clock has whole seconds.
-const clockStep = 2 * time.Second
-
-// ParseRollout reads the record of a run as the VirtualService has it, or no more of it than the phases.
+// ParseRollout reads the record of a run as the VirtualService has it, or no more of it than the stages.
 func ParseRollout(text string, target judge.Target) (Rollout, error) {
-	phases, err := judge.ParseRollout(text)
+	stages, err := judge.ParseRollout(text)
 	if err != nil {
 		return Rollout{}, err
 	}
-	var rec struct {
-		Ended   time.Time
-		Outcome string
-		Reason  string
-	}
+	var rec Ending
 	if err := json.Unmarshal([]byte(text), &rec); err != nil {
 		return Rollout{}, failure.Configf("reading rollout: %w, want the record of a run, or an object with phases", err)
 	}
-	return Rollout{Target: target, Phases: phases, Ended: ended(rec.Ended), Outcome: rec.Outcome, Reason: rec.Reason}.Check()
+	rec.Ended = ended(rec.Ended)
+	return Rollout{Target: target, Stages: stages, Ending: rec}.Check()
 }
 
 func ended(at time.Time) time.Time {
 	if at.IsZero() {
 		return at
 	}
-	return at.Add(clockStep)
+	return at.Add(summary.ClockStep)
 }
 
 // OfRun reads a run by its name: from the record on the VirtualService, or where that is another run's by now,
@@ -68,7 +60,9 @@ func OfRun(ctx context.Context, cluster *kube.Cluster, target judge.Target, name
 		return err
 	})
 	if apierrors.IsNotFound(err) {
-		return Rollout{}, failure.Configf("reading run %s of %s: neither the VirtualService's record nor a ConfigMap %s is of it, want the name of a run that still has its PipelineRun", name, app, app.Report(name))
+		return Rollout{}, failure.Configf("reading run %s of %s: "+
+			"neither the VirtualService's record nor a ConfigMap %s is of it, "+
+			"want the name of a run that still has its PipelineRun", name, app, app.Report(name))
 	}
 	if err != nil {
 		return Rollout{}, fmt.Errorf("reading ConfigMap %s: %w", app.Report(name), err)
@@ -77,30 +71,25 @@ func OfRun(ctx context.Context, cluster *kube.Cluster, target judge.Target, name
 }
 
 func ofRecord(rec *record.Record, target judge.Target) Rollout {
-	r := Rollout{Target: target, Ended: ended(rec.Ended), Outcome: string(rec.Outcome), Reason: rec.Reason}
-	for _, s := range rec.Stages {
-		r.Phases = append(r.Phases, run.Stage(s))
-	}
-	return r
+	return Rollout{Target: target, Stages: rec.Stages,
+		Ending: Ending{Outcome: string(rec.Outcome), Reason: rec.Reason, Ended: ended(rec.Ended)}}
 }
 
 // ofReport takes the time of the run's end from its judging, which was done as of then.
 func ofReport(object *unstructured.Unstructured, target judge.Target) (Rollout, error) {
 	text, _, err := unstructured.NestedString(object.Object, "data", "report.json")
-	var whole report.Run
+	var whole summary.Summary
 	if err == nil {
 		err = json.Unmarshal([]byte(text), &whole)
 	}
 	if err != nil {
 		return Rollout{}, failure.Configf("reading ConfigMap %s: %w, want the report of a run", object.GetName(), err)
 	}
-	r := Rollout{Target: target, Outcome: string(whole.Outcome), Reason: whole.Reason}
-	if whole.Judging == nil {
-		return r, failure.Configf("replaying run %s: its report has no judging: the canary had no traffic, or Prometheus did not answer", whole.ID.Name)
+	r := Rollout{Target: target, Ending: Ending{Outcome: string(whole.Outcome), Reason: whole.Reason}}
+	if whole.Verdict == nil {
+		return r, failure.Configf("replaying run %s: its report has no judging: the canary had no traffic, "+
+			"or Prometheus did not answer", whole.Run.Name)
 	}
-	r.Ended = whole.Judging.At
-	for _, p := range whole.Judging.Phases {
-		r.Phases = append(r.Phases, run.Stage(p))
-	}
+	r.Stages, r.Ended = whole.Verdict.Stages, whole.Verdict.At
 	return r.Check()
 }

@@ -1,8 +1,7 @@
-package judge
+package classic
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -12,13 +11,8 @@ import (
 
 	"github.com/prometheus/common/model"
 
+	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/task/failure"
-)
-
-// The metrics that need no query of their own.
-const (
-	successRate     = "request-success-rate"
-	requestDuration = "request-duration"
 )
 
 // Metric is a number that a canary must keep inside its bounds, which belong to the inside.
@@ -35,35 +29,8 @@ type Metric struct {
 // builtIn says whether the metric is read from Istio's standard metrics.
 func (m Metric) builtIn() bool { return m.Query == "" }
 
-// metrics are those of the configuration, with their windows and without templates left in them.
-func (c Config) metrics(target Target) ([]Metric, error) {
-	if c.Metrics == "" {
-		return prepared(c.named(), c, target)
-	}
-	list, err := parseMetrics(c.Metrics)
-	if err != nil {
-		return nil, err
-	}
-	return prepared(list, c, target)
-}
-
-// named are the metrics that have a parameter of their own.
-func (c Config) named() []Metric {
-	least, longest := float64(c.SuccessRate), float64(c.RequestDuration)
-	if c.Judge == judgeClassic {
-		least, longest = cmp.Or(least, 99), cmp.Or(longest, 1000)
-	}
-	var list []Metric
-	if least > 0 {
-		list = append(list, Metric{Name: successRate, Min: &least})
-	}
-	if longest > 0 {
-		list = append(list, Metric{Name: requestDuration, Max: &longest})
-	}
-	return list
-}
-
-func parseMetrics(text string) ([]Metric, error) {
+// Parse reads a JSON list of metrics.
+func Parse(text string) ([]Metric, error) {
 	var list []Metric
 	decoder := json.NewDecoder(strings.NewReader(text))
 	decoder.DisallowUnknownFields()
@@ -92,43 +59,55 @@ func (m Metric) validate(position int) error {
 		return failure.Configf("reading metrics: %s has neither min nor max, want one", m.Name)
 	case m.Min != nil && m.Max != nil && *m.Min > *m.Max:
 		return failure.Configf("reading metrics: %s has min %v above max %v, want them in order", m.Name, *m.Min, *m.Max)
-	case m.builtIn() && m.Name != successRate && m.Name != requestDuration:
-		return failure.Configf("reading metrics: %s has no query, want one, or the name %s or %s", m.Name, successRate, requestDuration)
+	case m.builtIn() && m.Name != verdict.SuccessRate && m.Name != verdict.RequestDuration:
+		return failure.Configf("reading metrics: %s has no query, want one, or the name %s or %s",
+			m.Name, verdict.SuccessRate, verdict.RequestDuration)
 	}
 	return nil
 }
 
-func prepared(list []Metric, c Config, target Target) ([]Metric, error) {
-	var variables map[string]string
-	if err := json.Unmarshal([]byte(c.Variables), &variables); err != nil && c.Variables != "" {
+// Subject is the workload that is measured.
+type Subject struct {
+	Namespace string
+	Name      string
+	Service   string // in front of it alone
+}
+
+// Fill fills in what metrics leave open: the templates in their queries, and the interval of those that have none of
+// their own. Variables are a JSON object.
+func Fill(list []Metric, of Subject, interval time.Duration, variables string) ([]Metric, error) {
+	var values map[string]string
+	if err := json.Unmarshal([]byte(variables), &values); err != nil && variables != "" {
 		return nil, failure.Configf(`reading variables: %w, want a JSON object of strings such as {"team": "shop"}`, err)
 	}
-	for i := range list {
-		m := &list[i]
+	filled := make([]Metric, 0, len(list))
+	for _, m := range list {
 		if m.Interval == "" {
-			m.Interval = model.Duration(c.Interval).String()
+			m.Interval = model.Duration(interval).String()
 		}
 		window, err := model.ParseDuration(m.Interval)
 		if err != nil || window <= 0 {
-			return nil, failure.Configf("reading metrics: %s has interval %q, want a duration above zero such as 1m", m.Name, m.Interval)
+			return nil, failure.Configf("reading metrics: %s has interval %q, want a duration above zero such as 1m",
+				m.Name, m.Interval)
 		}
 		m.window = time.Duration(window)
-		if m.Query, err = m.rendered(target, variables); err != nil {
+		if m.Query, err = m.rendered(of, values); err != nil {
 			return nil, err
 		}
+		filled = append(filled, m)
 	}
-	return list, nil
+	return filled, nil
 }
 
 // rendered is the query without its template, whose functions are those of Flagger's MetricTemplates.
-func (m Metric) rendered(target Target, variables map[string]string) (string, error) {
+func (m Metric) rendered(of Subject, variables map[string]string) (string, error) {
 	if m.builtIn() {
 		return "", nil
 	}
 	is := func(text string) func() string { return func() string { return text } }
 	t, err := template.New(m.Name).Option("missingkey=error").Funcs(template.FuncMap{
-		"name": is(target.Canary), "target": is(target.Canary), "service": is(target.Canary),
-		"namespace": is(target.Namespace), "interval": is(m.Interval),
+		"name": is(of.Name), "target": is(of.Name), "service": is(of.Name),
+		"namespace": is(of.Namespace), "interval": is(m.Interval),
 		"variables": func() map[string]string { return variables },
 	}).Parse(m.Query)
 	if err != nil {

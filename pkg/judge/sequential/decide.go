@@ -1,6 +1,9 @@
 package sequential
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Gate is what a stage asks for.
 type Gate string
@@ -11,18 +14,18 @@ const (
 	TimeBox Gate = "time-box" // it is enough that nothing speaks against the canary for a while
 )
 
-// Verdict is what evidence amounts to.
-type Verdict int
+// Decision is what evidence amounts to.
+type Decision string
 
-// The verdicts.
+// The decisions. Wait is that there is none yet.
 const (
-	Wait Verdict = iota
-	Pass
-	Fail
-	Inconclusive
+	Wait         Decision = ""
+	Pass         Decision = "pass"
+	Fail         Decision = "fail"
+	Inconclusive Decision = "inconclusive"
 )
 
-// Reasons of a verdict.
+// Reasons of a decision.
 const (
 	HardFailure       = "hard-failure"
 	Worse             = "worse"
@@ -55,13 +58,13 @@ type Standing struct {
 	Hard     bool          // the canary fails nearly every request
 	Blame    float64
 	BlameMax float64
-	Acquit   float64  // its most, in this phase
+	Acquit   float64  // its most, in this stage
 	Latency  *Latency // nil where it is not judged
-	Strata   int      // closed in this phase
+	Strata   int      // closed in this stage
 	Held     bool     // the primary fails too
 	Obeyed   bool     // the weight
 	Halted   bool     // by a limit that the canary is beyond
-	Canary   float64  // requests in this phase
+	Canary   float64  // requests in this stage
 	Primary  float64
 }
 
@@ -69,14 +72,14 @@ type Standing struct {
 type Latency struct {
 	Blame    float64 // the mean over bounds
 	BlameMax float64 // of the mean
-	Acquit   float64 // the least over bounds of their most in this phase
+	Acquit   float64 // the least over bounds of their most in this stage
 }
 
 // level is the wealth that a pot begins with, give or take what adding up fractions costs.
 const level = 1 + 1e-9
 
-// Calm says whether nothing speaks against the canary.
-func (s Standing) Calm() bool {
+// calm says whether nothing speaks against the canary.
+func (s Standing) calm() bool {
 	return s.Blame <= level && (s.Latency == nil || s.Latency.Blame <= level)
 }
 
@@ -85,7 +88,7 @@ func (s Standing) proven(beta float64) bool {
 }
 
 // Decide weighs a standing.
-func (r Rules) Decide(s Standing) (Verdict, string) {
+func (r Rules) Decide(s Standing) (Decision, string) {
 	switch {
 	case s.Hard:
 		return Fail, HardFailure
@@ -94,7 +97,7 @@ func (r Rules) Decide(s Standing) (Verdict, string) {
 	case s.Latency != nil && s.Latency.BlameMax >= 1/r.Alpha:
 		return Fail, Slower
 	}
-	if s.Calm() && !s.Held && !s.Halted && s.Obeyed && s.Strata > 0 {
+	if s.calm() && !s.Held && !s.Halted && s.Obeyed && s.Strata > 0 {
 		if s.Since >= r.MinDwell && s.proven(r.Beta) {
 			return Pass, Healthy
 		}
@@ -122,8 +125,27 @@ func (s Standing) lack() string {
 		return TrafficNotShifted
 	case s.Held:
 		return PrimaryUnhealthy
-	case !s.Calm() || s.Halted:
+	case !s.calm() || s.Halted:
 		return Suspect
 	}
 	return LowTraffic
+}
+
+// State says in a word how things stood when a cell had closed: the reason to fail, proven, held, open or suspect.
+func (r Rules) State(m Moment) string {
+	s := Standing{BlameMax: m.Metric.BlameMax, Blame: m.Metric.Blame, Acquit: m.Metric.AcquitMax,
+		Latency: m.Latency, Strata: 1, Obeyed: true, Held: m.Held}
+	proving := Rules{Gate: Prove, Deadline: math.MaxInt64, Alpha: r.Alpha, Beta: r.Beta}
+	decision, reason := proving.Decide(s)
+	switch {
+	case decision == Fail:
+		return reason
+	case decision == Pass:
+		return "proven"
+	case m.Held:
+		return "held"
+	case s.calm():
+		return "open"
+	}
+	return "suspect"
 }

@@ -8,32 +8,32 @@ import (
 	"github.com/serin-cd/serin/pkg/task/run"
 )
 
-// ParseRollout reads the phases of a rollout record; what else the record holds does not matter here.
+// ParseRollout reads the stages of a rollout record; what else the record holds does not matter here.
 func ParseRollout(text string) ([]run.Stage, error) {
 	var record struct {
-		Phases []run.Stage `json:"phases"`
+		Stages []run.Stage `json:"phases"`
 	}
 	if err := json.Unmarshal([]byte(text), &record); err != nil {
 		return nil, failure.Configf("reading rollout: %w, want a JSON object with phases", err)
 	}
-	return record.Phases, CheckPhases(record.Phases)
+	return record.Stages, CheckStages(record.Stages)
 }
 
-// CheckPhases refuses phases that cannot have happened.
-func CheckPhases(stages []run.Stage) error {
+// CheckStages refuses stages that cannot have happened.
+func CheckStages(stages []run.Stage) error {
 	if len(stages) == 0 {
 		return failure.Configf("reading rollout: 0 phases, want at least 1")
 	}
-	for i, p := range stages {
-		if p.Weight < 0 || p.Weight > 100 {
-			return failure.Configf("reading rollout: phase %d weight %d, want 0 to 100", i+1, p.Weight)
+	for i, s := range stages {
+		if s.Weight < 0 || s.Weight > 100 {
+			return failure.Configf("reading rollout: phase %d weight %d, want 0 to 100", i+1, s.Weight)
 		}
-		if p.At.IsZero() {
+		if s.At.IsZero() {
 			return failure.Configf("reading rollout: phase %d has no at, want a time", i+1)
 		}
-		if i > 0 && p.At.Before(stages[i-1].At) {
+		if i > 0 && s.At.Before(stages[i-1].At) {
 			return failure.Configf("reading rollout: phase %d at %s is before phase %d at %s, want times in order",
-				i+1, timeOfDay(p.At), i, timeOfDay(stages[i-1].At))
+				i+1, timeOfDay(s.At), i, timeOfDay(stages[i-1].At))
 		}
 	}
 	return nil

@@ -1,4 +1,4 @@
-package judge
+package verdict
 
 import (
 	"encoding/json"
@@ -18,21 +18,25 @@ import (
 
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
-func sample(outcome Outcome) Verdict {
+func value(n Number) *Number { return &n }
+
+func sample(decision Decision) Verdict {
+	requests := Count(300.0001)
 	return Verdict{
-		Outcome: outcome, Code: "threshold", Text: "5 of 5 checks failed", At: noon.Add(65 * time.Second), Target: podinfo,
-		Phases: []run.Stage{{Weight: 20, At: noon}}, Failed: 5, Threshold: 5, Wanted: 1,
+		Decision: decision, Code: Threshold, Text: "5 of 5 checks failed", At: noon.Add(65 * time.Second),
+		Target: Target{Canary: "podinfo"},
+		Stages: []run.Stage{{Weight: 20, At: noon}}, Failed: 5, Threshold: 5, Wanted: 1,
 		Checks: []Check{{Measurements: []Measurement{
-			{Metric: Metric{Name: successRate}, Value: 66.70831, State: Failed, Requests: 300.0001},
-			{Metric: Metric{Name: requestDuration}, Value: math.Inf(1), State: Failed, Requests: 300.0001},
-			{Metric: Metric{Name: "queue-depth", Query: "x"}, State: NoValues},
+			{Name: SuccessRate, Value: value(66.70831), State: Failed, Requests: &requests},
+			{Name: RequestDuration, Value: value(Number(math.Inf(1))), State: Failed, Requests: &requests},
+			{Name: "queue-depth", State: NoValues},
 		}}},
 	}
 }
 
 func TestVerdictEndsTheStep(t *testing.T) {
 	cases := map[string]struct {
-		outcome        Outcome
+		decision       Decision
 		onInconclusive string
 		code           int
 	}{
@@ -45,8 +49,8 @@ func TestVerdictEndsTheStep(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			v := sample(c.outcome)
-			v.onInconclusive = c.onInconclusive
+			v := sample(c.decision)
+			v.OnInconclusive = c.onInconclusive
 			if got := failure.Code(v.Err()); got != c.code {
 				t.Errorf("exit %d, want %d", got, c.code)
 			}
@@ -82,7 +86,7 @@ func TestVerdictWritesItsResults(t *testing.T) {
 		t.Error("results (-want +got)\n", diff)
 	}
 	full := sample(Fail)
-	full.Phases = []run.Stage{{Weight: 13, At: noon}}
+	full.Stages = []run.Stage{{Weight: 13, At: noon}}
 	if err := full.Write(&out); err == nil {
 		t.Error("a result that cannot be written is no error, want one")
 	}
@@ -92,7 +96,8 @@ func TestVerdictFitsIntoResults(t *testing.T) {
 	v := sample(Fail)
 	v.Text = strings.Repeat("ä", 600)
 	for i := range 100 {
-		v.Checks[0].Measurements = append(v.Checks[0].Measurements, Measurement{Metric: Metric{Name: fmt.Sprint("metric-", i), Query: "x"}, State: Passed, Value: 1})
+		v.Checks[0].Measurements = append(v.Checks[0].Measurements,
+			Measurement{Name: fmt.Sprint("metric-", i), State: Passed, Value: value(1)})
 	}
 	if reason := v.Reason(); len(reason) > longestReason || !utf8.ValidString(reason) {
 		t.Errorf("reason of %d bytes, want at most %d cut at a rune", len(reason), longestReason)
@@ -104,8 +109,9 @@ func TestVerdictFitsIntoResults(t *testing.T) {
 }
 
 func TestRounded(t *testing.T) {
-	for value, want := range map[float64]float64{66.70831: 66.71, 123456: 123500, 0.000123456: 0.0001235, 0: 0, 5e-324: 5e-324, math.MaxFloat64: 0, -1.23456: -1.235} {
-		if got := rounded(value); got != want {
+	for value, want := range map[float64]float64{66.70831: 66.71, 123456: 123500, 0.000123456: 0.0001235, 0: 0,
+		5e-324: 5e-324, math.MaxFloat64: 0, -1.23456: -1.235} {
+		if got := Rounded(value); got != want {
 			t.Errorf("%v is rounded to %v, want %v", value, got, want)
 		}
 	}

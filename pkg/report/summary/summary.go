@@ -1,0 +1,165 @@
+package summary
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/serin-cd/serin/pkg/cluster/application"
+	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/cluster/workload"
+	"github.com/serin-cd/serin/pkg/judge"
+	"github.com/serin-cd/serin/pkg/judge/prometheus"
+	"github.com/serin-cd/serin/pkg/judge/verdict"
+	"github.com/serin-cd/serin/pkg/release"
+	"github.com/serin-cd/serin/pkg/release/record"
+	"github.com/serin-cd/serin/pkg/report"
+	"github.com/serin-cd/serin/pkg/task/run"
+)
+
+// ClockStep is how much earlier than it was a time may be recorded: the API server's clock has whole seconds.
+const ClockStep = 2 * time.Second
+
+// skewStep is how much earlier than it was a time may be on Prometheus's clock, where that had to be translated.
+const skewStep = 5 * time.Second
+
+// Summary is the whole of a run: how it ended, and what its judge saw.
+type Summary struct {
+	Run      run.ID           `json:"run"`
+	App      string           `json:"app"`
+	Outcome  run.Outcome      `json:"outcome"`
+	Reason   string           `json:"reason"`
+	Revision string           `json:"revision"`
+	Previous string           `json:"previous"`
+	Verdict  *verdict.Verdict `json:"judging,omitempty"` // absent where no traffic was shifted
+}
+
+// Keep sums a run up from its record and from Prometheus, prints that, and keeps it as a ConfigMap that goes with the
+// PipelineRun. A run that does not have the record has none.
+func Keep(ctx context.Context, r *release.Release, config judge.Config, server prometheus.Config, w io.Writer) error {
+	state, err := r.Fence.Read(ctx)
+	if err != nil {
+		return err
+	}
+	rec := state.Record
+	if rec == nil || rec.ID != r.ID {
+		slog.Info("nothing to report: the run changed nothing", "app", r.App.String())
+		return nil
+	}
+	s := Summary{Run: rec.ID, App: r.App.Name, Outcome: rec.Outcome, Reason: rec.Reason,
+		Revision: rec.Revision, Previous: rec.Previous}
+	if stages := judged(rec); len(stages) > 0 {
+		v, err := again(ctx, r, config, server, stages, rec.Ended)
+		if err != nil {
+			slog.Warn("the checks could not be repeated", "error", err.Error())
+		} else {
+			s.Verdict = &v
+		}
+	}
+	if err := s.print(w); err != nil {
+		return err
+	}
+	return s.keep(ctx, r)
+}
+
+// judged are the stages in which the canary had traffic.
+func judged(rec *record.Record) []run.Stage {
+	return slices.DeleteFunc(slices.Clone(rec.Stages), func(s run.Stage) bool { return s.Weight == 0 })
+}
+
+// again judges as of the time when the run ended, without waiting; as of now where it has not.
+func again(ctx context.Context, r *release.Release, config judge.Config, server prometheus.Config,
+	stages []run.Stage, ended time.Time) (verdict.Verdict, error) {
+	client, err := prometheus.New(server)
+	if err != nil {
+		return verdict.Verdict{}, err
+	}
+	now, err := client.Now(ctx)
+	if err != nil {
+		return verdict.Verdict{}, err
+	}
+	skew := judge.SkewOf(now, r.Cluster.Now())
+	stages = skew.Stages(stages)
+	if ended = ended.Add(ClockStep + time.Duration(skew)); skew != 0 {
+		ended = ended.Add(skewStep)
+	}
+	if ended.Before(now) && !ended.Before(stages[len(stages)-1].At) {
+		now = ended
+	}
+	config.AsOf = now.UTC().Format(time.RFC3339)
+	target := judge.Target{Namespace: r.App.Namespace, Canary: r.App.Name, Primary: r.App.Primary()}
+	j, err := judge.New(config, target)
+	if err != nil {
+		return verdict.Verdict{}, err
+	}
+	v, err := j.Judge(ctx, client.Limited(int(config.SeriesLimit)), skew.On(r.Cluster), stages, nil)
+	v.Warnings = slices.Insert(v.Warnings, 0, skew.Warnings()...)
+	return v, err
+}
+
+func (s Summary) print(w io.Writer) error {
+	_, err := fmt.Fprintf(w, "%s of %s: %s, revision %s: %s\n",
+		s.Run.Name, s.App, s.Outcome, workload.Short(s.Revision), s.Reason)
+	if err == nil && s.Verdict != nil {
+		err = report.Table(w, *s.Verdict)
+	}
+	return err
+}
+
+// data is what the ConfigMap holds.
+func (s Summary) data() (map[string]any, error) {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("writing the report: %w", err)
+	}
+	data := map[string]any{"report.json": string(text)}
+	if s.Verdict != nil {
+		var page, markdown strings.Builder
+		if err := errors.Join(report.Page(&page, *s.Verdict), report.Markdown(&markdown, *s.Verdict)); err != nil {
+			return nil, err
+		}
+		data["report.html"], data["report.md"] = page.String(), markdown.String()
+	}
+	return data, nil
+}
+
+func (s Summary) keep(ctx context.Context, r *release.Release) error {
+	data, err := s.data()
+	if err != nil {
+		return err
+	}
+	name := r.App.Report(r.ID.Name)
+	object := &unstructured.Unstructured{Object: map[string]any{"data": data}}
+	object.SetAPIVersion("v1")
+	object.SetKind("ConfigMap")
+	object.SetName(name)
+	object.SetLabels(map[string]string{application.Label: r.App.Name})
+	object.SetOwnerReferences([]metav1.OwnerReference{{
+		APIVersion: "tekton.dev/v1", Kind: "PipelineRun", Name: r.ID.Name, UID: types.UID(r.ID.UID)}})
+	maps := r.Cluster.Objects(kube.ConfigMaps, r.App.Namespace)
+	err = kube.Retry(ctx, func(ctx context.Context) error {
+		_, err := maps.Create(ctx, object, metav1.CreateOptions{FieldManager: kube.FieldManager})
+		return err
+	})
+	if apierrors.IsAlreadyExists(err) {
+		var patch []byte
+		if patch, err = kube.Patch(kube.Add("/data", data)); err == nil {
+			_, err = maps.Patch(ctx, name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: kube.FieldManager})
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("keeping the report as ConfigMap %s: %w", name, err)
+	}
+	return nil
+}
