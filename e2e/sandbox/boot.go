@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/serin-cd/serin/e2e/sandbox/image"
 	"github.com/serin-cd/serin/e2e/sandbox/internal/progress"
 )
 
@@ -20,7 +21,7 @@ import (
 const bootLimit = 3 * time.Minute
 
 // boot starts the components in their order, installs what runs in the cluster, and returns when all of it is usable.
-func (s *Sandbox) boot(ctx context.Context, p *progress.Reporter, built programs, archives packed, bare bool) error {
+func (s *Sandbox) boot(ctx context.Context, p *progress.Reporter, b *building, bare bool) error {
 	config, err := s.REST()
 	if err != nil {
 		return err
@@ -36,15 +37,15 @@ func (s *Sandbox) boot(ctx context.Context, p *progress.Reporter, built programs
 	task := p.Start("boot", "starting Kubernetes")
 	loaded := make(chan struct{}) // when Tekton's images are on the node
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return s.bootNode(ctx, archives, loaded) })
+	group.Go(func() error { return s.bootNode(ctx, b, loaded, bare) })
 	group.Go(func() error {
 		if err := s.bootControlPlane(ctx, client); err != nil {
 			return err
 		}
 		p.Say("boot: the API server is ready")
 		if !bare {
-			group.Go(func() error { return s.bootMesh(ctx, p, apply, client, built) })
-			group.Go(func() error { return s.bootTekton(ctx, p, apply, client, built, loaded) })
+			group.Go(func() error { return s.bootMesh(ctx, p, apply, client, b) })
+			group.Go(func() error { return s.bootTekton(ctx, p, apply, client, b, loaded) })
 		}
 		if err := s.bootCluster(ctx, apply, client); err != nil {
 			return err
@@ -59,25 +60,37 @@ func (s *Sandbox) boot(ctx context.Context, p *progress.Reporter, built programs
 	return s.writeFacts()
 }
 
-// bootNode loads images and starts kubelet as soon as it can start a pod.
-func (s *Sandbox) bootNode(ctx context.Context, archives packed, loaded chan<- struct{}) error {
+// bootNode loads images, as they are built, and starts kubelet as soon as it can start a pod.
+func (s *Sandbox) bootNode(ctx context.Context, b *building, loaded chan<- struct{}, bare bool) error {
 	if err := s.waitContainerd(ctx); err != nil {
 		return err
 	}
-	if err := s.LoadImages(ctx, archives.node); err != nil {
+	if err := s.load(ctx, "node", nodeImages(b.programs)); err != nil {
 		return err
 	}
-	if err := s.Start(ctx, Kubelet); err != nil {
+	if err := s.Start(ctx, Kubelet); err != nil || bare {
 		return err
 	}
-	if archives.tekton == "" {
-		return nil
+	if err := b.wait(ctx, "tekton"); err != nil {
+		return err
 	}
-	if err := s.LoadImages(ctx, archives.tekton); err != nil {
+	if err := s.load(ctx, "tekton", tektonImages(b.programs)); err != nil {
 		return err
 	}
 	close(loaded)
-	return s.LoadImages(ctx, archives.apps)
+	if err := b.wait(ctx, "app"); err != nil {
+		return err
+	}
+	return s.load(ctx, "apps", appImages("serin.test/app", b.app))
+}
+
+// load packs images and imports them into the node.
+func (s *Sandbox) load(ctx context.Context, name string, images []image.Image) error {
+	file, err := archive(name, images)
+	if err != nil {
+		return err
+	}
+	return s.LoadImages(ctx, file)
 }
 
 // bootControlPlane waits for the API server's own start, without which the others end at once: the roles that they need are
@@ -169,25 +182,14 @@ func deploymentReady(d *appsv1.Deployment) error {
 }
 
 // bootMesh installs Istio's definitions and starts istiod, the gateway and Prometheus' Service.
-func (s *Sandbox) bootMesh(ctx context.Context, p *progress.Reporter, apply *applier, client kubernetes.Interface, built programs) error {
-	definitions, err := os.ReadFile(built.crds)
-	if err != nil {
-		return err
-	}
-	if err := apply.apply(ctx, definitions); err != nil {
-		return err
-	}
-	objects, err := render("mesh-objects.yaml", s.node.cfg)
-	if err != nil {
-		return err
-	}
-	if err := apply.apply(ctx, objects); err != nil {
+func (s *Sandbox) bootMesh(ctx context.Context, p *progress.Reporter, apply *applier, client kubernetes.Interface, b *building) error {
+	if err := s.installMesh(ctx, apply, b); err != nil {
 		return err
 	}
 	if err := s.Start(ctx, Istiod); err != nil {
 		return err
 	}
-	err = poll(ctx, bootLimit, "istiod's webhook to answer", func(ctx context.Context) error {
+	err := poll(ctx, bootLimit, "istiod's webhook to answer", func(ctx context.Context) error {
 		return dryRun(ctx, client, "/apis/networking.istio.io/v1/namespaces/default/virtualservices", `{"apiVersion": "networking.istio.io/v1",
 			"kind": "VirtualService", "metadata": {"name": "probe"}, "spec": {"hosts": ["probe"], "http": [{"route": [{"destination": {"host": "probe"}}]}]}}`)
 	})
@@ -218,6 +220,28 @@ func (s *Sandbox) bootMesh(ctx context.Context, p *progress.Reporter, apply *app
 	}
 	p.Say("boot: istiod, the gateway and Prometheus are ready")
 	return nil
+}
+
+// installMesh applies Istio's definitions and the objects of the gateway and Prometheus, and returns when their programs are there.
+func (s *Sandbox) installMesh(ctx context.Context, apply *applier, b *building) error {
+	if err := b.wait(ctx, "istio-crds"); err != nil {
+		return err
+	}
+	definitions, err := os.ReadFile(b.crds)
+	if err != nil {
+		return err
+	}
+	if err := apply.apply(ctx, definitions); err != nil {
+		return err
+	}
+	objects, err := render("mesh-objects.yaml", s.node.cfg)
+	if err != nil {
+		return err
+	}
+	if err := apply.apply(ctx, objects); err != nil {
+		return err
+	}
+	return b.wait(ctx, "istiod", "envoy")
 }
 
 // dryRun creates an object without storing it: whether the API server, and all the webhooks that it asks, take it.

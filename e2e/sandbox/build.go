@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -24,17 +27,18 @@ type Built struct {
 type part struct {
 	name string
 	file string
+	work time.Duration // one processor's, to build it from nothing after those above it
 	make func() (build.Artifact, error)
 }
 
+// Kubernetes has most of the packages that the others need, and comes first.
 var parts = []part{
-	{"kube", "kube", build.Kube},
-	{"istiod", "pilot-discovery", build.Istiod},
-	{"tekton", "", func() (build.Artifact, error) { return build.Tekton(), nil }},
-	{"podinfo", "podinfo", build.Podinfo},
-	{"app", "app", build.App},
-	{"envoy", "envoy", func() (build.Artifact, error) { return build.Envoy(), nil }},
-	{"istio-crds", "crds.yaml", func() (build.Artifact, error) { return build.IstioCRDs(), nil }},
+	{"kube", "kube", 360 * time.Second, build.Kube},
+	{"istiod", "pilot-discovery", 120 * time.Second, build.Istiod},
+	{"tekton", "", 60 * time.Second, build.Tekton},
+	{"app", "app", 2 * time.Second, build.App},
+	{"envoy", "envoy", 5 * time.Second, func() (build.Artifact, error) { return build.Envoy(), nil }},
+	{"istio-crds", "crds.yaml", time.Second, func() (build.Artifact, error) { return build.IstioCRDs(), nil }},
 }
 
 // Parts are the names that Build knows.
@@ -46,68 +50,137 @@ func Parts() []string {
 	return names
 }
 
-// Build makes the named parts, all of them where none is named, unless the cache has them already.
+// Build makes the named parts, all of them if none is named, unless the cache has them already.
 // It needs neither root nor Debian. Interrupted, it goes on from there the next time.
 func Build(ctx context.Context, out io.Writer, names ...string) ([]Built, error) {
 	return buildParts(ctx, progress.New(out), names...)
 }
 
 func buildParts(ctx context.Context, p *progress.Reporter, names ...string) ([]Built, error) {
-	if len(names) == 0 || len(names) == 1 && names[0] == "all" {
-		names = Parts()
+	all, err := choose(ctx, names)
+	if err != nil {
+		return nil, err
 	}
-	done := make([]Built, len(names))
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(2) // one links on a single processor, or waits for modules, while the other compiles
-	for i, name := range names {
-		group.Go(func() (err error) {
-			done[i], err = buildPart(ctx, p, name)
+	startBuild(ctx, group, p, all)
+	return all.built(), group.Wait()
+}
+
+// building is a build that goes on while what it has made already is used.
+type building struct {
+	programs
+	made map[string]chan struct{} // closed when the part of that name is there
+}
+
+// startBuild makes parts within a group, whose context ends when one of them cannot be made.
+func startBuild(ctx context.Context, group *errgroup.Group, p *progress.Reporter, all selection) *building {
+	all.announce(p)
+	b := &building{programs: paths(all), made: map[string]chan struct{}{}}
+	var turn *build.Turn
+	for _, it := range all {
+		mine, made := build.NewTurn(turn), make(chan struct{})
+		turn, b.made[it.name] = mine, made
+		group.Go(func() error {
+			_, err := build.Ensure(ctx, it.artifact, mine, p)
+			if err == nil {
+				close(made)
+			}
 			return err
 		})
 	}
-	return done, group.Wait()
+	return b
 }
 
-func buildPart(ctx context.Context, p *progress.Reporter, name string) (Built, error) {
-	for _, it := range parts {
-		if it.name != name {
-			continue
+// wait returns when parts are there.
+func (b *building) wait(ctx context.Context, names ...string) error {
+	for _, name := range names {
+		select {
+		case <-b.made[name]:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
-		a, err := it.make()
-		if err != nil {
-			return Built{}, err
-		}
-		dir, err := build.Ensure(ctx, a, p)
-		return Built{Name: name, Path: filepath.Join(dir, it.file), Dir: dir}, err
 	}
-	return Built{}, fmt.Errorf("building %s: the sandbox has no such part, want one of %s or all", name, strings.Join(Parts(), ", "))
+	return nil
+}
+
+// selection is what is to be there, in the order in which it is built.
+type selection []selected
+
+type selected struct {
+	part
+	artifact build.Artifact
+	dir      string
+	cached   bool
+}
+
+// choose finds the named parts, all of them if none is named.
+func choose(ctx context.Context, names []string) (selection, error) {
+	if len(names) == 0 || len(names) == 1 && names[0] == "all" {
+		names = Parts()
+	}
+	var all selection
+	for _, name := range names {
+		i := slices.IndexFunc(parts, func(p part) bool { return p.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("building %s: the sandbox has no such part, want one of %s or all", name, strings.Join(Parts(), ", "))
+		}
+		artifact, err := parts[i].make()
+		if err != nil {
+			return nil, err
+		}
+		dir, cached, err := build.Find(ctx, artifact)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, selected{parts[i], artifact, dir, cached})
+	}
+	return all, nil
+}
+
+func (all selection) built() []Built {
+	var out []Built
+	for _, it := range all {
+		out = append(out, Built{Name: it.name, Path: filepath.Join(it.dir, it.file), Dir: it.dir})
+	}
+	return out
+}
+
+// announce says what is missing, and how long it takes to build that from nothing.
+func (all selection) announce(p *progress.Reporter) {
+	var missing []string
+	var work time.Duration
+	for _, it := range all {
+		if !it.cached {
+			missing = append(missing, it.name)
+			work += it.work
+		}
+	}
+	if len(missing) == 0 {
+		return
+	}
+	cores := runtime.NumCPU()
+	p.Say("to build: %s; %d of %d parts are in the cache", strings.Join(missing, ", "), len(all)-len(missing), len(all))
+	if minutes := (work / time.Duration(cores)).Round(time.Minute).Minutes(); minutes >= 1 {
+		p.Say("that takes about %.0f min on %d quiet processors, less if an earlier build was interrupted; Ctrl-C loses nothing", minutes, cores)
+	}
 }
 
 // programs are the paths of what was built.
 type programs struct {
-	kubeDir, tekton, podinfo, app, istiod, envoy, crds string
+	kubeDir, tekton, app, istiod, envoy, crds string
 }
 
 func (p programs) kube(name string) string { return filepath.Join(p.kubeDir, name) }
 
-func buildPrograms(ctx context.Context, p *progress.Reporter, bare bool) (programs, error) {
-	var names []string // none means all
-	if bare {
-		names = []string{"kube"}
-	}
-	done, err := buildParts(ctx, p, names...)
-	if err != nil {
-		return programs{}, err
-	}
+// paths are where the parts are, or will be.
+func paths(all selection) programs {
 	var out programs
-	for _, b := range done {
+	for _, b := range all.built() {
 		switch b.Name {
 		case "kube":
 			out.kubeDir = b.Dir
 		case "tekton":
 			out.tekton = b.Dir
-		case "podinfo":
-			out.podinfo = b.Path
 		case "app":
 			out.app = b.Path
 		case "istiod":
@@ -118,5 +191,5 @@ func buildPrograms(ctx context.Context, p *progress.Reporter, bare bool) (progra
 			out.crds = b.Path
 		}
 	}
-	return out, nil
+	return out
 }

@@ -37,29 +37,9 @@ func tektonImages(built programs) []image.Image {
 
 func tektonImage(name string) string { return "serin.test/tekton-" + name + ":" + build.TektonVersion }
 
-// appImages are podinfo and app in several versions, good and bad: a version is an image's tag and environment, as it is
-// where somebody releases. Bad ones say so in their tag.
-func appImages(built programs) []image.Image {
-	var all []image.Image
-	podinfo := func(version string, env ...string) {
-		all = append(all, image.Image{
-			Ref:        "serin.test/podinfo:" + version,
-			Files:      map[string]string{"/podinfo": built.podinfo},
-			Entrypoint: []string{"/podinfo"},
-			Env:        append([]string{"PODINFO_UI_MESSAGE=" + version, "PODINFO_PORT=9898", "PODINFO_LEVEL=warn"}, env...),
-		})
-	}
-	podinfo("6.9.0")
-	podinfo("6.9.1")
-	podinfo("6.9.2")
-	podinfo("6.9.3-errors", "PODINFO_RANDOM_ERROR=true")
-	podinfo("6.9.4-slow", "PODINFO_RANDOM_DELAY=true", "PODINFO_RANDOM_DELAY_UNIT=s")
-
-	return append(all, demoImages("serin.test/app", built.app)...)
-}
-
-// demoImages are app in all of its versions, by tags of a repository.
-func demoImages(repository, program string) []image.Image {
+// appImages are app in several versions, good and bad, by tags of a repository: a version is an image's tag and environment,
+// as it is where somebody releases. Bad ones say so in their tag.
+func appImages(repository, program string) []image.Image {
 	var all []image.Image
 	app := func(version string, env ...string) {
 		all = append(all, image.Image{
@@ -122,12 +102,12 @@ const demoApp = "demo-app"
 // PushApp builds the application app and pushes it, in all of its versions, to Registry. It returns what a container runs, by version.
 func (s *Sandbox) PushApp(ctx context.Context, out io.Writer) (map[string]string, error) {
 	p := progress.New(out)
-	app, err := buildPart(ctx, p, "app")
+	built, err := buildParts(ctx, p, "app")
 	if err != nil {
 		return nil, err
 	}
 	repository := s.Registry + "/" + demoApp
-	images, err := archive(demoApp, demoImages(repository, app.Path))
+	images, err := archive(demoApp, appImages(repository, built[0].Path))
 	if err != nil {
 		return nil, err
 	}

@@ -14,22 +14,13 @@ import (
 )
 
 // bootTekton installs Tekton and waits until it takes a Task: its webhook is reachable later than it is ready.
-func (s *Sandbox) bootTekton(ctx context.Context, p *progress.Reporter, apply *applier, client kubernetes.Interface, built programs, loaded <-chan struct{}) error {
-	manifest, err := tektonManifest(filepath.Join(built.tekton, "tekton.yaml"))
-	if err != nil {
+func (s *Sandbox) bootTekton(ctx context.Context, p *progress.Reporter, apply *applier, client kubernetes.Interface, b *building, loaded <-chan struct{}) error {
+	if err := b.wait(ctx, "tekton"); err != nil {
 		return err
 	}
-	objects, err := decode(manifest)
+	first, deployments, err := tektonObjects(filepath.Join(b.tekton, "tekton.yaml"))
 	if err != nil {
 		return err
-	}
-	var first, deployments []*unstructured.Unstructured
-	for _, o := range objects {
-		if o.GetKind() == "Deployment" {
-			deployments = append(deployments, probeOften(o))
-		} else {
-			first = append(first, o)
-		}
 	}
 	if err := apply.applyAll(ctx, first); err != nil {
 		return fmt.Errorf("installing Tekton: %w", err)
@@ -56,6 +47,26 @@ func (s *Sandbox) bootTekton(ctx context.Context, p *progress.Reporter, apply *a
 	}
 	p.Say("boot: Tekton takes Tasks")
 	return nil
+}
+
+// tektonObjects are Tekton's Deployments, and what they need.
+func tektonObjects(file string) (first, deployments []*unstructured.Unstructured, err error) {
+	manifest, err := tektonManifest(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	objects, err := decode(manifest)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, o := range objects {
+		if o.GetKind() == "Deployment" {
+			deployments = append(deployments, probeOften(o))
+		} else {
+			first = append(first, o)
+		}
+	}
+	return first, deployments, nil
 }
 
 // probeOften lets a Deployment's pods be Ready when they are, not up to 15 s later.

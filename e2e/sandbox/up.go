@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/serin-cd/serin/e2e/sandbox/internal/node"
@@ -38,48 +39,43 @@ func Up(ctx context.Context, o Options) (*Sandbox, error) {
 	if err := preflight.Check(ctx, p); err != nil {
 		return nil, err
 	}
-	built, err := buildPrograms(ctx, p, o.Bare)
+	var names []string // none means all
+	if o.Bare {
+		names = []string{"kube"}
+	}
+	parts, err := choose(ctx, names)
 	if err != nil {
 		return nil, err
 	}
-	archives, err := packImages(p, built, o.Bare)
-	if err != nil {
-		return nil, err
-	}
-	s, err := startNode(ctx, o, built)
-	if err != nil {
-		return nil, err
-	}
-	p.Say("node: namespaces are there, its address is %s", s.NodeIP)
-	err = s.boot(ctx, p, built, archives, o.Bare)
+	s, err := buildAndBoot(ctx, p, o, parts)
 	if err == nil && o.Detach {
 		err = s.node.owner.Detach()
 	}
-	if err != nil {
+	if err != nil && s != nil {
 		err = fmt.Errorf("starting sandbox %s: %w%s", o.Name, err, s.why())
 		return nil, errors.Join(err, s.Down())
 	}
-	return s, nil
+	return s, err
 }
 
-// packed are the image archives, in the order in which they are needed.
-type packed struct{ node, tekton, apps string }
-
-func packImages(p *progress.Reporter, built programs, bare bool) (packed, error) {
-	task := p.Start("images", "packing")
-	var out packed
-	var err error
-	if out.node, err = archive("node", nodeImages(built)); err != nil || bare {
-		return out, err
-	}
-	if out.tekton, err = archive("tekton", tektonImages(built)); err != nil {
-		return out, err
-	}
-	out.apps, err = archive("apps", appImages(built))
-	if err == nil {
-		task.Done("packed")
-	}
-	return out, err
+// buildAndBoot boots Kubernetes as soon as that is built, and what runs in it while the rest is. A sandbox that is returned
+// with an error is half made.
+func buildAndBoot(ctx context.Context, p *progress.Reporter, o Options, parts selection) (*Sandbox, error) {
+	var s *Sandbox
+	group, ctx := errgroup.WithContext(ctx)
+	b := startBuild(ctx, group, p, parts)
+	group.Go(func() (err error) {
+		if err := b.wait(ctx, "kube"); err != nil {
+			return err
+		}
+		if s, err = startNode(ctx, o, b.programs); err != nil {
+			return err
+		}
+		p.Say("node: namespaces are there, its address is %s", s.NodeIP)
+		return s.boot(ctx, p, b, o.Bare)
+	})
+	err := group.Wait()
+	return s, err
 }
 
 // startNode chooses what distinguishes this sandbox from others and starts its node.

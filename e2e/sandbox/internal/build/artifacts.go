@@ -14,17 +14,7 @@ const (
 
 // Kube is every Kubernetes component, etcd and kubectl as one program, CoreDNS, and the pod sandbox's first process.
 func Kube() (Artifact, error) {
-	return module("kube", target{packages: []string{"./cmd/kube", "./cmd/coredns", "./cmd/pause"}, ldflags: kubernetesVersionFlags()})
-}
-
-// Istiod is Istio's control plane, pilot-discovery.
-func Istiod() (Artifact, error) {
-	return module("istiod", target{packages: []string{"istio.io/istio/pilot/cmd/pilot-discovery"}, tags: "vtprotobuf,disable_pgv"})
-}
-
-// Podinfo is the demo's application.
-func Podinfo() (Artifact, error) {
-	return module("podinfo", target{packages: []string{"github.com/stefanprodan/podinfo/cmd/podinfo"}})
+	return cluster("kube", target{packages: []string{"./cmd/kube", "./cmd/coredns", "./cmd/pause"}, ldflags: kubernetesVersionFlags()})
 }
 
 // App is the tests' application, which misbehaves on request.
@@ -36,13 +26,13 @@ func App() (Artifact, error) {
 	return program{name: "app", dir: filepath.Join(dir, "sandbox", "app"), targets: []target{{packages: []string{"."}}}}, nil
 }
 
-// module is a program from one of the nested modules that keep heavy dependencies out of the project's own graph.
-func module(name string, t target) (Artifact, error) {
+// cluster is a program of the module that keeps Kubernetes, istiod and Tekton out of the project's own graph.
+func cluster(name string, targets ...target) (program, error) {
 	dir, err := sourceDir()
 	if err != nil {
-		return nil, err
+		return program{}, err
 	}
-	return program{name: name, dir: filepath.Join(dir, "sandbox", "modules", name), targets: []target{t}}, nil
+	return program{name: name, dir: filepath.Join(dir, "sandbox", "modules", "cluster"), targets: targets}, nil
 }
 
 // kubernetesVersionFlags makes the programs tell the version that they are: as built they would call themselves v0.0.0,

@@ -24,25 +24,33 @@ type Artifact interface {
 	Name() string
 	// key is a digest of all that decides the outcome.
 	key(ctx context.Context) (string, error)
-	// make writes the files into dir.
-	make(ctx context.Context, dir string, p *progress.Reporter) error
+	// make writes the files into dir. It compiles when it is its turn.
+	make(ctx context.Context, dir string, turn *Turn, p *progress.Reporter) error
 }
 
-// Ensure returns the folder that holds the artifact's files, and builds them when they are missing.
-func Ensure(ctx context.Context, a Artifact, p *progress.Reporter) (string, error) {
+// Find returns the folder that holds the artifact's files, or is to hold them, and whether it does.
+func Find(ctx context.Context, a Artifact) (dir string, built bool, err error) {
 	cache, err := CacheDir()
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	key, err := a.key(ctx)
 	if err != nil {
-		return "", fmt.Errorf("finding out whether %s must be built: %w", a.Name(), err)
+		return "", false, fmt.Errorf("finding out whether %s must be built: %w", a.Name(), err)
 	}
-	dir := filepath.Join(cache, "build", a.Name()+"-"+key[:16])
-	if _, err := os.Stat(dir); err == nil {
-		return dir, nil
+	dir = filepath.Join(cache, "build", a.Name()+"-"+key[:16])
+	_, err = os.Stat(dir)
+	return dir, err == nil, nil
+}
+
+// Ensure returns the folder that holds the artifact's files, and builds them when they are missing.
+func Ensure(ctx context.Context, a Artifact, turn *Turn, p *progress.Reporter) (string, error) {
+	defer turn.pass()
+	dir, built, err := Find(ctx, a)
+	if err != nil || built {
+		return dir, err
 	}
-	unlock, err := lock(filepath.Join(cache, "build", a.Name()+".lock"))
+	unlock, err := lock(filepath.Join(filepath.Dir(dir), a.Name()+".lock"))
 	if err != nil {
 		return "", err
 	}
@@ -59,7 +67,7 @@ func Ensure(ctx context.Context, a Artifact, p *progress.Reporter) (string, erro
 		return "", err
 	}
 	defer os.RemoveAll(partial)
-	if err := a.make(ctx, partial, p); err != nil {
+	if err := a.make(ctx, partial, turn, p); err != nil {
 		return "", fmt.Errorf("building %s: %w", a.Name(), err)
 	}
 	if err := os.Chmod(partial, 0o755); err != nil {

