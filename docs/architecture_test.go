@@ -102,16 +102,14 @@ func TestEveryPackageIsNamed(t *testing.T) {
 		named = append(named, m[1])
 	}
 	var there []string
-	for _, folder := range []string{".", "e2e", "e2e/sandbox/modules/kube"} {
+	for _, folder := range []string{".", "e2e", "e2e/sandbox/modules/cluster"} {
 		for pkg := range imports(t, folder) {
 			if pkg != "docs" && pkg != "steps" { // tests alone
 				there = append(there, pkg)
 			}
 		}
 	}
-	for _, tools := range []string{"istiod", "podinfo"} { // behind a build tag, to pin a module
-		there = append(there, "e2e/sandbox/modules/"+tools)
-	}
+	there = append(there, "e2e/sandbox/modules/cluster") // behind a build tag, to pin what it builds
 	slices.Sort(named)
 	slices.Sort(there)
 	if diff := cmp.Diff(there, named); diff != "" {
