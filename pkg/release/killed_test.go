@@ -104,7 +104,7 @@ func whole(ctx context.Context, r *release.Release) error {
 			return err
 		}
 	}
-	_, err := promotion.Run(ctx, r, 20*time.Second)
+	_, err := promotion.Run(ctx, r, time.Minute)
 	return err
 }
 
@@ -122,7 +122,7 @@ func TestReleaseKilledAnywhere(t *testing.T) {
 		must(t, a.Served(t.Context()))
 
 		for range 2 { // finish is retried
-			_, err = rollback.Run(t.Context(), a.Run("killed"), a.ID("killed"), "killed", 20*time.Second)
+			_, err = rollback.Run(t.Context(), a.Run("killed"), a.ID("killed"), "killed", time.Minute)
 			must(t, err)
 			wantRest(t, a, "killed")
 		}

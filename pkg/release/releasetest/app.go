@@ -114,7 +114,7 @@ func (a *App) Run(name string, through ...func(http.RoundTripper) http.RoundTrip
 // Preparation is one with nothing special.
 func Preparation() preparation.Preparation {
 	return preparation.Preparation{
-		Deadline: 20 * time.Second, Port: 80, Hosts: []string{"podinfo.test"}, Gateways: []string{"public"},
+		Deadline: time.Minute, Port: 80, Hosts: []string{"podinfo.test"}, Gateways: []string{"public"},
 		Probe: func(context.Context) error { return nil },
 	}
 }
