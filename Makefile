@@ -2,35 +2,57 @@
 SHELL       := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 TOOL        := go tool -modfile=$(CURDIR)/tools/go.mod
-# compiled as the steps are, so that both share the build cache
-E2E         := CGO_ENABLED=0 go -C e2e run -trimpath
+E2E         := go -C e2e run
 SANDBOX     := $(E2E) ./cmd/sandbox
-# `go test` of all packages of a module, shown in FORMAT. RERUNS is how often a test that failed is tried again, by itself, and told of.
-test         = $(TOOL) gotestsum --format=$(or $(FORMAT),$(1)) --hide-summary=skipped --rerun-fails=$(or $(RERUNS),0) --packages=./... --
+# `go test` of all packages of a module, shown in FORMAT.
+test         = $(TOOL) gotestsum --format=$(or $(FORMAT),$(1)) --hide-summary=skipped --packages="$(2)" --
+# runs a command whose packages share one API server
+SHARED       = SERIN_KUBE=$$($(SANDBOX) build kube) go run ./internal/apitest/cmd/with-apiserver
+# a target whose lines begin with its name, so that it can be told from what is made beside it
+lane         = $(MAKE) --no-print-directory $(1) 2>&1 | sed -u 's/^/$(1) | /'
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 export VERSION
+# Everything is compiled as the steps are, so that it is compiled once.
+export CGO_ENABLED = 0
+export GOFLAGS = -trimpath
 export KO_CONFIG_PATH = ko.yaml
 
-.PHONY: help demo test unit tests model lint generate verify site images release sandbox sandbox-down e2e test-faults bench bench-lossless bench-scale bench-judge
+.PHONY: help demo test e2e-lane rest-lane rest check contracts unit tests model lint generate verify site images release
+.PHONY: sandbox sandbox-down e2e test-faults bench bench-lossless bench-scale bench-judge
 help: ## print this list
 	@sed -n 's/^\([a-z0-9-]*\):.* ## \(.*\)/\1\t\2/p' Makefile | expand -t 14
 
 demo: ## play a release that is promoted and one that is taken back, in a sandbox
 	$(E2E) ./cmd/demo
 
-test: lint verify site tests e2e ## everything that CI runs
+test: ## everything that CI runs: e2e, which mostly waits, and beside it what computes
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going e2e-lane rest-lane
+
+e2e-lane:
+	+@$(call lane,e2e)
+
+rest-lane: # with less of the processors, so that releases are not late
+	+@nice $(call lane,rest)
+
+rest: lint verify site tests
+
+check: lint verify unit contracts ## what answers in three minutes, while one works
 
 unit: ## the tests that need nothing but Go
 	go test -short ./...
+	cd e2e && go test -short ./...
+
+contracts: ## what steps, Tasks and Pipelines take and give, against a real API server
+	$(SHARED) go test ./steps/... ./internal/catalog/... ./internal/packing/...
 
 tests: ## the tests of the root module, with a real API server
-	SERIN_KUBE=$$($(SANDBOX) build kube) $(call test,pkgname) -race -shuffle=on -timeout 20m
+	$(SHARED) env CGO_ENABLED=1 $(call test,pkgname,./...) -race -shuffle=on -ldflags=-w -p 4 -timeout 20m
 
 model: ## play runs against each other for MODEL_SECONDS (600), from MODEL_SEED on
 	MODEL_SECONDS=$${MODEL_SECONDS:-600} MODEL_SEED=$${MODEL_SEED:-$$RANDOM$$RANDOM} go test -count=1 -v -timeout 0 -run Interleavings ./internal/interleaving
 
 e2e: ## the tests of the e2e module, which start a sandbox: needs root
-	cd e2e && $(call test,testname) -count=1 -p 1 -parallel 5 -timeout 60m
+	cd e2e && $(call test,testname,./scenarios ./...) -count=1 -ldflags=-w -p 3 -parallel 40 -timeout 30m
 
 test-faults: ## break releases at every moment in every way, and write docs/faults.md (FAULTS: names of faults, missing, or all)
 	go -C e2e test -count=1 -v -timeout 180m -run TestMatrix ./faults -faults "$(or $(FAULTS),all)" -write $(CURDIR)/docs

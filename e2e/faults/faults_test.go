@@ -85,39 +85,6 @@ func play(t *testing.T, round *faults.Round, pairs []faults.Pair) {
 	})
 }
 
-// TestQuick plays one fault at each of some moments, all side by side, so that each way of being taken back is seen.
-func TestQuick(t *testing.T) {
-	if testing.Short() || *whole != "" {
-		t.Skip("needs a sandbox, which -short leaves out")
-	}
-	fault := map[string]faults.Fault{}
-	for _, f := range faults.Faults() {
-		fault[f.Name] = f
-	}
-	var pairs []faults.Pair
-	var moments []faults.Moment
-	for _, m := range faults.Moments() {
-		name, ok := map[string]string{
-			"preparing":                    "CancelledRunFinally",
-			"20 %: shifting":               "step killed -9",
-			"20 %: analysing":              "Cancelled",
-			"40 %: between steps":          "PipelineRun deleted",
-			"40 %: analysing":              "step pod deleted",
-			"60 %: analysing":              "StoppedRunFinally",
-			"promoting, primary unchanged": "Cancelled",
-			"promoting, primary changed":   "CancelledRunFinally",
-			"draining":                     "step killed -9",
-		}[m.String()]
-		if ok {
-			moments, pairs = append(moments, m), append(pairs, faults.Pair{Moment: m, Fault: fault[name]})
-		}
-	}
-	if len(pairs) != 9 {
-		t.Fatalf("got %d moments, want 9", len(pairs))
-	}
-	play(t, start(t, moments), pairs)
-}
-
 // TestMatrix plays the faults that are asked for, each at every moment, and writes the table.
 func TestMatrix(t *testing.T) {
 	if *whole == "" {

@@ -16,21 +16,21 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/serin-cd/serin/e2e/sandbox"
+	"github.com/serin-cd/serin/e2e/sandbox/internal/node"
 )
 
 // snapshot is all of the machine that a sandbox might touch, one line each. What belongs to other sandboxes, or to
-// programs that run for other reasons, is left out: people work while tests run.
+// programs that run for other reasons, is left out: people work, and other packages are tested, meanwhile.
 func snapshot(t *testing.T) []string {
 	t.Helper()
+	others := ofOthers(t)
 	var all []string
 	links, err := net.Interfaces()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, l := range links {
-		if !ofOthers(t, l.Name) {
-			all = append(all, "link "+l.Name)
-		}
+		all = append(all, "link "+l.Name)
 	}
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
@@ -40,15 +40,13 @@ func snapshot(t *testing.T) []string {
 		all = append(all, "mount "+strings.TrimSpace(line))
 	}
 	for _, pattern := range []string{"/sys/fs/cgroup/*", "/sys/fs/cgroup/*/*", "/var/lib/*", "/var/log/*", "/run/*", "/run/netns/*", "/etc/cni/*",
-		"/opt/*", "/usr/libexec/*", "/etc/kubernetes/*", "/tmp/serin[^\\-]*", "/tmp/serin-[^a]*"} {
+		"/opt/*", "/usr/libexec/*", "/etc/kubernetes/*", "/tmp/serin*"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, path := range found {
-			if !ofOthers(t, filepath.Base(path)) {
-				all = append(all, "path "+path)
-			}
+			all = append(all, "path "+path)
 		}
 	}
 	for _, name := range []string{"vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops", "kernel/hostname",
@@ -68,13 +66,18 @@ func snapshot(t *testing.T) []string {
 			}
 		}
 	}
+	others = append(others, ofOthers(t)...) // those that came meanwhile; the first may have gone
+	all = slices.DeleteFunc(all, func(line string) bool {
+		return slices.ContainsFunc(others, func(other string) bool { return strings.HasPrefix(line+"/", other) })
+	})
 	slices.Sort(all)
 	return all
 }
 
-// ofOthers tells whether a link, cgroup or folder has the name of one that another sandbox owns.
-func ofOthers(t *testing.T, name string) bool {
+// ofOthers are the beginnings of lines about what belongs to other sandboxes and other packages' tests.
+func ofOthers(t *testing.T) []string {
 	t.Helper()
+	all := []string{"path /tmp/serin-apitest-", "path /tmp/serin-dist-", "path /tmp/serin-scale-"}
 	names, err := sandbox.List()
 	if err != nil {
 		t.Fatal(err)
@@ -83,16 +86,30 @@ func ofOthers(t *testing.T, name string) bool {
 		if n == "go-test" || n == "go-test-2" || n == "go-test-killed" {
 			continue
 		}
-		s, _ := sandbox.Attach(n)
-		if s == nil {
-			continue
+		cfg, err := node.Read(folder(t, n))
+		if err != nil {
+			continue // it is not made yet, or gone
 		}
-		veth := "serin" + strings.Split(s.NodeIP, ".")[2]
-		if name == veth || name == "serin-"+n {
-			return true
+		all = append(all, "link "+cfg.Veth+"/", "path /sys/fs/cgroup"+cfg.Cgroup+"/")
+		hierarchies, err := filepath.Glob("/sys/fs/cgroup/*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, h := range hierarchies {
+			all = append(all, "path "+h+cfg.Cgroup+"/")
 		}
 	}
-	return false
+	return all
+}
+
+// folder is that of a sandbox.
+func folder(t *testing.T, name string) string {
+	t.Helper()
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(cache, "serin", "sandbox", name)
 }
 
 func compare(t *testing.T, before []string) {
@@ -110,11 +127,7 @@ func compare(t *testing.T, before []string) {
 // processes are those whose command line names the sandbox's folder, or who are in its cgroups.
 func processes(t *testing.T, name string) []string {
 	t.Helper()
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	folder := filepath.Join(cache, "serin", "sandbox", name)
+	folder := folder(t, name)
 	found, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		t.Fatal(err)

@@ -10,11 +10,17 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/serin-cd/serin/e2e/load"
 	"github.com/serin-cd/serin/e2e/sandbox"
 	"github.com/serin-cd/serin/e2e/trial"
 	"github.com/serin-cd/serin/pkg/task/run"
 )
+
+var cronJobs = schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "cronjobs"}
 
 // shared is Serin on the sandbox that all scenarios share. It starts when the first scenario asks for it.
 var shared struct {
@@ -78,18 +84,31 @@ type play struct {
 	stop func() *load.Report
 }
 
-// deploy makes the scenario's application with version 1, not yet released.
-func deploy(t *testing.T) *play {
+// places are for the applications that are released at once: as many as two processors play without being late. The flag
+// -parallel of go test must not be less.
+var places = semaphore.NewWeighted(12)
+
+// parallel lets the test play this many applications beside others as soon as there are places.
+func parallel(t *testing.T, applications int64) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("needs a sandbox, which -short leaves out")
 	}
 	t.Parallel()
-	return deployed(t)
+	if err := places.Acquire(t.Context(), applications); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now() // go test counts from when it waits for its place
+	t.Cleanup(func() {
+		places.Release(applications)
+		t.Logf("played for %s", time.Since(began).Round(time.Second))
+	})
 }
 
-func deployed(t *testing.T) *play {
+// deploy makes the scenario's application with version 1, not yet released.
+func deploy(t *testing.T) *play {
 	t.Helper()
+	parallel(t, 1)
 	name := strings.ToLower(strings.TrimPrefix(t.Name(), "Test"))
 	ns := fmt.Sprintf("%s-%d", name[:min(len(name), 40)], time.Now().UnixNano()%1e6)
 	app, err := installed(t).NewApp(t.Context(), ns, "shop", trial.V1)
@@ -97,6 +116,7 @@ func deployed(t *testing.T) *play {
 		t.Fatal(err)
 	}
 	p := &play{T: t, app: app, stop: func() *load.Report { return &load.Report{} }}
+	p.janitor(false)
 	t.Cleanup(func() {
 		p.stop()
 		if t.Failed() {
@@ -111,20 +131,21 @@ func deployed(t *testing.T) *play {
 	return p
 }
 
+// janitor lets that of the application's namespace work, or not. It starts a pod each minute, which is more than all
+// releases beside it do: a scenario that does not need it is without.
+func (p *play) janitor(works bool) {
+	p.Helper()
+	patch := fmt.Sprintf(`{"spec":{"suspend":%v}}`, !works)
+	if err := p.app.Patch(p.Context(), cronJobs, "serin-janitor", types.MergePatchType, patch); err != nil {
+		p.Fatal(err)
+	}
+}
+
 // released makes the scenario's application and gives it its first release, with a load from the moment
 // that the gateway knows it.
 func released(t *testing.T, rate int) *play {
 	t.Helper()
 	return deploy(t).first(rate)
-}
-
-// alone is released without a scenario beside it: it disturbs what all share.
-func alone(t *testing.T, rate int) *play {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("needs a sandbox, which -short leaves out")
-	}
-	return deployed(t).first(rate)
 }
 
 func (p *play) first(rate int) *play {

@@ -4,15 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/serin-cd/serin/e2e/load"
-	"github.com/serin-cd/serin/e2e/sandbox"
 	"github.com/serin-cd/serin/e2e/trial"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/task/run"
@@ -36,22 +37,25 @@ func (p *play) behave(version trial.Version, env map[string]string) {
 	}
 }
 
-// turn changes how the pods of a label behave while they run.
-func (p *play) turn(app string, behaviour string) {
+// turn changes how the pods of these labels behave while they run, all at one moment.
+func (p *play) turn(behaviour string, apps ...string) {
 	p.Helper()
-	pods, err := p.app.Client.CoreV1().Pods(p.app.Namespace).List(p.Context(), metav1.ListOptions{LabelSelector: "app=" + app})
+	pods, err := p.app.Client.CoreV1().Pods(p.app.Namespace).List(p.Context(), metav1.ListOptions{LabelSelector: "app in (" + strings.Join(apps, ",") + ")"})
 	if err != nil {
 		p.Fatal(err)
 	}
+	var all errgroup.Group
 	for _, pod := range pods.Items {
 		if pod.DeletionTimestamp != nil || pod.Status.Phase != corev1.PodRunning {
 			continue
 		}
-		err := p.app.Client.CoreV1().RESTClient().Post().Namespace(p.app.Namespace).Resource("pods").Name(pod.Name + ":8080").
-			SubResource("proxy").Suffix("behaviour").Body([]byte(behaviour)).Do(p.Context()).Error()
-		if err != nil {
-			p.Fatal(err)
-		}
+		all.Go(func() error {
+			return p.app.Client.CoreV1().RESTClient().Post().Namespace(p.app.Namespace).Resource("pods").Name(pod.Name + ":8080").
+				SubResource("proxy").Suffix("behaviour").Body([]byte(behaviour)).Do(p.Context()).Error()
+		})
+	}
+	if err := all.Wait(); err != nil {
+		p.Fatal(err)
 	}
 }
 
@@ -102,7 +106,7 @@ func TestSequentialOneInTwentyFails(t *testing.T) {
 
 func TestSequentialBothFailAlike(t *testing.T) {
 	p := released(t, 60)
-	p.turn("shop-primary", `{"failEvery": 50}`)
+	p.turn(`{"failEvery": 50}`, "shop-primary")
 	p.behave(trial.V2, map[string]string{"FAIL_EVERY": "50"})
 	p.ends(p.startWith("second", nil), run.Promoted, true)
 	p.serves(trial.V2)
@@ -146,13 +150,9 @@ func TestSequentialSharedIncident(t *testing.T) {
 	p.eventually("the canary has had 20 % for two scrapes", func(s trial.State) bool { // else its first answers are compared with the primary's before the incident
 		return s.Weight == 20 && time.Since(s.Record.Stages[0].At) > 11*time.Second
 	})
-	for _, app := range []string{"shop-primary", "shop"} { // as near to one moment as can be, and the canary not longer than the primary
-		p.turn(app, `{"failEvery": 1}`)
-	}
+	p.turn(`{"failEvery": 1}`, "shop-primary", "shop")
 	p.pause(30 * time.Second)
-	for _, app := range []string{"shop", "shop-primary"} {
-		p.turn(app, `{"failEvery": 0}`)
-	}
+	p.turn(`{"failEvery": 0}`, "shop-primary", "shop")
 	p.ends(second, run.Promoted, true)
 	p.serves(trial.V2)
 }
@@ -183,32 +183,4 @@ func TestSequentialRouteThatIsNotObeyed(t *testing.T) {
 	p.wantReason(result.Results["reason"], `^traffic-not-shifted: canary got \d`)
 	p.wantExit(result, "stage-20", "analyze-metrics", 4)
 	p.serves(trial.V1)
-}
-
-func TestPrometheusRestartedInAStage(t *testing.T) {
-	p := alone(t, 60)
-	p.push(trial.V2)
-	second := p.startWith("second", nil)
-	p.eventually("the canary has 20 %", func(s trial.State) bool { return s.Weight == 20 })
-	if err := p.app.Sandbox.Restart(t.Context(), sandbox.Prometheus); err != nil {
-		t.Fatal(err)
-	}
-	p.ends(second, run.Promoted, true)
-	p.serves(trial.V2)
-}
-
-func TestScrapesMissingInAStage(t *testing.T) {
-	p := alone(t, 60)
-	p.push(trial.V2)
-	second := p.startWith("second", nil)
-	p.eventually("the canary has 20 %", func(s trial.State) bool { return s.Weight == 20 })
-	if err := p.app.Sandbox.Stop(t.Context(), sandbox.Prometheus); err != nil {
-		t.Fatal(err)
-	}
-	p.pause(30 * time.Second)
-	if err := p.app.Sandbox.Start(t.Context(), sandbox.Prometheus); err != nil {
-		t.Fatal(err)
-	}
-	p.ends(second, run.Promoted, true)
-	p.serves(trial.V2)
 }

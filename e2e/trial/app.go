@@ -335,6 +335,10 @@ func (a *App) Reached(ctx context.Context) bool {
 
 // Eventually waits until a condition holds.
 func (a *App) Eventually(ctx context.Context, limit time.Duration, what string, holds func(context.Context) (bool, error)) error {
+	return a.eventually(ctx, 400*time.Millisecond, limit, what, holds)
+}
+
+func (a *App) eventually(ctx context.Context, pause, limit time.Duration, what string, holds func(context.Context) (bool, error)) error {
 	given := ctx
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -353,7 +357,7 @@ func (a *App) Eventually(ctx context.Context, limit time.Duration, what string, 
 				return fmt.Errorf("waiting until %s: %w", what, err)
 			}
 			return fmt.Errorf("waiting until %s: not within %s (%v)", what, limit, last)
-		case <-time.After(400 * time.Millisecond):
+		case <-time.After(pause):
 		}
 	}
 }

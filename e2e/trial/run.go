@@ -89,7 +89,8 @@ func keys(m map[string]string) func(func(string) bool) {
 // Wait waits until the run has ended.
 func (r *Run) Wait(ctx context.Context, limit time.Duration) (Result, error) {
 	var result Result
-	err := r.App.Eventually(ctx, limit, "PipelineRun "+r.Name+" has ended", func(ctx context.Context) (bool, error) {
+	// A PipelineRun is large: to look more often costs the API server more than the steps do.
+	err := r.App.eventually(ctx, time.Second, limit, "PipelineRun "+r.Name+" has ended", func(ctx context.Context) (bool, error) {
 		found, err := r.App.Objects.Resource(kube.PipelineRuns).Namespace(r.App.Namespace).Get(ctx, r.Name, metav1.GetOptions{})
 		if err != nil {
 			return false, err

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 )
 
 // Component is a part of the control plane that only some tests need.
@@ -21,22 +22,36 @@ type Component string
 // Controllers rolls Deployments out, deletes what is in deleted namespaces and what has lost its owner.
 const Controllers Component = "kube-controller-manager"
 
-// shared is the test package's server. It starts when the first test asks for it.
-var shared struct {
+// Kubeconfig is the environment variable that names the kubeconfig of a server that packages share, with Controllers.
+const Kubeconfig = "SERIN_APISERVER"
+
+// used is the server that the tests of a package use. One of its own starts when the first test asks for it.
+var used struct {
 	sync.Once
 	extra  []Component
-	server *Server
+	own    *Server
+	config *rest.Config
 	err    error
 }
 
-// Main runs the tests of a package, to be called by its TestMain, and stops the server after them.
+// Main runs the tests of a package, to be called by its TestMain. Where no server is shared
+// they get one of their own, which stops after them.
 func Main(m *testing.M, extra ...Component) {
-	shared.extra = extra
+	used.extra = extra
 	code := m.Run()
-	if shared.server != nil {
-		shared.server.Stop(code != 0)
+	if used.own != nil {
+		used.own.Stop(code != 0)
 	}
 	os.Exit(code)
+}
+
+// Own is Main for tests that must have a server to themselves, with these components and no others.
+func Own(m *testing.M, extra ...Component) {
+	if err := os.Unsetenv(Kubeconfig); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	Main(m, extra...)
 }
 
 // Config connects as an administrator. To act as an account of less rights, set Impersonate in it.
@@ -46,11 +61,24 @@ func Config(t testing.TB) *rest.Config {
 	if testing.Short() {
 		t.Skip("needs an API server, which -short leaves out")
 	}
-	shared.Do(func() { shared.server, shared.err = Start(context.Background(), Options{Extra: shared.extra}) })
-	if shared.err != nil {
-		t.Fatal(shared.err)
+	used.Do(connect)
+	if used.err != nil {
+		t.Fatal(used.err)
 	}
-	return shared.server.Config()
+	return rest.CopyConfig(used.config)
+}
+
+// connect finds the server that is shared, or starts one.
+func connect() {
+	if file := os.Getenv(Kubeconfig); file != "" {
+		if used.config, used.err = clientcmd.BuildConfigFromFlags("", file); used.err == nil {
+			used.config.QPS = -1
+		}
+		return
+	}
+	if used.own, used.err = Start(context.Background(), Options{Extra: used.extra}); used.err == nil {
+		used.config = used.own.Config()
+	}
 }
 
 // Namespace makes a namespace with a name like the test's, which goes when the test ends.
@@ -89,10 +117,10 @@ func Client(t testing.TB) *kubernetes.Clientset {
 }
 
 // Eventually waits until a condition holds, and fails the test with what is still missing if it does
-// not within 30 seconds. The condition returns nil when it holds.
+// not within a minute. The condition returns nil when it holds.
 func Eventually(t testing.TB, condition func(context.Context) error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := poll(ctx, condition); err != nil {
 		t.Fatal(err)

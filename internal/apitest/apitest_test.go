@@ -19,7 +19,7 @@ import (
 	"github.com/serin-cd/serin/internal/apitest"
 )
 
-func TestMain(m *testing.M) { apitest.Main(m, apitest.Controllers) }
+func TestMain(m *testing.M) { apitest.Own(m, apitest.Controllers) }
 
 func TestServesIstioAndTekton(t *testing.T) {
 	config, namespace := apitest.Config(t), apitest.Namespace(t)

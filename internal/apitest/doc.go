@@ -1,4 +1,5 @@
-// Package apitest gives a test package a real Kubernetes API server.
+// Package apitest gives test packages a real Kubernetes API server.
+// Each starts one of its own, unless SERIN_APISERVER names the kubeconfig of one that they share.
 //
 // The server, its etcd and, if asked for, the controller manager are processes on the loopback
 // interface, with the custom resources of Istio and Tekton. There is no node: Kubelet plays one.

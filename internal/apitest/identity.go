@@ -21,8 +21,9 @@ import (
 
 // identity is what the server is known by and knows its administrator by.
 type identity struct {
-	admin                                     *rest.Config
-	cert, key, accountKey, tokens, kubeconfig string // files; the last is the controllers'
+	admin                         *rest.Config
+	cert, key, accountKey, tokens string // files
+	administrators, controllers   string // kubeconfig files
 }
 
 // controllers is the user that the controller manager is.
@@ -33,7 +34,8 @@ const controllers = "system:kube-controller-manager"
 func newIdentity(dir, url string) (identity, error) {
 	id := identity{
 		cert: filepath.Join(dir, "tls.crt"), key: filepath.Join(dir, "tls.key"), accountKey: filepath.Join(dir, "account.key"),
-		tokens: filepath.Join(dir, "tokens.csv"), kubeconfig: filepath.Join(dir, "kubeconfig"),
+		tokens:         filepath.Join(dir, "tokens.csv"),
+		administrators: filepath.Join(dir, "administrator.kubeconfig"), controllers: filepath.Join(dir, "controllers.kubeconfig"),
 	}
 	key, err := newKey(id.key)
 	if err != nil {
@@ -62,12 +64,19 @@ func newIdentity(dir, url string) (identity, error) {
 		return id, err
 	}
 	id.admin = &rest.Config{Host: url, BearerToken: token, TLSClientConfig: rest.TLSClientConfig{CAData: ca}, QPS: -1}
-	return id, clientcmd.WriteToFile(clientcmdapi.Config{
+	if err := writeKubeconfig(id.administrators, url, ca, token); err != nil {
+		return id, err
+	}
+	return id, writeKubeconfig(id.controllers, url, ca, theirs)
+}
+
+func writeKubeconfig(file, url string, ca []byte, token string) error {
+	return clientcmd.WriteToFile(clientcmdapi.Config{
 		Clusters:       map[string]*clientcmdapi.Cluster{"apitest": {Server: url, CertificateAuthorityData: ca}},
-		AuthInfos:      map[string]*clientcmdapi.AuthInfo{controllers: {Token: theirs}},
-		Contexts:       map[string]*clientcmdapi.Context{"apitest": {Cluster: "apitest", AuthInfo: controllers}},
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{"apitest": {Token: token}},
+		Contexts:       map[string]*clientcmdapi.Context{"apitest": {Cluster: "apitest", AuthInfo: "apitest"}},
 		CurrentContext: "apitest",
-	}, id.kubeconfig)
+	}, file)
 }
 
 // flags are the API server's.

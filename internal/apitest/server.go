@@ -34,6 +34,8 @@ type Options struct {
 type Server struct {
 	// AuditLog is a file with every call but the controllers' own: JSON lines of audit.k8s.io/v1 Events. Empty where none is kept.
 	AuditLog string
+	// Kubeconfig is a file by which other programs connect as an administrator.
+	Kubeconfig string
 
 	dir       string
 	admin     *rest.Config
@@ -99,7 +101,7 @@ func boot(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return s, err
 	}
-	s.admin = identity.admin
+	s.admin, s.Kubeconfig = identity.admin, identity.administrators
 
 	flags := identity.flags()
 	if o.Audit {
@@ -127,7 +129,7 @@ func boot(ctx context.Context, o Options) (*Server, error) {
 	}
 	if slices.Contains(o.Extra, Controllers) {
 		// Only now: before its role exists the controller manager is refused, and ends.
-		err = launch(string(Controllers), "--kubeconfig="+identity.kubeconfig, "--service-account-private-key-file="+identity.accountKey,
+		err = launch(string(Controllers), "--kubeconfig="+identity.controllers, "--service-account-private-key-file="+identity.accountKey,
 			"--authentication-skip-lookup", "--use-service-account-credentials=false", "--leader-elect=false", "--bind-address=127.0.0.1",
 			"--secure-port="+controllers, "--cert-dir="+dir, "--kube-api-qps=500", "--kube-api-burst=1000",
 			"--controllers=deployment-controller,replicaset-controller,namespace-controller,garbage-collector-controller")

@@ -25,7 +25,7 @@ import (
 	"github.com/serin-cd/serin/pkg/task/run"
 )
 
-func TestMain(m *testing.M) { apitest.Main(m) }
+func TestMain(m *testing.M) { apitest.Own(m) }
 
 // script does everything that Serin does to the API, and tells what came of it. Objects are named in what it tells by
 // versions counted from the first.

@@ -117,7 +117,7 @@ func (a *App) Run(name string, through ...func(http.RoundTripper) http.RoundTrip
 func Preparation() prepare.Preparation {
 	return prepare.Preparation{
 		Config:   prepare.Config{Port: 80, Hosts: []string{"podinfo.test"}, Gateways: []string{"public"}},
-		Deadline: 20 * time.Second,
+		Deadline: time.Minute,
 		Probe:    func(context.Context) error { return nil },
 	}
 }

@@ -106,7 +106,7 @@ func whole(ctx context.Context, r *release.Release) error {
 			return err
 		}
 	}
-	_, err := promote.Run(ctx, r, 20*time.Second)
+	_, err := promote.Run(ctx, r, time.Minute)
 	return err
 }
 
@@ -124,7 +124,7 @@ func TestReleaseKilledAnywhere(t *testing.T) {
 		must(t, a.Served(t.Context()))
 
 		for range 2 { // finish is retried
-			_, err = rollback.Run(t.Context(), a.Run("killed"), a.ID("killed"), "killed", 20*time.Second)
+			_, err = rollback.Run(t.Context(), a.Run("killed"), a.ID("killed"), "killed", time.Minute)
 			must(t, err)
 			wantRest(t, a, "killed")
 		}

@@ -67,7 +67,7 @@ func promote(t *testing.T, c workload.Deployments) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.WaitReady(t.Context(), "podinfo-primary", 20*time.Second, nil); err != nil {
+	if _, err := c.WaitReady(t.Context(), "podinfo-primary", time.Minute, nil); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -91,7 +91,7 @@ func TestCreatePrimary(t *testing.T) {
 			t.Parallel()
 			a := releasetest.New(t, change)
 			made := primary(t, a)
-			ready, err := a.Run("first").Deployments.WaitReady(t.Context(), "podinfo-primary", 20*time.Second, nil)
+			ready, err := a.Run("first").Deployments.WaitReady(t.Context(), "podinfo-primary", time.Minute, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -132,7 +132,7 @@ func TestWaitReady(t *testing.T) {
 	}
 
 	a.Node.Image(releasetest.Image("2"), apitest.Ready)
-	ready, err := c.WaitReady(t.Context(), "podinfo", 20*time.Second, nil)
+	ready, err := c.WaitReady(t.Context(), "podinfo", time.Minute, nil)
 	if err != nil || !ready.Ready() {
 		t.Errorf("at last: %v", err)
 	}
@@ -219,7 +219,7 @@ func TestTemplateOfEarlierRevisions(t *testing.T) {
 	r := a.Run("first")
 	c := r.Deployments
 	made := primary(t, a)
-	if _, err := c.WaitReady(t.Context(), made.Name, 20*time.Second, nil); err != nil {
+	if _, err := c.WaitReady(t.Context(), made.Name, time.Minute, nil); err != nil {
 		t.Fatal(err)
 	}
 	revisions := map[string]string{"1": made.Promoted()}

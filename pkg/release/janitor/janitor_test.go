@@ -150,7 +150,7 @@ func sweeper(t *testing.T, a *releasetest.App, calls, writes *atomic.Int32, thro
 	cluster, err := kube.New(config)
 	must(t, err)
 	quiet := a.Run("observer").Drain
-	return janitor.Janitor{Cluster: cluster, Namespace: a.Namespace, Deadline: 20 * time.Second, Drain: func(r *release.Release) error {
+	return janitor.Janitor{Cluster: cluster, Namespace: a.Namespace, Deadline: time.Minute, Drain: func(r *release.Release) error {
 		r.Drain = quiet
 		return nil
 	}}

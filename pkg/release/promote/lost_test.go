@@ -66,7 +66,7 @@ func TestRouteDeletedBeforeAPromotionIsClosed(t *testing.T) {
 		}
 		return nil
 	}))
-	_, err := promote.Run(t.Context(), r, 20*time.Second)
+	_, err := promote.Run(t.Context(), r, time.Minute)
 	must(t, err)
 	a.Want(promoted)
 	if s, err := r.Fence.Read(t.Context()); err != nil || !strings.HasPrefix(s.Record.Reason, "every stage passed; VirtualService podinfo was deleted") || s.Record.Previous == "" {
@@ -86,7 +86,7 @@ func TestRouteOfOthersDeletedWhilePromoting(t *testing.T) {
 	}
 	r := a.Run("second")
 	for range 2 {
-		rec, err := rollback.Run(t.Context(), r, r.ID, "the promotion failed", 20*time.Second)
+		rec, err := rollback.Run(t.Context(), r, r.ID, "the promotion failed", time.Minute)
 		must(t, err)
 		if outcome, reason := rollback.Outcome(t.Context(), r, rec, true); outcome != run.Promoted || !strings.Contains(reason, "VirtualService podinfo is gone") {
 			t.Errorf("finish says %s: %s, want promoted, and that the VirtualService is gone", outcome, reason)
@@ -134,7 +134,7 @@ func TestPromotionLeftWithoutARecord(t *testing.T) {
 				a.Eventually("the primary is at version 2", func() bool { return primaryRuns(a, "2") && a.Deployment("podinfo-primary").Status.Replicas == 2 })
 			}
 			for range 2 { // finish is retried
-				rec, err := rollback.Run(t.Context(), r, r.ID, "the promotion failed", 20*time.Second)
+				rec, err := rollback.Run(t.Context(), r, r.ID, "the promotion failed", time.Minute)
 				must(t, err)
 				if outcome, reason := rollback.Outcome(t.Context(), r, rec, true); outcome != c.want.Outcome || !strings.Contains(reason, c.reason) {
 					t.Errorf("finish says %s: %s, want %s: %s", outcome, reason, c.want.Outcome, c.reason)

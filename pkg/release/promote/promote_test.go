@@ -22,7 +22,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	*promote.Reconnect = 3 * time.Second
+	*promote.Reconnect = 8 * time.Second
 	apitest.Main(m, apitest.Controllers)
 }
 
@@ -59,7 +59,7 @@ func TestPromotion(t *testing.T) {
 	a, r := at(t)
 	revision := a.Deployment("podinfo-primary").Annotations["serin.dev/revision"]
 	for range 2 {
-		got, err := promote.Run(t.Context(), r, 20*time.Second)
+		got, err := promote.Run(t.Context(), r, time.Minute)
 		must(t, err)
 		a.Want(promoted)
 		primary := a.Deployment("podinfo-primary")
@@ -85,7 +85,7 @@ func TestPromotionReadsTheTargetOnce(t *testing.T) {
 		}
 		return nil
 	}))
-	_, err := promote.Run(t.Context(), r, 20*time.Second)
+	_, err := promote.Run(t.Context(), r, time.Minute)
 	must(t, err)
 	a.Want(promoted)
 	if reads != 1 {
@@ -109,7 +109,7 @@ func TestPrimaryNeverReadyIsRejectedAndUndone(t *testing.T) {
 
 	a.Node.Label("app=podinfo-primary", apitest.Ready)
 	for range 2 {
-		rec, err := rollback.Run(t.Context(), r, r.ID, "the promotion failed", 20*time.Second)
+		rec, err := rollback.Run(t.Context(), r, r.ID, "the promotion failed", time.Minute)
 		must(t, err)
 		if rec.Outcome != run.RolledBack || rec.Reason != "the promotion failed" {
 			t.Errorf("record %s, want it rolled back for that reason", rec)
@@ -149,7 +149,7 @@ func TestPromotionRefusesAndTakesBack(t *testing.T) {
 			t.Parallel()
 			a, r := at(t)
 			c.spoil(a)
-			_, err := promote.Run(t.Context(), r, 20*time.Second)
+			_, err := promote.Run(t.Context(), r, time.Minute)
 			if failure.Code(err) != c.code || !strings.Contains(err.Error(), c.text) {
 				t.Errorf("error %v (exit %d), want %q in it and exit %d", err, failure.Code(err), c.text, c.code)
 			}
@@ -211,7 +211,7 @@ func TestPromotionInterrupted(t *testing.T) {
 	}
 	a.Want(releasetest.State{Weight: 40, Phase: run.Promoting, Target: 2, Stages: 1, Primary: releasetest.Image("2")})
 	a.Node.Label("app=podinfo-primary", apitest.Ready)
-	_, err := promote.Run(t.Context(), r, 20*time.Second)
+	_, err := promote.Run(t.Context(), r, time.Minute)
 	must(t, err)
 	a.Want(promoted)
 }
@@ -274,7 +274,7 @@ func TestSecondTryOverAnEditedRoute(t *testing.T) {
 		t.Errorf("state %+v, want it promoting still: rollback restores the primary first", s)
 	}
 	a.Node.Label("app=podinfo-primary", apitest.Ready)
-	_, err = rollback.Run(t.Context(), r, r.ID, "the promotion failed", 20*time.Second)
+	_, err = rollback.Run(t.Context(), r, r.ID, "the promotion failed", time.Minute)
 	must(t, err)
 	a.Want(releasetest.State{Phase: run.Closed, Outcome: run.RolledBack, Stages: 1, Primary: releasetest.Image("1")})
 }
@@ -292,7 +292,7 @@ func TestRolledBackWhilePromoting(t *testing.T) {
 	a.Eventually("the primary is changed", func() bool {
 		return a.Deployment("podinfo-primary").Spec.Template.Spec.Containers[0].Image == releasetest.Image("2")
 	})
-	_, err := rollback.Run(t.Context(), a.Run("second"), r.ID, "aborted", 20*time.Second)
+	_, err := rollback.Run(t.Context(), a.Run("second"), r.ID, "aborted", time.Minute)
 	must(t, err)
 	if err := <-done; err == nil {
 		t.Error("the promotion that was undone says that it promoted, want an error")
@@ -309,12 +309,12 @@ func TestRolledBackWhilePromoting(t *testing.T) {
 func TestLatePromotionIsFenced(t *testing.T) {
 	a, r := at(t)
 	late := a.Run("second", onWrite("/deployments/podinfo-primary", func() {
-		_, err := rollback.Run(t.Context(), r, r.ID, "aborted", 20*time.Second)
+		_, err := rollback.Run(t.Context(), r, r.ID, "aborted", time.Minute)
 		if err != nil {
 			t.Error(err)
 		}
 	}))
-	_, err := promote.Run(t.Context(), late, 20*time.Second)
+	_, err := promote.Run(t.Context(), late, time.Minute)
 	if err == nil {
 		t.Error("promoted after it was rolled back, want an error")
 	}

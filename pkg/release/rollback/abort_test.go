@@ -43,7 +43,7 @@ func taken(stages int) releasetest.State {
 func abort(t *testing.T, a *releasetest.App) (rollback.Aborted, string) {
 	t.Helper()
 	quiet := a.Run("observer").Drain
-	done, err := rollback.Abort(t.Context(), a.Cluster, a.Run("observer").App, "aborted: for a test", 20*time.Second, func(r *release.Release) error {
+	done, err := rollback.Abort(t.Context(), a.Cluster, a.Run("observer").App, "aborted: for a test", time.Minute, func(r *release.Release) error {
 		r.Drain = quiet
 		return nil
 	})
@@ -117,11 +117,11 @@ func TestAbortedBeforeEachWriteOfAPromotion(t *testing.T) {
 				}
 				return nil
 			}))
-			if _, err := promote.Run(t.Context(), r, 20*time.Second); err == nil {
+			if _, err := promote.Run(t.Context(), r, time.Minute); err == nil {
 				t.Error("the promotion ended well, want an error: it was undone")
 			}
 			a.Want(taken(1))
-			_, err := rollback.Run(t.Context(), r, r.ID, "none", 20*time.Second)
+			_, err := rollback.Run(t.Context(), r, r.ID, "none", time.Minute)
 			must(t, err)
 			a.Want(taken(1))
 		})
@@ -137,7 +137,7 @@ func TestPromotedWhileItIsTakenBack(t *testing.T) {
 		if q.Method == http.MethodPatch && strings.Contains(q.URL.Path, "virtualservices/") {
 			once.Do(func() {
 				killed := &releasetest.Process{Writes: 2} // the record is promoting, the primary is at version 2
-				_, err := promote.Run(t.Context(), a.Run("second", killed.Through), 20*time.Second)
+				_, err := promote.Run(t.Context(), a.Run("second", killed.Through), time.Minute)
 				if err == nil || a.State().Primary != releasetest.Image("2") {
 					t.Errorf("promoting ended with %v, primary at %s, want it killed at version 2", err, a.State().Primary)
 				}
@@ -145,7 +145,7 @@ func TestPromotedWhileItIsTakenBack(t *testing.T) {
 		}
 		return nil
 	}))
-	_, err := rollback.Run(t.Context(), late, late.ID, "abandoned", 20*time.Second)
+	_, err := rollback.Run(t.Context(), late, late.ID, "abandoned", time.Minute)
 	must(t, err)
 	a.Want(taken(1))
 }

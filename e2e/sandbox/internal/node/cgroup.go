@@ -1,11 +1,13 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -60,6 +62,26 @@ func makeCgroups(path string) error {
 			if err := delegate(h); err != nil {
 				return err
 			}
+		}
+		if err := weigh(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// weight is how many processes of the machine all pods together weigh as much as. They are one group beside each of
+// these: with the weight of one they would all be late while other programs compute.
+const weight = 16
+
+func weigh(dir string) error {
+	for file, share := range map[string]int{"cpu.shares": 1024, "cpu.weight": 100} { // of one process, in version 1 and 2
+		file = filepath.Join(dir, file)
+		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err := os.WriteFile(file, []byte(strconv.Itoa(weight*share)), 0o644); err != nil {
+			return fmt.Errorf("giving the pods their share of the processors: %w", err)
 		}
 	}
 	return nil
