@@ -86,7 +86,7 @@ type play struct {
 
 // places are for the applications that are released at once: as many as two processors play without being late. The flag
 // -parallel of go test must not be less.
-var places = semaphore.NewWeighted(12)
+var places = semaphore.NewWeighted(10)
 
 // parallel lets the test play this many applications beside others as soon as there are places.
 func parallel(t *testing.T, applications int64) {
