@@ -10,6 +10,12 @@ test         = $(TOOL) gotestsum --format=$(or $(FORMAT),$(1)) --hide-summary=sk
 SHARED       = SERIN_KUBE=$$($(SANDBOX) build kube) go run ./internal/apitest/cmd/with-apiserver
 # a target whose lines begin with its name, so that it can be told from what is made beside it
 lane         = $(MAKE) --no-print-directory $(1) 2>&1 | sed -u 's/^/$(1) | /'
+# prints lines of over 120 columns, a tab being 4, but for raw strings: what is pasted there has a form of its own
+LONG         = FNR == 1 { raw = 0 } \
+	{ ticks = gsub(/`/, "`"); line = $$0; gsub(/\t/, "    ", line) } \
+	!raw && !ticks && length(line) > 120 { print FILENAME ":" FNR ": " length(line) " columns, want at most 120"; long = 1 } \
+	ticks % 2 { raw = !raw } \
+	END { exit long }
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 export VERSION
 # Everything is compiled as the steps are, so that it is compiled once.
@@ -59,6 +65,7 @@ test-faults: ## break releases at every moment in every way, and write docs/faul
 
 lint: ## what a reviewer should not have to say
 	@! $(TOOL) goimports -local github.com/serin-cd/serin -l $$(git ls-files '*.go') | grep .
+	@git ls-files '*.go' | xargs awk '$(LONG)'
 	go vet ./... && $(TOOL) staticcheck ./...
 	cd e2e && go vet ./... && $(TOOL) staticcheck ./...
 

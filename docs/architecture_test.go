@@ -13,8 +13,8 @@ import (
 
 const module = "github.com/serin-cd/serin/"
 
-// house has the storeys from the roof down, as architecture.md draws them. A package imports what stands in its own storey, and in
-// those below it.
+// house has the storeys from the roof down, as architecture.md draws them. A package imports what stands in its own
+// storey, and in those below it.
 var house = [][]string{
 	{"steps", "cmd"},
 	{"pkg/report"},
@@ -27,7 +27,10 @@ var house = [][]string{
 // storey is where a package stands, from the roof down; -1 is outside the house.
 func storey(pkg string) int {
 	return slices.IndexFunc(house, func(rooms []string) bool {
-		return slices.ContainsFunc(rooms, func(room string) bool { return pkg == room || strings.HasPrefix(pkg, room+"/") })
+		return slices.ContainsFunc(rooms, func(room string) bool {
+			return pkg == room ||
+				strings.HasPrefix(pkg, room+"/")
+		})
 	})
 }
 
@@ -73,7 +76,8 @@ func TestArrowsLeadDown(t *testing.T) {
 
 func TestTheDrawingIsThatOfTheHouse(t *testing.T) {
 	var drawn [][]string
-	for _, m := range regexp.MustCompile(`(?m)^│ ((?:steps|cmd|pkg)[a-z/, ]*?) {2,}`).FindAllStringSubmatch(read(t, "architecture.md"), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^│ ((?:steps|cmd|pkg)[a-z/, ]*?) {2,}`).FindAllStringSubmatch(read(t,
+		"architecture.md"), -1) {
 		drawn = append(drawn, strings.Split(m[1], ", "))
 	}
 	if diff := cmp.Diff(house, drawn); diff != "" {
@@ -88,7 +92,8 @@ func TestStepsAreLight(t *testing.T) {
 		t.Fatal(err)
 	}
 	for pkg := range strings.FieldsSeq(string(out)) {
-		for _, heavy := range []string{"github.com/tektoncd/pipeline", "k8s.io/client-go/kubernetes", "k8s.io/kubernetes"} {
+		for _, heavy := range []string{"github.com/tektoncd/pipeline", "k8s.io/client-go/kubernetes",
+			"k8s.io/kubernetes"} {
 			if pkg == heavy || strings.HasPrefix(pkg, heavy+"/") {
 				t.Errorf("a step imports %s", pkg)
 			}
@@ -98,7 +103,8 @@ func TestStepsAreLight(t *testing.T) {
 
 func TestEveryPackageIsNamed(t *testing.T) {
 	var named []string
-	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z0-9/-]+)` \\| .+ \\|$").FindAllStringSubmatch(read(t, "architecture.md"), -1) {
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z0-9/-]+)` \\| .+ \\|$").FindAllStringSubmatch(read(t,
+		"architecture.md"), -1) {
 		named = append(named, m[1])
 	}
 	var there []string

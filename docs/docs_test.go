@@ -69,7 +69,8 @@ func read(t *testing.T, file string) string {
 func pipeline(t *testing.T) tekton.Pipeline {
 	t.Helper()
 	var p tekton.Pipeline
-	if err := yaml.UnmarshalStrict([]byte(read(t, filepath.Join(root, "pipelines/canary/canary.yaml"))), &p); err != nil {
+	if err := yaml.UnmarshalStrict([]byte(read(t, filepath.Join(root, "pipelines/canary/canary.yaml"))),
+		&p); err != nil {
 		t.Fatal(err)
 	}
 	return p
@@ -90,7 +91,8 @@ func TestPipelineRunsAreValid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx := apis.WithinCreate(config.ToContext(t.Context(), &config.Config{Defaults: config.DefaultConfig.DeepCopy(), FeatureFlags: flags}))
+	ctx := apis.WithinCreate(config.ToContext(t.Context(),
+		&config.Config{Defaults: config.DefaultConfig.DeepCopy(), FeatureFlags: flags}))
 	known, found := parameters(t), 0
 	for _, b := range blocks(t, "yaml") {
 		if !strings.Contains(b.text, "kind: PipelineRun") {
@@ -183,7 +185,9 @@ func TestCommandsNameWhatThereIs(t *testing.T) {
 		}
 		for line := range strings.Lines(b.text) {
 			if args, ok := strings.CutPrefix(strings.TrimSpace(line), "tkn canary "); ok {
-				if out, err := exec.Command("go", append([]string{"run", "../cmd/tkn-canary"}, strings.Fields(args)...)...).CombinedOutput(); err != nil {
+				if out, err := exec.Command("go",
+					append([]string{"run", "../cmd/tkn-canary"},
+						strings.Fields(args)...)...).CombinedOutput(); err != nil {
 					t.Errorf("%s: %s: %v\n%s", b.file, line, err, out)
 				}
 			}
@@ -239,7 +243,8 @@ func TestEventsAreThoseThatAreWritten(t *testing.T) {
 		t.Fatalf("found %d events, want at least 8", len(rows))
 	}
 	for _, row := range rows {
-		format := strings.NewReplacer("podinfo-primary.shop", "%s.%s", "podinfo.shop", "%s", "weight 20", "weight %d", "…", "%s",
+		format := strings.NewReplacer("podinfo-primary.shop", "%s.%s", "podinfo.shop", "%s", "weight 20", "weight %d",
+			"…", "%s",
 			"success rate 66.67% < 99%", "%s %s%s %s %s%s").Replace(row[1])
 		if !strings.Contains(source, `"`+format+`"`) {
 			t.Errorf("nothing writes the event %q (%q)", row[1], format)

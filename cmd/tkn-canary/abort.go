@@ -14,10 +14,9 @@ import (
 
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/judge/prometheus"
+	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/rollback"
 	"github.com/serin-cd/serin/pkg/task/failure"
-
-	"github.com/serin-cd/serin/pkg/release"
 )
 
 // aborting is what an abort may be told.

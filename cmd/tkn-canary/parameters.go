@@ -11,7 +11,6 @@ import (
 	"github.com/serin-cd/serin/internal/pipeline"
 	"github.com/serin-cd/serin/pkg/task/failure"
 	"github.com/serin-cd/serin/pkg/task/parameter"
-
 	"github.com/serin-cd/serin/tasks"
 )
 

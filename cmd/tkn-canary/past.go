@@ -131,8 +131,9 @@ func (p *past) happened(ctx context.Context) (replay.Rollout, error) {
 func (p *past) end(rollout replay.Rollout, end, now time.Time) (time.Time, error) {
 	begin := rollout.Stages[len(rollout.Stages)-1].At
 	if !begin.Before(now) {
-		return now, failure.Configf("replaying %s: phase %d begins at %s, and Prometheus has %s: want a rollout of the past",
-			rollout.Target.Canary, len(rollout.Stages), begin.UTC().Format(time.RFC3339), now.Format(time.RFC3339))
+		return now,
+			failure.Configf("replaying %s: phase %d begins at %s, and Prometheus has %s: want a rollout of the past",
+				rollout.Target.Canary, len(rollout.Stages), begin.UTC().Format(time.RFC3339), now.Format(time.RFC3339))
 	}
 	if p.until != "" {
 		given, err := p.given()
@@ -149,7 +150,8 @@ func (p *past) end(rollout replay.Rollout, end, now time.Time) (time.Time, error
 		end = now
 	}
 	if !end.After(begin) {
-		return end, failure.Configf("reading until: %s, want a time after %s, when phase %d began", end.UTC().Format(time.RFC3339),
+		return end, failure.Configf("reading until: %s, want a time after %s, when phase %d began",
+			end.UTC().Format(time.RFC3339),
 			begin.UTC().Format(time.RFC3339), len(rollout.Stages))
 	}
 	return end, nil

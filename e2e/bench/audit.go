@@ -143,7 +143,8 @@ func (c Calls) table() string {
 	verbs := []string{"get", "list", "watch", "create", "patch"}
 	fmt.Fprintln(t, "TASK\tSTEP\tCALLS\t"+strings.ToUpper(strings.Join(verbs, "\t")))
 	order := func(s Step) int {
-		return slices.IndexFunc([]string{"prepare", "stage", "promote", "finish"}, func(p string) bool { return strings.HasPrefix(s.Task, p) })
+		return slices.IndexFunc([]string{"prepare", "stage", "promote", "finish"},
+			func(p string) bool { return strings.HasPrefix(s.Task, p) })
 	}
 	steps := slices.Clone(c.Steps)
 	slices.SortStableFunc(steps, func(a, b Step) int { return order(a) - order(b) })

@@ -173,9 +173,11 @@ func (b *bench) releases(ctx context.Context, begin time.Time) error {
 func (b *bench) booted(took time.Duration) {
 	switch {
 	case b.Cold:
-		b.report.Add(Row{Part: "Sandbox", What: "from nothing built to the first promoted canary", Got: took.Seconds(), Want: wantCold, Unit: "s"})
+		b.report.Add(Row{Part: "Sandbox", What: "from nothing built to the first promoted canary", Got: took.Seconds(),
+			Want: wantCold, Unit: "s"})
 	case b.Sandbox == "":
-		b.report.Add(Row{Part: "Sandbox", What: "from nothing running, all cached, to the first promoted canary", Got: took.Seconds(), Want: wantWarm, Unit: "s"})
+		b.report.Add(Row{Part: "Sandbox", What: "from nothing running, all cached, to the first promoted canary",
+			Got: took.Seconds(), Want: wantWarm, Unit: "s"})
 	}
 }
 
@@ -183,12 +185,14 @@ func (b *bench) booted(took time.Duration) {
 func (b *bench) healthy(p played, what string, row Row) {
 	row.Part, row.What, row.Got, row.Unit = "Releases", what, p.took.Seconds(), "s"
 	row.Note = "from the push to the end of the PipelineRun"
-	b.report.Add(row, Row{Part: "Releases", What: what + ": failed requests", Got: float64(p.lost), Rival: "0", Note: fmt.Sprintf("of %d", p.sent)})
+	b.report.Add(row, Row{Part: "Releases", What: what + ": failed requests", Got: float64(p.lost), Rival: "0",
+		Note: fmt.Sprintf("of %d", p.sent)})
 }
 
 func (b *bench) tenSeconds(ctx context.Context, app *trial.App, c *trial.Clients) error {
 	b.say("healthy release at 10 s")
-	p, err := play(ctx, app, c, "ten", trial.V3, "promoted", map[string]string{"interval": "10s", "time-box": "10s", "settle": "2s", "warm-up": "10s"})
+	p, err := play(ctx, app, c, "ten", trial.V3, "promoted",
+		map[string]string{"interval": "10s", "time-box": "10s", "settle": "2s", "warm-up": "10s"})
 	if err != nil {
 		return err
 	}
@@ -205,8 +209,10 @@ func (b *bench) bad(ctx context.Context, app *trial.App, c *trial.Clients) error
 	}
 	note := "every third answer a 500, weight 20, interval 10 s, threshold 5"
 	b.report.Add(
-		Row{Part: "Releases", What: "bad canary: first bad answer to weight 0", Got: p.exposed.Seconds(), Want: wantExposed, Unit: "s", Note: note, Rival: "60 s"},
-		Row{Part: "Releases", What: "bad canary: failed requests", Got: float64(p.lost), Want: wantLost, Note: fmt.Sprintf("of %d", p.sent), Rival: "590"})
+		Row{Part: "Releases", What: "bad canary: first bad answer to weight 0", Got: p.exposed.Seconds(),
+			Want: wantExposed, Unit: "s", Note: note, Rival: "60 s"},
+		Row{Part: "Releases", What: "bad canary: failed requests", Got: float64(p.lost), Want: wantLost,
+			Note: fmt.Sprintf("of %d", p.sent), Rival: "590"})
 	b.calls(p.calls, "that fails at its first stage, at 10 s", "150")
 	return nil
 }
@@ -216,8 +222,10 @@ func (b *bench) calls(c Calls, of, rival string) {
 	c.Of = "a release " + of
 	b.report.Calls = append(b.report.Calls, c)
 	b.report.Add(
-		Row{Part: "API calls", What: "API calls of a release " + of, Got: float64(c.Total), Want: wantCalls, Rival: rival},
-		Row{Part: "API calls", What: "API calls of the busiest stage of a release " + of, Got: float64(n), Want: wantStage, Note: stage})
+		Row{Part: "API calls", What: "API calls of a release " + of, Got: float64(c.Total), Want: wantCalls,
+			Rival: rival},
+		Row{Part: "API calls", What: "API calls of the busiest stage of a release " + of, Got: float64(n),
+			Want: wantStage, Note: stage})
 }
 
 // idle counts the calls of Serin while nothing is released.
@@ -236,7 +244,8 @@ func (b *bench) idle(ctx context.Context, app *trial.App) error {
 	if err != nil {
 		return err
 	}
-	b.report.Add(Row{Part: "API calls", What: "API calls between releases, in " + idle.String(), Got: float64(after.Total - before.Total), Rival: "6 (12 a minute)"})
+	b.report.Add(Row{Part: "API calls", What: "API calls between releases, in " + idle.String(),
+		Got: float64(after.Total - before.Total), Rival: "6 (12 a minute)"})
 	return nil
 }
 

@@ -41,7 +41,8 @@ func TestCallsAreCountedByRunAndPod(t *testing.T) {
 		t.Errorf("%d calls in the namespace, want 7: %v", all.Total, err)
 	}
 	refused := map[int]int{}
-	if err := ReadCalls(strings.NewReader(audited), func(c Call) { refused[c.Status]++ }); err != nil || refused[409] != 1 || refused[403] != 1 {
+	if err := ReadCalls(strings.NewReader(audited), func(c Call) { refused[c.Status]++ }); err != nil ||
+		refused[409] != 1 || refused[403] != 1 {
 		t.Errorf("calls by status %v, want one 409 and one 403: %v", refused, err)
 	}
 }
@@ -71,12 +72,14 @@ func TestMissedNumbersSaySo(t *testing.T) {
 }
 
 func TestPageHasEveryNumber(t *testing.T) {
-	r := &Report{Machine: "2 processors", Rows: []Row{{Part: "Releases", What: "healthy", Got: 80.4, Want: 75, Unit: "s", Note: "from the push", Rival: "65 s"}}}
+	r := &Report{Machine: "2 processors", Rows: []Row{{Part: "Releases", What: "healthy", Got: 80.4, Want: 75,
+		Unit: "s", Note: "from the push", Rival: "65 s"}}}
 	var page, text strings.Builder
 	if err := r.Markdown(&page); err != nil {
 		t.Fatal(err)
 	}
-	if want := "| healthy (from the push) | ≤ 75 s | 80 s | **missed** | 65 s |"; !strings.Contains(page.String(), want) {
+	if want := "| healthy (from the push) | ≤ 75 s | 80 s | **missed** | 65 s |"; !strings.Contains(page.String(),
+		want) {
 		t.Errorf("the page has no %q:\n%s", want, page.String())
 	}
 	if err := r.Text(&text); err != nil {

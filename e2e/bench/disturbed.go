@@ -31,14 +31,19 @@ type disturbance struct {
 // disturbed plays releases that are disturbed, and measures each from that moment on.
 func (b *bench) disturbed(ctx context.Context, app *trial.App, c *trial.Clients) error {
 	at40 := func(s trial.State) bool { return s.Weight == 40 }
-	promoting := func(s trial.State) bool { return s.Record != nil && s.Record.Phase == run.Promoting && s.Weight == 60 }
+	promoting := func(s trial.State) bool {
+		return s.Record != nil && s.Record.Phase == run.Promoting &&
+			s.Weight == 60
+	}
 	push := func(ctx context.Context) error { return app.Push(ctx, trial.Errors) }
 	note := "of its answers every third a 500"
 	for _, d := range []disturbance{
 		{
 			name: "pushed-at-40", version: trial.V2, at: at40, do: push, outcome: run.RolledBack,
-			noticed: Row{What: "another revision pushed at weight 40: to weight 0", Want: wantNoticed, Note: note, Rival: "57 s"},
-			lost:    Row{What: "another revision pushed at weight 40: failed requests", Want: wantDisturbed, Rival: "1052"},
+			noticed: Row{What: "another revision pushed at weight 40: to weight 0", Want: wantNoticed, Note: note,
+				Rival: "57 s"},
+			lost: Row{What: "another revision pushed at weight 40: failed requests", Want: wantDisturbed,
+				Rival: "1052"},
 		}, {
 			name: "pods-die", version: trial.V2, at: at40, outcome: run.RolledBack,
 			do: func(ctx context.Context) error {
@@ -49,11 +54,13 @@ func (b *bench) disturbed(ctx context.Context, app *trial.App, c *trial.Clients)
 			},
 			after:   func(ctx context.Context) error { return app.ScaleTekton(ctx, 1) },
 			noticed: Row{What: "the canary's pods die at weight 40 while Tekton is down: to weight 0", None: true},
-			lost:    Row{What: "the canary's pods die at weight 40 while Tekton is down: failed requests", Want: wantDisturbed, Rival: "4099"},
+			lost: Row{What: "the canary's pods die at weight 40 while Tekton is down: failed requests",
+				Want: wantDisturbed, Rival: "4099"},
 		}, {
 			name: "pushed-promoting", version: trial.V2, at: promoting, do: push, outcome: run.Promoted,
 			noticed: Row{What: "another revision pushed while promoting: to weight 0", Want: wantNoticed, Note: note},
-			lost:    Row{What: "another revision pushed while promoting: failed requests", Want: wantDisturbed, Rival: "1636"},
+			lost: Row{What: "another revision pushed while promoting: failed requests", Want: wantDisturbed,
+				Rival: "1636"},
 		},
 	} {
 		b.say("%s", d.lost.What)
@@ -75,10 +82,11 @@ func (b *bench) disturb(ctx context.Context, app *trial.App, c *trial.Clients, d
 	if err != nil {
 		return err
 	}
-	if err := app.Eventually(ctx, 5*time.Minute, "the release is at its moment", func(ctx context.Context) (bool, error) {
-		s, err := app.State(ctx)
-		return err == nil && d.at(s), err
-	}); err != nil {
+	if err := app.Eventually(ctx, 5*time.Minute, "the release is at its moment",
+		func(ctx context.Context) (bool, error) {
+			s, err := app.State(ctx)
+			return err == nil && d.at(s), err
+		}); err != nil {
 		return err
 	}
 	c.Reset()

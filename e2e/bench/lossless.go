@@ -11,15 +11,16 @@ import (
 	"github.com/serin-cd/serin/e2e/trial"
 )
 
-// How many requests are sent while applications are released again and again: to three at once, so that it takes a quarter of an hour.
+// How many requests are sent while applications are released again and again: to three at once, so that it takes a
+// quarter of an hour.
 const (
 	wantRequests = 200_000
 	lossless     = 3   // applications
 	losslessRate = 100 // requests a second to each
 )
 
-// lossless promotes good versions and takes back bad ones, one after another, and counts the requests that nobody answered,
-// or that another than the bad version failed.
+// lossless promotes good versions and takes back bad ones, one after another, and counts the requests that nobody
+// answered, or that another than the bad version failed.
 func (b *bench) lossless(ctx context.Context) error {
 	b.say("releasing %d applications again and again until %d requests are sent", lossless, wantRequests)
 	group, ctx := errgroup.WithContext(ctx)
@@ -30,15 +31,19 @@ func (b *bench) lossless(ctx context.Context) error {
 	err := group.Wait()
 	sum := many{}
 	for _, m := range all {
-		sum.promoted, sum.rolledBack, sum.sent, sum.bad = sum.promoted+m.promoted, sum.rolledBack+m.rolledBack, sum.sent+m.sent, sum.bad+m.bad
+		sum.promoted, sum.rolledBack, sum.sent, sum.bad = sum.promoted+m.promoted, sum.rolledBack+m.rolledBack,
+			sum.sent+m.sent, sum.bad+m.bad
 		sum.lost = append(sum.lost, m.lost...)
 	}
 	for _, a := range sum.lost[:min(len(sum.lost), 10)] {
-		b.say("lost: %s after %s: status %d of version %q %s", a.At.Format("15:04:05.000"), a.Latency, a.Status, a.Version, a.Err)
+		b.say("lost: %s after %s: status %d of version %q %s", a.At.Format("15:04:05.000"), a.Latency, a.Status,
+			a.Version, a.Err)
 	}
-	note := fmt.Sprintf("of %d, at %d/s, over %d promotions and %d rollbacks; %d more were answered with a 500 by the bad version itself", sum.sent, lossless*losslessRate, sum.promoted, sum.rolledBack, sum.bad)
+	note := fmt.Sprintf("of %d, at %d/s, over %d promotions and %d rollbacks; %d more were answered with a 500 by "+
+		"the bad version itself", sum.sent, lossless*losslessRate, sum.promoted, sum.rolledBack, sum.bad)
 	b.say("%d requests were lost %s", len(sum.lost), note)
-	b.report.Add(Row{Part: "Lossless", What: "lost requests", Got: float64(len(sum.lost)), Rival: "0 of 64,050", Note: note})
+	b.report.Add(Row{Part: "Lossless", What: "lost requests", Got: float64(len(sum.lost)), Rival: "0 of 64,050",
+		Note: note})
 	return err
 }
 
@@ -69,7 +74,8 @@ func (b *bench) again(ctx context.Context, namespace string, m *many) error {
 			break
 		}
 		m.promoted++
-		if _, err = roll(ctx, app, fmt.Sprintf("bad-%d", m.rolledBack+1), trial.Errors, "rolled-back", nil); err != nil {
+		if _, err = roll(ctx, app, fmt.Sprintf("bad-%d", m.rolledBack+1), trial.Errors, "rolled-back",
+			nil); err != nil {
 			break
 		}
 		m.rolledBack++

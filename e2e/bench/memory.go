@@ -25,7 +25,8 @@ func (p programs) memory(ctx context.Context, installation *trial.Installation, 
 		return err
 	}
 	sb := app.Sandbox
-	env := environment{Kubeconfig: sb.Kubeconfig, Namespace: app.Namespace, App: app.Name, Prometheus: sb.Prometheus, Interval: "10s", Results: p.dir}
+	env := environment{Kubeconfig: sb.Kubeconfig, Namespace: app.Namespace, App: app.Name, Prometheus: sb.Prometheus,
+		Interval: "10s", Results: p.dir}
 	peaks := map[string]float64{}
 	run := func(name string, steps ...string) error {
 		env.Run = name
@@ -46,7 +47,8 @@ func (p programs) memory(ctx context.Context, installation *trial.Installation, 
 	if err := app.Push(ctx, trial.V2); err != nil {
 		return err
 	}
-	if err := run("second", "acquire-lease", "prepare-canary", "shift-weight", "analyze-metrics", "promote-primary", "rollback", "report", "release-lease"); err != nil {
+	if err := run("second", "acquire-lease", "prepare-canary", "shift-weight", "analyze-metrics", "promote-primary",
+		"rollback", "report", "release-lease"); err != nil {
 		return err
 	}
 	for _, name := range p.names {

@@ -61,7 +61,8 @@ func buildPrograms(ctx context.Context, root, dir string) (programs, error) {
 
 // wanted is a row whose limit holds for programs that write the VirtualService, and for the others none.
 func wanted(program, what, unit string, got, want float64, digits int) Row {
-	return Row{Part: "Programs", What: program + ": " + what, Got: got, Want: want, Unit: unit, Digits: digits, None: !slices.Contains(writers, program)}
+	return Row{Part: "Programs", What: program + ": " + what, Got: got, Want: want, Unit: unit, Digits: digits,
+		None: !slices.Contains(writers, program)}
 }
 
 func (p programs) sizes(r *Report) error {
@@ -118,7 +119,8 @@ func (p programs) start(ctx context.Context, name string) (time.Duration, error)
 	if err := writeKubeconfig(kubeconfig, server); err != nil {
 		return 0, err
 	}
-	env := environment{Kubeconfig: kubeconfig, Namespace: "bench", App: "shop", Run: "start", Prometheus: server.URL, Interval: "10s"}
+	env := environment{Kubeconfig: kubeconfig, Namespace: "bench", App: "shop", Run: "start", Prometheus: server.URL,
+		Interval: "10s"}
 	cmd := exec.CommandContext(ctx, filepath.Join(p.dir, name))
 	cmd.Env = env.list("20")
 	var said strings.Builder
@@ -154,9 +156,12 @@ type environment struct {
 func (e environment) list(weight string) []string {
 	env := []string{
 		"KUBECONFIG=" + e.Kubeconfig, "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt",
-		"RUN_NAMESPACE=" + e.Namespace, "RUN_NAME=" + e.Run, "RUN_UID=00000000-0000-4000-8000-" + fmt.Sprintf("%012x", len(e.Run)),
-		"PARAM_APP=" + e.App, "PARAM_NAMESPACE=" + e.Namespace, "PARAM_CANARY=" + e.App, "PARAM_PRIMARY=" + e.App + "-primary",
-		"PARAM_WEIGHT=" + weight, "PARAM_PROMETHEUS_URL=" + e.Prometheus, "PARAM_INTERVAL=" + e.Interval, "PARAM_THRESHOLD=5",
+		"RUN_NAMESPACE=" + e.Namespace, "RUN_NAME=" + e.Run, "RUN_UID=00000000-0000-4000-8000-" +
+			fmt.Sprintf("%012x", len(e.Run)),
+		"PARAM_APP=" + e.App, "PARAM_NAMESPACE=" + e.Namespace, "PARAM_CANARY=" + e.App, "PARAM_PRIMARY=" + e.App +
+			"-primary",
+		"PARAM_WEIGHT=" + weight, "PARAM_PROMETHEUS_URL=" + e.Prometheus, "PARAM_INTERVAL=" +
+			e.Interval, "PARAM_THRESHOLD=5",
 		"PARAM_PREPARE_STATUS=Succeeded", "PARAM_PROMOTE_STATUS=Succeeded",
 		"PARAM_HOSTS=" + e.App + "." + e.Namespace + ".test", "PARAM_GATEWAYS=public",
 	}

@@ -30,7 +30,8 @@ type played struct {
 }
 
 // play pushes a version and releases it, and fails where it does not end with the outcome.
-func play(ctx context.Context, app *trial.App, c *trial.Clients, name string, version trial.Version, outcome string, params map[string]string) (played, error) {
+func play(ctx context.Context, app *trial.App, c *trial.Clients, name string, version trial.Version, outcome string,
+	params map[string]string) (played, error) {
 	watched, stop := context.WithCancel(ctx)
 	defer stop()
 	zero := weightZero(watched, app)
@@ -55,7 +56,8 @@ func play(ctx context.Context, app *trial.App, c *trial.Clients, name string, ve
 }
 
 // roll pushes a version and plays its run to the end.
-func roll(ctx context.Context, app *trial.App, name string, version trial.Version, outcome string, params map[string]string) (p played, err error) {
+func roll(ctx context.Context, app *trial.App, name string, version trial.Version, outcome string,
+	params map[string]string) (p played, err error) {
 	begin := time.Now()
 	if err := app.Push(ctx, version); err != nil {
 		return p, err
@@ -69,7 +71,8 @@ func roll(ctx context.Context, app *trial.App, name string, version trial.Versio
 	}
 	p.took = ended(ctx, app, name).Sub(begin)
 	if got := p.result.Results["outcome"]; got != outcome {
-		return p, fmt.Errorf("releasing %s: outcome %q (%s), want %q", version, got, p.result.Results["reason"], outcome)
+		return p, fmt.Errorf("releasing %s: outcome %q (%s), want %q", version, got, p.result.Results["reason"],
+			outcome)
 	}
 	return p, nil
 }
@@ -97,7 +100,8 @@ func weightZero(ctx context.Context, app *trial.App) <-chan time.Time {
 		var before parameter.Weight
 		defer func() { out <- fell }()
 		for ctx.Err() == nil {
-			w, err := app.Objects.Resource(trial.VirtualServices).Namespace(app.Namespace).Watch(ctx, metav1.ListOptions{})
+			w, err := app.Objects.Resource(trial.VirtualServices).Namespace(app.Namespace).Watch(ctx,
+				metav1.ListOptions{})
 			if err != nil {
 				time.Sleep(100 * time.Millisecond)
 				continue

@@ -98,7 +98,8 @@ func (r *Report) Ended() { r.Machine += fmt.Sprintf(", %s when it ended", busy()
 
 // machine is what the numbers depend on.
 func machine() string {
-	return fmt.Sprintf("%d processors (%s), %s, load %s when it began", runtime.NumCPU(), runtime.GOARCH, runtime.Version(), busy())
+	return fmt.Sprintf("%d processors (%s), %s, load %s when it began", runtime.NumCPU(), runtime.GOARCH,
+		runtime.Version(), busy())
 }
 
 // busy is the load of the last minute.
@@ -171,7 +172,8 @@ func (r *Report) Tables(w io.Writer) {
 	for _, row := range r.Rows {
 		if row.Part != part {
 			part = row.Part
-			fmt.Fprintf(w, "\n## %s\n\n| what | wanted | measured | |%s\n|---|---|---|---|%s\n", part, column(rival, " Flagger 1.44 |"), column(rival, "---|"))
+			fmt.Fprintf(w, "\n## %s\n\n| what | wanted | measured | |%s\n|---|---|---|---|%s\n", part,
+				column(rival, " Flagger 1.44 |"), column(rival, "---|"))
 		}
 		what := row.What
 		if row.Note != "" {
@@ -181,7 +183,8 @@ func (r *Report) Tables(w io.Writer) {
 		if row.Missed() {
 			verdict = "**missed**"
 		}
-		fmt.Fprintf(w, "| %s | %s | %s | %s |%s\n", what, row.want(), row.got(), verdict, column(rival, " "+row.Rival+" |"))
+		fmt.Fprintf(w, "| %s | %s | %s | %s |%s\n", what, row.want(), row.got(), verdict,
+			column(rival, " "+row.Rival+" |"))
 	}
 	for _, c := range r.Calls {
 		fmt.Fprintf(w, "\n## API calls: %s\n\n```\n%s```\n", c.Of, c.table())

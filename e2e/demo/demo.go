@@ -29,9 +29,11 @@ type act struct {
 }
 
 var acts = []act{
-	{"First release: version 1.0.0 gets a primary. Nothing is judged, for there is nothing to compare with.", trial.V1, run.Initialized, trial.V1, false},
+	{"First release: version 1.0.0 gets a primary. Nothing is judged, for there is nothing to compare with.", trial.V1,
+		run.Initialized, trial.V1, false},
 	{"Version 2.0.0 is good: 20, 40, 60 % of the traffic, then all.", trial.V2, run.Promoted, trial.V2, false},
-	{"Version 4.0.0-errors is bad: every third answer is a 500. It is taken back.", trial.Errors, run.RolledBack, trial.V2, true},
+	{"Version 4.0.0-errors is bad: every third answer is a 500. It is taken back.", trial.Errors, run.RolledBack,
+		trial.V2, true},
 }
 
 // ending is how an act ended.
@@ -72,7 +74,9 @@ func play(ctx context.Context, sb *sandbox.Sandbox, o Options, acts []act) (err 
 	if sb.Borrowed() {
 		defer func() { err = errors.Join(err, remove(ctx, app, o.Out)) }()
 	}
-	fmt.Fprintf(o.Out, "application %s deployed in namespace %s, reached as %s; load: %d requests/s through the gateway\n", app.Name, app.Namespace, app.Host, rate)
+	fmt.Fprintf(o.Out,
+		"application %s deployed in namespace %s, reached as %s; load: %d requests/s through the gateway\n", app.Name,
+		app.Namespace, app.Host, rate)
 	v := newView(o.Out, o.Terminal)
 	traffic := &traffic{}
 	stop := func() *load.Report { return nil }
@@ -120,11 +124,13 @@ func (e *ending) check(s trial.State, image string) error {
 	outcome := e.result.Results["outcome"]
 	switch {
 	case outcome != string(e.wants):
-		return fmt.Errorf("version %s: outcome %q, want %q (PipelineRun: %s)", e.version, outcome, e.wants, e.result.Reason)
+		return fmt.Errorf("version %s: outcome %q, want %q (PipelineRun: %s)", e.version, outcome, e.wants,
+			e.result.Reason)
 	case e.result.Succeeded == e.fails:
 		return fmt.Errorf("version %s: PipelineRun succeeded %v, want %v", e.version, e.result.Succeeded, !e.fails)
 	case s.Weight != 0 || s.Target != 0 || s.Serves != image:
-		return fmt.Errorf("version %s: canary weight %d, target with %d pods, %s serves: want 0, 0, %s", e.version, s.Weight, s.Target, s.Serves, image)
+		return fmt.Errorf("version %s: canary weight %d, target with %d pods, %s serves: want 0, 0, %s", e.version,
+			s.Weight, s.Target, s.Serves, image)
 	}
 	for version, n := range e.lost {
 		if n > 0 && (version != string(e.version) || !e.fails) {

@@ -21,8 +21,8 @@ import (
 	"github.com/serin-cd/serin/e2e/trial"
 )
 
-// TestExistingCluster plays in a cluster that is there already: a sandbox, of which the demo is told what it is told of any
-// other. It plays the first release, and the whole story where SERIN_DEMO is whole.
+// TestExistingCluster plays in a cluster that is there already: a sandbox, of which the demo is told what it is told of
+// any other. It plays the first release, and the whole story where SERIN_DEMO is whole.
 func TestExistingCluster(t *testing.T) {
 	if testing.Short() || os.Geteuid() != 0 {
 		t.Skip("starts a cluster: needs root, and not with -short")
@@ -46,7 +46,8 @@ func TestExistingCluster(t *testing.T) {
 			played, wants = acts, []string{"initialized", "promoted", "rolled-back"}
 		}
 		var out bytes.Buffer
-		err := play(t.Context(), borrow(t), Options{Out: io.MultiWriter(&out, t.Output()), Interval: trial.Interval}, played)
+		err := play(t.Context(), borrow(t), Options{Out: io.MultiWriter(&out, t.Output()), Interval: trial.Interval},
+			played)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -75,7 +76,8 @@ func TestExistingCluster(t *testing.T) {
 			}
 			return out.Write(text)
 		})
-		if err := play(ctx, borrow(t), Options{Out: watched, Interval: trial.Interval}, acts[:1]); err == nil || ctx.Err() == nil {
+		if err := play(ctx, borrow(t), Options{Out: watched, Interval: trial.Interval}, acts[:1]); err == nil ||
+			ctx.Err() == nil {
 			t.Fatalf("got error %v, interrupted %v, want both\n%s", err, ctx.Err() != nil, &out)
 		}
 		if diff := cmp.Diff(before, objects(t, owner)); diff != "" {
@@ -107,7 +109,8 @@ func describe(t *testing.T, owner *sandbox.Sandbox, registry string) {
 // borrow is what the program demo makes of the environment.
 func borrow(t *testing.T) *sandbox.Sandbox {
 	t.Helper()
-	sb, err := sandbox.Up(t.Context(), sandbox.Options{Name: "demo", Out: t.Output(), Existing: sandbox.FromEnvironment()})
+	sb, err := sandbox.Up(t.Context(), sandbox.Options{Name: "demo", Out: t.Output(),
+		Existing: sandbox.FromEnvironment()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,8 +123,9 @@ func borrow(t *testing.T) *sandbox.Sandbox {
 // objects are the names of all that belongs to no namespace.
 func objects(t *testing.T, sb *sandbox.Sandbox) []string {
 	t.Helper()
-	kinds := "namespaces,clusterroles,clusterrolebindings,customresourcedefinitions,persistentvolumes,priorityclasses," +
-		"mutatingwebhookconfigurations,validatingwebhookconfigurations,gateways.networking.istio.io,virtualservices.networking.istio.io"
+	kinds := "namespaces,clusterroles,clusterrolebindings,customresourcedefinitions,persistentvolumes," +
+		"priorityclasses,mutatingwebhookconfigurations,validatingwebhookconfigurations," +
+		"gateways.networking.istio.io,virtualservices.networking.istio.io"
 	out, err := sb.Kubectl(t.Context(), "get", kinds, "--all-namespaces", "-o", "name").Output()
 	if err != nil {
 		t.Fatal(err)
@@ -149,14 +153,15 @@ func serve(t *testing.T, sb *sandbox.Sandbox) *images {
 		t.Fatal(err)
 	}
 	store := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
-	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if node, _, _ := net.SplitHostPort(r.RemoteAddr); node == sb.NodeIP && r.Method == http.MethodGet {
-			all.mu.Lock()
-			all.paths = append(all.paths, r.URL.Path)
-			all.mu.Unlock()
-		}
-		store.ServeHTTP(w, r)
-	})}
+	server := &http.Server{ReadHeaderTimeout: time.Minute,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if node, _, _ := net.SplitHostPort(r.RemoteAddr); node == sb.NodeIP && r.Method == http.MethodGet {
+				all.mu.Lock()
+				all.paths = append(all.paths, r.URL.Path)
+				all.mu.Unlock()
+			}
+			store.ServeHTTP(w, r)
+		})}
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(listener) }()
 	t.Cleanup(func() {

@@ -94,11 +94,13 @@ func (s *scene) reached(ctx context.Context) error {
 		return nil
 	}
 	gateway := s.app.Sandbox.Gateway
-	err := s.app.Eventually(ctx, time.Minute, fmt.Sprintf("the gateway at %s answers for host %s", gateway, s.app.Host), func(ctx context.Context) (bool, error) {
-		return s.app.Reached(ctx), nil
-	})
+	err := s.app.Eventually(ctx, time.Minute, fmt.Sprintf("the gateway at %s answers for host %s", gateway, s.app.Host),
+		func(ctx context.Context) (bool, error) {
+			return s.app.Reached(ctx), nil
+		})
 	if err != nil {
-		return fmt.Errorf("%w; it must lead to the pods with the labels %v: see GATEWAY_URL, GATEWAY_SELECTOR", err, s.app.Sandbox.GatewaySelector)
+		return fmt.Errorf("%w; it must lead to the pods with the labels %v: see GATEWAY_URL, GATEWAY_SELECTOR", err,
+			s.app.Sandbox.GatewaySelector)
 	}
 	s.routed()
 	s.routed = nil

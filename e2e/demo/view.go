@@ -59,7 +59,8 @@ func (v *view) status(s trial.State, seconds []load.Second, since time.Duration)
 	text := fmt.Sprintf("  %3ds  canary %s %3d %%", int(since.Seconds()), bar(s.Weight), s.Weight)
 	if n := len(seconds); n > 0 && seconds[n-1].Requests > 0 {
 		last := seconds[n-1]
-		text += fmt.Sprintf("  %d requests/s  %.1f %% errors  P99 %s ", last.Requests, 100*float64(last.Failed)/float64(last.Requests), last.Latency.P99.Round(time.Millisecond))
+		text += fmt.Sprintf("  %d requests/s  %.1f %% errors  P99 %s ", last.Requests,
+			100*float64(last.Failed)/float64(last.Requests), last.Latency.P99.Round(time.Millisecond))
 		for _, version := range slices.Sorted(maps.Keys(last.Versions)) {
 			text += fmt.Sprintf(" %s: %d", version, last.Versions[version].Requests)
 		}
@@ -89,7 +90,8 @@ func (v *view) table(endings []ending) {
 		for _, n := range e.lost {
 			failed += n
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%d %%\t%s\t%d\t%d\t%s\t%s\n", e.version, e.result.Reason, e.result.Results["outcome"], e.widest,
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d %%\t%s\t%d\t%d\t%s\t%s\n", e.version, e.result.Reason,
+			e.result.Results["outcome"], e.widest,
 			e.took.Round(time.Second), e.requests, failed, e.serves, short(e.result.Results["reason"]))
 	}
 	t.Flush()

@@ -38,7 +38,8 @@ type seen struct {
 func watchRoutes(ctx context.Context, mesh istio.Interface, app string) *board {
 	b := &board{routes: map[string]seen{}, changed: make(chan struct{})}
 	go func() {
-		_ = kube.Follow(ctx, mesh.NetworkingV1().VirtualServices(metav1.NamespaceAll), kube.Named(app), b.saw) // it ends with ctx
+		// it ends with ctx
+		_ = kube.Follow(ctx, mesh.NetworkingV1().VirtualServices(metav1.NamespaceAll), kube.Named(app), b.saw)
 	}()
 	return b
 }

@@ -152,23 +152,27 @@ func (c *cell) park(ctx context.Context) error {
 		return err
 	}
 	c.waits = c.keep(ctx)
-	return c.app.Eventually(ctx, 8*time.Minute, c.moment.task()+" waits for a node", func(ctx context.Context) (bool, error) {
-		pods, err := c.app.Client.CoreV1().Pods(c.app.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "tekton.dev/pipelineRun=" + name + ",tekton.dev/pipelineTask=" + c.moment.task()})
-		if err != nil || len(pods.Items) == 0 {
-			return false, err
-		}
-		return pods.Items[0].Status.Phase == corev1.PodPending, nil
-	})
+	return c.app.Eventually(ctx, 8*time.Minute, c.moment.task()+" waits for a node",
+		func(ctx context.Context) (bool, error) {
+			pods, err := c.app.Client.CoreV1().Pods(c.app.Namespace).List(ctx,
+				metav1.ListOptions{LabelSelector: "tekton.dev/pipelineRun=" + name + ",tekton.dev/pipelineTask=" +
+					c.moment.task()})
+			if err != nil || len(pods.Items) == 0 {
+				return false, err
+			}
+			return pods.Items[0].Status.Phase == corev1.PodPending, nil
+		})
 }
 
-// keep renews the run's Lease until the returned function is called, as its steps would: it may wait longer than the time after
-// which a run that nobody works on counts as abandoned.
+// keep renews the run's Lease until the returned function is called, as its steps would: it may wait longer than the
+// time after which a run that nobody works on counts as abandoned.
 func (c *cell) keep(ctx context.Context) (stop func()) {
 	ctx, stop = context.WithCancel(context.WithoutCancel(ctx))
 	go func() {
 		for sleepUntil(ctx, time.Now().Add(20*time.Second)) == nil {
 			now := metav1.NewMicroTime(time.Now()).UTC().Format(metav1.RFC3339Micro)
-			_ = c.app.Patch(ctx, kube.Leases, "serin-"+c.app.Name, types.MergePatchType, fmt.Sprintf(`{"spec":{"renewTime":%q}}`, now))
+			_ = c.app.Patch(ctx, kube.Leases, "serin-"+c.app.Name, types.MergePatchType,
+				fmt.Sprintf(`{"spec":{"renewTime":%q}}`, now))
 		}
 	}()
 	return stop
@@ -180,7 +184,8 @@ func (c *cell) label() string { return "serin.test/" + c.app.Namespace }
 func (c *cell) start(ctx context.Context) (err error) {
 	spec := map[string]any{}
 	if task := c.moment.task(); task != "" {
-		spec["taskRunSpecs"] = []any{map[string]any{"pipelineTaskName": task, "podTemplate": map[string]any{"nodeSelector": map[string]any{c.label(): c.run.Name}}}}
+		spec["taskRunSpecs"] = []any{map[string]any{"pipelineTaskName": task,
+			"podTemplate": map[string]any{"nodeSelector": map[string]any{c.label(): c.run.Name}}}}
 	}
 	if c.fault.limit != nil {
 		limit := c.fault.limit(c.moment)
@@ -202,7 +207,8 @@ func (c *cell) enter(ctx context.Context) error {
 		}
 	}
 	if k := c.moment.kind; k != prepared && k != passed {
-		if err := sleepUntil(ctx, c.struck.Add(-early)); err != nil { // a run that times out must not be past its moment by then
+		// a run that times out must not be past its moment by then
+		if err := sleepUntil(ctx, c.struck.Add(-early)); err != nil {
 			return err
 		}
 		if err := c.openNode(ctx); err != nil {
@@ -225,7 +231,8 @@ func sleepUntil(ctx context.Context, at time.Time) error {
 }
 
 func (c *cell) openNode(ctx context.Context) error {
-	_, err := c.app.Client.CoreV1().Nodes().Patch(ctx, "node", types.MergePatchType, fmt.Appendf(nil, `{"metadata":{"labels":{%q:%q}}}`, c.label(), c.run.Name), metav1.PatchOptions{})
+	_, err := c.app.Client.CoreV1().Nodes().Patch(ctx, "node", types.MergePatchType,
+		fmt.Appendf(nil, `{"metadata":{"labels":{%q:%q}}}`, c.label(), c.run.Name), metav1.PatchOptions{})
 	return err
 }
 
@@ -279,9 +286,11 @@ func (c *cell) restored(ctx context.Context) error {
 	if last.record.Outcome == run.Promoted {
 		limit, _ = goesOn(c.moment)
 	}
-	c.result.Seconds, c.result.Outcome, c.result.By = took.Round(100*time.Millisecond).Seconds(), string(last.record.Outcome), by(last.record, c.fault)
+	c.result.Seconds, c.result.Outcome, c.result.By = took.Round(100*time.Millisecond).Seconds(),
+		string(last.record.Outcome), by(last.record, c.fault)
 	if took > limit {
-		return fmt.Errorf("weights were 100/0 after %s, want at most %s: %s", took.Round(time.Second), limit, last.record.Reason)
+		return fmt.Errorf("weights were 100/0 after %s, want at most %s: %s", took.Round(time.Second), limit,
+			last.record.Reason)
 	}
 	return nil
 }
@@ -318,7 +327,9 @@ func (c *cell) again(ctx context.Context) error {
 	if err := c.push(ctx, name, false); err != nil {
 		return err
 	}
-	next, err := c.app.Start(ctx, "canary-compact", name, map[string]string{"judge": "classic", "interval": "12s", "settle": "1s", "request-duration": "10000", "progress-deadline": "4m"})
+	next, err := c.app.Start(ctx, "canary-compact", name,
+		map[string]string{"judge": "classic", "interval": "12s", "settle": "1s", "request-duration": "10000",
+			"progress-deadline": "4m"})
 	if err != nil {
 		return err
 	}
@@ -335,13 +346,15 @@ func (c *cell) again(ctx context.Context) error {
 	}
 	holder, err := c.holder(ctx)
 	if s.Weight != 0 || s.Target != 0 || s.Record.Open() || holder != "" || err != nil {
-		return fmt.Errorf("after the next run: weight %d, target with %d pods, record %s, Lease held by %q (%v): want it at rest", s.Weight, s.Target, s.Record, holder, err)
+		return fmt.Errorf("after the next run: weight %d, target with %d pods, record %s, Lease held by %q (%v): "+
+			"want it at rest", s.Weight, s.Target, s.Record, holder, err)
 	}
 	return nil
 }
 
 func (c *cell) holder(ctx context.Context) (string, error) {
-	lease, err := c.app.Client.CoordinationV1().Leases(c.app.Namespace).Get(ctx, "serin-"+c.app.Name, metav1.GetOptions{})
+	lease, err := c.app.Client.CoordinationV1().Leases(c.app.Namespace).Get(ctx, "serin-"+c.app.Name,
+		metav1.GetOptions{})
 	if err != nil || lease.Spec.HolderIdentity == nil {
 		return "", err
 	}
@@ -356,6 +369,8 @@ func (c *cell) count() error {
 		return nil
 	}
 	first, last := failed[0], failed[len(failed)-1]
-	return fmt.Errorf("%d of %d requests were lost, from %s to %s after the fault: %s %d %s", c.result.Lost, c.result.Sent,
-		first.At.Sub(c.struck).Round(100*time.Millisecond), last.At.Sub(c.struck).Round(100*time.Millisecond), first.Version, first.Status, first.Err)
+	return fmt.Errorf("%d of %d requests were lost, from %s to %s after the fault: %s %d %s", c.result.Lost,
+		c.result.Sent,
+		first.At.Sub(c.struck).Round(100*time.Millisecond), last.At.Sub(c.struck).Round(100*time.Millisecond),
+		first.Version, first.Status, first.Err)
 }

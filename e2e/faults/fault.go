@@ -38,8 +38,8 @@ type Fault struct {
 	end      func(ctx context.Context, r *Round) error // of what begin broke
 	lasts    time.Duration                             // from begin to end
 
-	// within is how long after the fault the weights must be 100/0, or the release finished. Where the fault cannot happen
-	// at the moment, impossible says why.
+	// within is how long after the fault the weights must be 100/0, or the release finished. Where the fault cannot
+	// happen at the moment, impossible says why.
 	within func(m Moment) (limit time.Duration, impossible string)
 
 	// exposed is why requests are lost at the moment, whoever replaces pods then; nil or empty where none may be.
@@ -68,11 +68,17 @@ func Faults() []Fault {
 		{Name: "PipelineRun deleted", inject: deleteRun, within: withoutFinally},
 		{Name: "step pod deleted", inject: deletePod, within: podless},
 		{Name: "step killed -9", inject: func(_ context.Context, c *cell) error { return c.kill() }, within: killed},
-		{Name: "Tekton stopped", begin: scaleTekton(0), end: scaleTekton(1), lasts: 4 * time.Minute, within: tektonAway},
-		{Name: "API server restarted", begin: component(sandbox.APIServer, (*sandbox.Sandbox).Restart), end: nothing, lasts: time.Second, within: goesOn},
-		{Name: "istiod stopped", begin: component(sandbox.Istiod, (*sandbox.Sandbox).Stop), end: component(sandbox.Istiod, (*sandbox.Sandbox).Start), lasts: lasting, within: goesOn, exposed: replacing},
-		{Name: "Prometheus stopped", begin: component(sandbox.Prometheus, (*sandbox.Sandbox).Stop), end: component(sandbox.Prometheus, (*sandbox.Sandbox).Start), lasts: lasting, within: goesOn},
-		{Name: "kubelet stopped", begin: component(sandbox.Kubelet, (*sandbox.Sandbox).Stop), end: component(sandbox.Kubelet, (*sandbox.Sandbox).Start), lasts: time.Minute, within: goesOn},
+		{Name: "Tekton stopped", begin: scaleTekton(0), end: scaleTekton(1), lasts: 4 * time.Minute,
+			within: tektonAway},
+		{Name: "API server restarted", begin: component(sandbox.APIServer, (*sandbox.Sandbox).Restart), end: nothing,
+			lasts: time.Second, within: goesOn},
+		{Name: "istiod stopped", begin: component(sandbox.Istiod, (*sandbox.Sandbox).Stop),
+			end: component(sandbox.Istiod, (*sandbox.Sandbox).Start), lasts: lasting, within: goesOn,
+			exposed: replacing},
+		{Name: "Prometheus stopped", begin: component(sandbox.Prometheus, (*sandbox.Sandbox).Stop),
+			end: component(sandbox.Prometheus, (*sandbox.Sandbox).Start), lasts: lasting, within: goesOn},
+		{Name: "kubelet stopped", begin: component(sandbox.Kubelet, (*sandbox.Sandbox).Stop),
+			end: component(sandbox.Kubelet, (*sandbox.Sandbox).Start), lasts: time.Minute, within: goesOn},
 	}
 }
 
@@ -119,8 +125,8 @@ func killed(m Moment) (time.Duration, string) {
 	return byFinish + slack, ""
 }
 
-// tektonAway is for steps that go on, after which nothing happens: the Lease runs out, and the janitor comes. At weight 0, and
-// where the run promotes, there is nothing to take back: it goes on when Tekton is there again.
+// tektonAway is for steps that go on, after which nothing happens: the Lease runs out, and the janitor comes. At weight
+// 0, and where the run promotes, there is nothing to take back: it goes on when Tekton is there again.
 func tektonAway(m Moment) (time.Duration, string) {
 	if m.stage == 0 {
 		limit, _ := goesOn(m)
@@ -138,7 +144,8 @@ func replacing(m Moment) string {
 	case m.kind == begun || m.kind == changed:
 		return "the Deployment replaces the primary's pods, and proxies learn of the new ones when istiod is back"
 	case m.kind == analysing && m.stage == 60: // which takes as long as istiod is away
-		return "the stage ends as istiod comes back, and the primary's pods are replaced before proxies are connected again"
+		return "the stage ends as istiod comes back, and the primary's pods are replaced before proxies are " +
+			"connected again"
 	}
 	return ""
 }
@@ -146,7 +153,8 @@ func replacing(m Moment) string {
 // ask sets a PipelineRun's spec.status, as tkn does.
 func ask(status string) func(context.Context, *cell) error {
 	return func(ctx context.Context, c *cell) error {
-		return c.app.Patch(ctx, kube.PipelineRuns, c.run.Name, types.MergePatchType, fmt.Sprintf(`{"spec":{"status":%q}}`, status))
+		return c.app.Patch(ctx, kube.PipelineRuns, c.run.Name, types.MergePatchType,
+			fmt.Sprintf(`{"spec":{"status":%q}}`, status))
 	}
 }
 
@@ -170,7 +178,8 @@ func tasksTimeout(limit time.Duration) map[string]any {
 }
 
 func deleteRun(ctx context.Context, c *cell) error {
-	return c.app.Objects.Resource(kube.PipelineRuns).Namespace(c.app.Namespace).Delete(ctx, c.run.Name, metav1.DeleteOptions{})
+	return c.app.Objects.Resource(kube.PipelineRuns).Namespace(c.app.Namespace).Delete(ctx, c.run.Name,
+		metav1.DeleteOptions{})
 }
 
 // deletePod deletes the pod of the task that is at work, or that waits for a node.
@@ -187,7 +196,8 @@ func scaleTekton(replicas int32) func(context.Context, *Round) error {
 	return func(ctx context.Context, r *Round) error { return r.installation.ScaleTekton(ctx, replicas) }
 }
 
-func component(name string, do func(*sandbox.Sandbox, context.Context, string) error) func(context.Context, *Round) error {
+func component(name string, do func(*sandbox.Sandbox, context.Context, string) error) func(context.Context,
+	*Round) error {
 	return func(ctx context.Context, r *Round) error { return do(r.installation.Sandbox, ctx, name) }
 }
 

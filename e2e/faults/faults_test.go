@@ -19,7 +19,9 @@ import (
 const rate = 150
 
 var (
-	whole = flag.String("faults", "", "names of faults to play at each moment, separated by commas, or all, or missing: what the table does not show as passed")
+	whole = flag.String("faults", "",
+		"names of faults to play at each moment, separated by commas, or all, or missing: what the table does not "+
+			"show as passed")
 	write = flag.String("write", "", "folder of the table, docs, to put the results in")
 )
 

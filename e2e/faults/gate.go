@@ -61,7 +61,8 @@ func openGate(ctx context.Context, client kubernetes.Interface, host string) (*g
 	g.server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
 	g.server.StartTLS()
 	configuration := webhook(g.server.URL, certificate)
-	if _, err := client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Create(ctx, configuration, metav1.CreateOptions{}); err != nil {
+	if _, err := client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Create(ctx, configuration,
+		metav1.CreateOptions{}); err != nil {
 		g.server.Close()
 		return nil, fmt.Errorf("registering the webhook %s: %w", gateName, err)
 	}
@@ -73,23 +74,28 @@ func webhook(url string, authority []byte) *admission.ValidatingWebhookConfigura
 	rule := func(group, resource string) admission.RuleWithOperations {
 		return admission.RuleWithOperations{
 			Operations: []admission.OperationType{admission.Update},
-			Rule:       admission.Rule{APIGroups: []string{group}, APIVersions: []string{"v1"}, Resources: []string{resource}},
+			Rule: admission.Rule{APIGroups: []string{group}, APIVersions: []string{"v1"},
+				Resources: []string{resource}},
 		}
 	}
 	return &admission.ValidatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: gateName},
 		Webhooks: []admission.ValidatingWebhook{{
 			Name: "gate.serin.test", ClientConfig: admission.WebhookClientConfig{URL: &url, CABundle: authority},
-			Rules:           []admission.RuleWithOperations{rule("networking.istio.io", "virtualservices"), rule("apps", "deployments")},
-			MatchConditions: []admission.MatchCondition{{Name: "steps", Expression: `request.userInfo.username.endsWith(":serin")`}},
-			FailurePolicy:   &ignore, SideEffects: &none, TimeoutSeconds: &seconds, AdmissionReviewVersions: []string{"v1"},
+			Rules: []admission.RuleWithOperations{rule("networking.istio.io", "virtualservices"),
+				rule("apps", "deployments")},
+			MatchConditions: []admission.MatchCondition{{Name: "steps",
+				Expression: `request.userInfo.username.endsWith(":serin")`}},
+			FailurePolicy: &ignore, SideEffects: &none, TimeoutSeconds: &seconds,
+			AdmissionReviewVersions: []string{"v1"},
 		}},
 	}
 }
 
 // close lets everything through.
 func (g *gate) close(ctx context.Context, client kubernetes.Interface) error {
-	err := client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Delete(ctx, gateName, metav1.DeleteOptions{})
+	err := client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Delete(ctx, gateName,
+		metav1.DeleteOptions{})
 	g.mu.Lock()
 	for _, h := range g.holds {
 		h.release()
@@ -137,7 +143,8 @@ func (g *gate) review(w http.ResponseWriter, r *http.Request) {
 			return
 		case <-time.After(patience):
 			answer.Allowed = false
-			answer.Result = &metav1.Status{Code: http.StatusTooManyRequests, Reason: metav1.StatusReasonTooManyRequests, Message: "held by a test"}
+			answer.Result = &metav1.Status{Code: http.StatusTooManyRequests, Reason: metav1.StatusReasonTooManyRequests,
+				Message: "held by a test"}
 		}
 	}
 	review.Request, review.Response = nil, answer
@@ -152,7 +159,8 @@ func (g *gate) of(request *admissionreview.AdmissionRequest) *hold {
 	}
 	what := ""
 	switch {
-	case request.Kind.Kind == "Deployment" && before.Annotations[application.RevisionAnnotation] != after.Annotations[application.RevisionAnnotation]:
+	case request.Kind.Kind == "Deployment" &&
+		before.Annotations[application.RevisionAnnotation] != after.Annotations[application.RevisionAnnotation]:
 		what = "primary"
 	case request.Kind.Kind == "VirtualService":
 		was, _ := record.Parse(before.Annotations[application.RunAnnotation])

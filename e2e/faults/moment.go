@@ -51,15 +51,17 @@ func (m Moment) String() string {
 
 // slug is the moment as part of a namespace's name.
 func (m Moment) slug() string {
-	short := map[kind]string{preparing: "preparing", prepared: "prepared", shifting: "shifting", shifted: "shifted", analysing: "analysing",
-		passed: "passed", begun: "begun", changed: "changed", draining: "draining"}[m.kind]
+	short := map[kind]string{preparing: "preparing", prepared: "prepared", shifting: "shifting", shifted: "shifted",
+		analysing: "analysing",
+		passed:    "passed", begun: "begun", changed: "changed", draining: "draining"}[m.kind]
 	if m.stage == 0 {
 		return short
 	}
 	return fmt.Sprintf("%s-%d", short, m.stage)
 }
 
-// task is the Pipeline's task whose pod is kept from being scheduled until the moment is wanted; empty for a moment in the first.
+// task is the Pipeline's task whose pod is kept from being scheduled until the moment is wanted; empty for a moment in
+// the first.
 func (m Moment) task() string {
 	following := map[int]string{0: "stage-20", 20: "stage-40", 40: "stage-60", 60: "promote"}
 	switch m.kind {
@@ -94,7 +96,8 @@ func (m Moment) slowly() bool { return m.kind == preparing || m.kind == changed 
 // params make the moment last long enough to be met.
 func (m Moment) params() map[string]string {
 	// a window shorter than two scrapes has no values, and a busy machine scrapes late
-	params := map[string]string{"judge": "classic", "interval": "12s", "settle": "1s", "request-duration": "10000", "progress-deadline": progressDeadline.String()}
+	params := map[string]string{"judge": "classic", "interval": "12s", "settle": "1s", "request-duration": "10000",
+		"progress-deadline": progressDeadline.String()}
 	switch m.kind {
 	case analysing:
 		params["interval"] = lasting.String()
@@ -144,12 +147,14 @@ func (c *cell) reach(ctx context.Context) error {
 	}
 }
 
-// freeze stops what waits to judge, while the weight is held, and then lets the weight through: a pod between two steps.
+// freeze stops what waits to judge, while the weight is held, and then lets the weight through: a pod between two
+// steps.
 func (c *cell) freeze(ctx context.Context) error {
 	if err := c.held.wait(ctx); err != nil {
 		return err
 	}
-	err := c.until(ctx, "a process waits to run analyze-metrics", func(context.Context, standing) (bool, error) { // its container starts after the other
+	// its container starts after the other
+	err := c.until(ctx, "a process waits to run analyze-metrics", func(context.Context, standing) (bool, error) {
 		pid, err := c.process("/tekton/bin/entrypoint", "/ko-app/analyze-metrics")
 		if err != nil || pid == 0 {
 			return false, err

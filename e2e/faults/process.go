@@ -11,7 +11,8 @@ import (
 	"syscall"
 )
 
-// process finds a process of this run's steps by its program and what its command line has besides; 0 where there is none.
+// process finds a process of this run's steps by its program and what its command line has besides; 0 where there is
+// none.
 func (c *cell) process(program string, has ...string) (int, error) {
 	found, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
@@ -24,7 +25,8 @@ func (c *cell) process(program string, has ...string) (int, error) {
 		}
 		dir := filepath.Dir(file)
 		environment, err := os.ReadFile(filepath.Join(dir, "environ"))
-		if err != nil || !variable(environment, "RUN_NAMESPACE="+c.app.Namespace) || !variable(environment, "RUN_NAME="+c.run.Name) {
+		if err != nil || !variable(environment, "RUN_NAMESPACE="+c.app.Namespace) ||
+			!variable(environment, "RUN_NAME="+c.run.Name) {
 			continue
 		}
 		return strconv.Atoi(filepath.Base(dir))

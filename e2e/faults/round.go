@@ -18,7 +18,8 @@ import (
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 )
 
-// atOnce is how many runs are broken at once, where the fault is not of them all: as many as two processors play without being late.
+// atOnce is how many runs are broken at once, where the fault is not of them all: as many as two processors play
+// without being late.
 const atOnce = 11
 
 // Pair is a fault at a moment.
@@ -49,7 +50,8 @@ type place struct {
 
 // Start deploys an application for each of the moments, releases it for the first time, and sends it requests: all
 // together rate a second.
-func Start(ctx context.Context, installation *trial.Installation, moments []Moment, rate int, out io.Writer) (*Round, error) {
+func Start(ctx context.Context, installation *trial.Installation, moments []Moment, rate int, out io.Writer) (*Round,
+	error) {
 	config, err := installation.Sandbox.REST()
 	if err != nil {
 		return nil, err
@@ -82,7 +84,8 @@ func (r *Round) settle(ctx context.Context, m Moment) error {
 	if err != nil {
 		return err
 	}
-	here := &place{app: app, clients: app.Clients(context.WithoutCancel(ctx), r.rate)} // what nobody asks is drained for a minute
+	// what nobody asks is drained for a minute
+	here := &place{app: app, clients: app.Clients(context.WithoutCancel(ctx), r.rate)}
 	r.mu.Lock()
 	r.places[m] = here
 	r.mu.Unlock()
@@ -117,8 +120,8 @@ func (r *Round) say(format string, args ...any) {
 	fmt.Fprintf(r.out, "%s  %s\n", time.Now().Format("15:04:05"), fmt.Sprintf(format, args...))
 }
 
-// Play plays pairs and tells what became of each as soon as it is known. A fault of the whole cluster is played at all moments
-// at once; others one after another at each moment, several moments side by side.
+// Play plays pairs and tells what became of each as soon as it is known. A fault of the whole cluster is played at all
+// moments at once; others one after another at each moment, several moments side by side.
 func (r *Round) Play(ctx context.Context, pairs []Pair, tell func(Pair, Result)) {
 	var told sync.Mutex
 	end := func(c *cell) {
@@ -161,7 +164,8 @@ func (r *Round) cell(p Pair) *cell {
 	return &cell{round: r, moment: p.Moment, fault: p.Fault, app: place.app, clients: place.clients, serial: r.serial}
 }
 
-// breakAll brings runs to their moments, breaks the cluster for as long as the fault lasts, and sees what becomes of them.
+// breakAll brings runs to their moments, breaks the cluster for as long as the fault lasts, and sees what becomes of
+// them.
 func (r *Round) breakAll(ctx context.Context, f Fault, cells []*cell) {
 	r.phase(ctx, f, "runs go to their moments", cells, (*cell).park)
 	r.phase(ctx, f, "all at their moments", cells, (*cell).enter)
@@ -188,10 +192,11 @@ func (r *Round) breakCluster(ctx context.Context, f Fault, cells []*cell) {
 		ended <- f.end(context.WithoutCancel(ctx), r)
 	}()
 	r.phase(ctx, f, "weights are 100/0", cells, func(c *cell, ctx context.Context) error {
-		loose := c.app.Eventually(ctx, 2*time.Minute+f.lasts, "the moment's end", func(ctx context.Context) (bool, error) {
-			err := c.loosen(ctx)
-			return err == nil, err
-		})
+		loose := c.app.Eventually(ctx, 2*time.Minute+f.lasts, "the moment's end",
+			func(ctx context.Context) (bool, error) {
+				err := c.loosen(ctx)
+				return err == nil, err
+			})
 		if loose != nil {
 			return loose
 		}
@@ -237,9 +242,11 @@ func (r *Round) Tell(ctx context.Context, m Moment, w io.Writer) {
 	place := r.places[m]
 	events, _ := place.app.Events(ctx)
 	fmt.Fprintf(w, "%s: events:\n  %s\n", m, strings.Join(events[max(0, len(events)-25):], "\n  "))
-	objects, _ := place.app.Kubectl(ctx, "", "get", "pipelineruns,taskruns,pods,deployments,virtualservices", "-o", "wide")
+	objects, _ := place.app.Kubectl(ctx, "", "get", "pipelineruns,taskruns,pods,deployments,virtualservices", "-o",
+		"wide")
 	fmt.Fprintln(w, objects)
-	runs, _ := place.app.Objects.Resource(kube.PipelineRuns).Namespace(place.app.Namespace).List(ctx, metav1.ListOptions{})
+	runs, _ := place.app.Objects.Resource(kube.PipelineRuns).Namespace(place.app.Namespace).List(ctx,
+		metav1.ListOptions{})
 	if runs != nil {
 		for _, found := range runs.Items {
 			if found.GetCreationTimestamp().After(time.Now().Add(-10 * time.Minute)) {

@@ -88,9 +88,11 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if o.Host != "" {
 		target.Header.Set("Host", o.Host)
 	}
-	client := &http.Client{Timeout: o.Timeout, Transport: once{&http.Transport{MaxIdleConnsPerHost: 1000, IdleConnTimeout: time.Minute}}}
+	client := &http.Client{Timeout: o.Timeout,
+		Transport: once{&http.Transport{MaxIdleConnsPerHost: 1000, IdleConnTimeout: time.Minute}}}
 	attacker := vegeta.NewAttacker(vegeta.Client(client), vegeta.MaxBody(4096))
-	answers := attacker.Attack(vegeta.NewStaticTargeter(target), vegeta.Rate{Freq: o.Rate, Per: time.Second}, o.Duration, "")
+	answers := attacker.Attack(vegeta.NewStaticTargeter(target), vegeta.Rate{Freq: o.Rate, Per: time.Second},
+		o.Duration, "")
 	stop := context.AfterFunc(ctx, func() { attacker.Stop() })
 	defer stop()
 	return collect(answers, o), nil
@@ -143,7 +145,8 @@ func collect(answers <-chan *vegeta.Result, o Options) *Report {
 }
 
 func read(r *vegeta.Result) Answer {
-	return Answer{At: r.Timestamp.Add(r.Latency), Latency: r.Latency, Status: int(r.Code), Version: version(r), Err: noAnswer(r)}
+	return Answer{At: r.Timestamp.Add(r.Latency), Latency: r.Latency, Status: int(r.Code), Version: version(r),
+		Err: noAnswer(r)}
 }
 
 // noAnswer is the error of a request without answer: vegeta counts statuses of 400 and above as errors too.

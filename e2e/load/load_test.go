@@ -49,7 +49,8 @@ func TestRunCounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	if report.Total.Requests != 200 || seconds != 200 || answers != 200 {
-		t.Errorf("got %d requests, %d in seconds, %d one by one, want 200 each", report.Total.Requests, seconds, answers)
+		t.Errorf("got %d requests, %d in seconds, %d one by one, want 200 each", report.Total.Requests, seconds,
+			answers)
 	}
 	if report.Total.Failed != 100 {
 		t.Errorf("got %d failures, want 100", report.Total.Failed)
@@ -57,7 +58,8 @@ func TestRunCounts(t *testing.T) {
 	if diff := cmp.Diff(map[string]int{"200": 100, "500": 50, "none": 50}, report.Total.Statuses); diff != "" {
 		t.Error(diff)
 	}
-	want := map[string]load.Count{"2": {Requests: 100, Failed: 50}, "podinfo 1": {Requests: 50}, "unknown": {Requests: 50, Failed: 50}}
+	want := map[string]load.Count{"2": {Requests: 100, Failed: 50}, "podinfo 1": {Requests: 50},
+		"unknown": {Requests: 50, Failed: 50}}
 	if diff := cmp.Diff(want, report.Total.Versions); diff != "" {
 		t.Error(diff)
 	}

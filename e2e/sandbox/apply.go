@@ -24,8 +24,8 @@ import (
 // fieldManager owns what Apply writes.
 const fieldManager = "serin-sandbox"
 
-// Apply writes the objects of a YAML or JSON stream by server-side apply, in its order. Objects without a namespace go to
-// default. A kind whose definition is in the same stream is waited for.
+// Apply writes the objects of a YAML or JSON stream by server-side apply, in its order. Objects without a namespace go
+// to default. A kind whose definition is in the same stream is waited for.
 func (s *Sandbox) Apply(ctx context.Context, manifest []byte) error {
 	a, err := s.applier()
 	if err != nil {
@@ -54,7 +54,8 @@ func (s *Sandbox) applier() (*applier, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &applier{dynamic: dyn, mapper: restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disco))}, nil
+	return &applier{dynamic: dyn, mapper: restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disco))},
+		nil
 }
 
 func (a *applier) apply(ctx context.Context, manifest []byte) error {
@@ -104,7 +105,8 @@ func decode(manifest []byte) ([]*unstructured.Unstructured, error) {
 	}
 }
 
-var definitionResource = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+var definitionResource = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1",
+	Resource: "customresourcedefinitions"}
 
 // define applies definitions, all at once, and waits until the API server serves them.
 func (a *applier) define(ctx context.Context, definitions []*unstructured.Unstructured) error {

@@ -93,8 +93,8 @@ func (s *Sandbox) load(ctx context.Context, name string, images []image.Image) e
 	return s.LoadImages(ctx, file)
 }
 
-// bootControlPlane waits for the API server's own start, without which the others end at once: the roles that they need are
-// part of /readyz.
+// bootControlPlane waits for the API server's own start, without which the others end at once: the roles that they need
+// are part of /readyz.
 func (s *Sandbox) bootControlPlane(ctx context.Context, client kubernetes.Interface) error {
 	err := poll(ctx, bootLimit, "the API server", func(ctx context.Context) error {
 		_, err := client.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx)
@@ -111,8 +111,8 @@ func (s *Sandbox) bootControlPlane(ctx context.Context, client kubernetes.Interf
 	return nil
 }
 
-// bootCluster waits until the cluster does its work. Ready is not usable: bare pods are refused before the service account
-// exists, and kube-proxy knows CoreDNS up to a second later than the API server.
+// bootCluster waits until the cluster does its work. Ready is not usable: bare pods are refused before the service
+// account exists, and kube-proxy knows CoreDNS up to a second later than the API server.
 func (s *Sandbox) bootCluster(ctx context.Context, apply *applier, client kubernetes.Interface) error {
 	dns, err := render("coredns.yaml", s.node.cfg)
 	if err != nil {
@@ -175,14 +175,16 @@ func deploymentReady(d *appsv1.Deployment) error {
 	if d.Spec.Replicas != nil {
 		want = *d.Spec.Replicas
 	}
-	if d.Status.ObservedGeneration < d.Generation || d.Status.UpdatedReplicas < want || d.Status.AvailableReplicas < want {
+	if d.Status.ObservedGeneration < d.Generation || d.Status.UpdatedReplicas < want ||
+		d.Status.AvailableReplicas < want {
 		return fmt.Errorf("%d of %d replicas are available", d.Status.AvailableReplicas, want)
 	}
 	return nil
 }
 
 // bootMesh installs Istio's definitions and starts istiod, the gateway and Prometheus' Service.
-func (s *Sandbox) bootMesh(ctx context.Context, p *progress.Reporter, apply *applier, client kubernetes.Interface, b *building) error {
+func (s *Sandbox) bootMesh(ctx context.Context, p *progress.Reporter, apply *applier, client kubernetes.Interface,
+	b *building) error {
 	if err := s.installMesh(ctx, apply, b); err != nil {
 		return err
 	}
@@ -222,7 +224,8 @@ func (s *Sandbox) bootMesh(ctx context.Context, p *progress.Reporter, apply *app
 	return nil
 }
 
-// installMesh applies Istio's definitions and the objects of the gateway and Prometheus, and returns when their programs are there.
+// installMesh applies Istio's definitions and the objects of the gateway and Prometheus, and returns when their
+// programs are there.
 func (s *Sandbox) installMesh(ctx context.Context, apply *applier, b *building) error {
 	if err := b.wait(ctx, "istio-crds"); err != nil {
 		return err

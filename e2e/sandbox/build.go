@@ -122,7 +122,8 @@ func choose(ctx context.Context, names []string) (selection, error) {
 	for _, name := range names {
 		i := slices.IndexFunc(parts, func(p part) bool { return p.name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("building %s: the sandbox has no such part, want one of %s or all", name, strings.Join(Parts(), ", "))
+			return nil, fmt.Errorf("building %s: the sandbox has no such part, want one of %s or all", name,
+				strings.Join(Parts(), ", "))
 		}
 		artifact, err := parts[i].make()
 		if err != nil {
@@ -161,7 +162,8 @@ func (all selection) announce(p *progress.Reporter) {
 	cores := runtime.NumCPU()
 	p.Say("to build: %s; %d of %d parts are in the cache", strings.Join(missing, ", "), len(all)-len(missing), len(all))
 	if minutes := (work / time.Duration(cores)).Round(time.Minute).Minutes(); minutes >= 1 {
-		p.Say("that takes about %.0f min on %d quiet processors, less if an earlier build was interrupted; Ctrl-C loses nothing", minutes, cores)
+		p.Say("that takes about %.0f min on %d quiet processors, less if an earlier build was interrupted; Ctrl-C "+
+			"loses nothing", minutes, cores)
 	}
 }
 

@@ -18,8 +18,10 @@ import (
 // nodeImages are needed before any pod starts.
 func nodeImages(built programs) []image.Image {
 	return []image.Image{
-		{Ref: "serin.test/pause:1", Files: map[string]string{"/pause": built.kube("pause")}, Entrypoint: []string{"/pause"}},
-		{Ref: "serin.test/coredns:1", Files: map[string]string{"/coredns": built.kube("coredns")}, Entrypoint: []string{"/coredns"}, User: "0:0"},
+		{Ref: "serin.test/pause:1", Files: map[string]string{"/pause": built.kube("pause")},
+			Entrypoint: []string{"/pause"}},
+		{Ref: "serin.test/coredns:1", Files: map[string]string{"/coredns": built.kube("coredns")},
+			Entrypoint: []string{"/coredns"}, User: "0:0"},
 	}
 }
 
@@ -37,8 +39,8 @@ func tektonImages(built programs) []image.Image {
 
 func tektonImage(name string) string { return "serin.test/tekton-" + name + ":" + build.TektonVersion }
 
-// appImages are app in several versions, good and bad, by tags of a repository: a version is an image's tag and environment,
-// as it is where somebody releases. Bad ones say so in their tag.
+// appImages are app in several versions, good and bad, by tags of a repository: a version is an image's tag and
+// environment, as it is where somebody releases. Bad ones say so in their tag.
 func appImages(repository, program string) []image.Image {
 	var all []image.Image
 	app := func(version string, env ...string) {
@@ -89,7 +91,8 @@ func (s *Sandbox) LoadImages(ctx context.Context, archive string) error {
 	if err != nil {
 		return err
 	}
-	out, err := s.Command(ctx, "ctr", "--address", ctrSocket, "--namespace", "k8s.io", "images", "import", path).CombinedOutput()
+	out, err := s.Command(ctx, "ctr", "--address", ctrSocket, "--namespace", "k8s.io", "images", "import",
+		path).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("importing %s into the node: %w\n%s", archive, err, lastLines(string(out), 5))
 	}
@@ -99,7 +102,8 @@ func (s *Sandbox) LoadImages(ctx context.Context, archive string) error {
 // demoApp is the repository of app, below Registry.
 const demoApp = "demo-app"
 
-// PushApp builds the application app and pushes it, in all of its versions, to Registry. It returns what a container runs, by version.
+// PushApp builds the application app and pushes it, in all of its versions, to Registry. It returns what a container
+// runs, by version.
 func (s *Sandbox) PushApp(ctx context.Context, out io.Writer) (map[string]string, error) {
 	p := progress.New(out)
 	built, err := buildParts(ctx, p, "app")

@@ -56,7 +56,8 @@ func use(ctx context.Context, e Existing) (*Sandbox, error) {
 	}
 	missing := s.check(ctx, e)
 	if len(missing) > 0 {
-		return nil, fmt.Errorf("using context %s: nothing was changed, because something is missing:\n  - %s", e.Context, strings.Join(missing, "\n  - "))
+		return nil, fmt.Errorf("using context %s: nothing was changed, because something is missing:\n  - %s",
+			e.Context, strings.Join(missing, "\n  - "))
 	}
 	return s, nil
 }
@@ -80,7 +81,8 @@ func (s *Sandbox) check(ctx context.Context, e Existing) []string {
 		note("the URL of its ingress gateway: GATEWAY_URL is %q, want one like http://192.0.2.1", s.Gateway)
 	}
 	if s.Registry == "" {
-		note("a registry for the images: set KO_DOCKER_REPO to a repository that this machine may push to and nodes may pull from")
+		note("a registry for the images: set KO_DOCKER_REPO to a repository that this machine may push to and nodes " +
+			"may pull from")
 	} else if err := image.Pushable(s.Registry + "/" + demoApp); err != nil {
 		note("a registry for the images: pushing to KO_DOCKER_REPO=%s: %v", s.Registry, err)
 	}
@@ -114,8 +116,11 @@ func (s *Sandbox) checkCluster(ctx context.Context) []string {
 	missing := absent(client)
 	if s.PodPrometheus == "" {
 		s.PodPrometheus = podPrometheus
-		if _, err := client.CoreV1().Services("istio-system").Get(ctx, "prometheus", metav1.GetOptions{}); apierrors.IsNotFound(err) {
-			missing = append(missing, fmt.Sprintf("the URL of its Prometheus for pods: there is no %s; set POD_PROMETHEUS_URL", podPrometheus))
+		if _, err := client.CoreV1().Services("istio-system").Get(ctx, "prometheus",
+			metav1.GetOptions{}); apierrors.IsNotFound(err) {
+			missing = append(missing,
+				fmt.Sprintf("the URL of its Prometheus for pods: there is no %s; set POD_PROMETHEUS_URL",
+					podPrometheus))
 		}
 	}
 	return missing

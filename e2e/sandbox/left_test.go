@@ -39,7 +39,8 @@ func snapshot(t *testing.T) []string {
 	for line := range strings.Lines(string(mounts)) {
 		all = append(all, "mount "+strings.TrimSpace(line))
 	}
-	for _, pattern := range []string{"/sys/fs/cgroup/*", "/sys/fs/cgroup/*/*", "/var/lib/*", "/var/log/*", "/run/*", "/run/netns/*", "/etc/cni/*",
+	for _, pattern := range []string{"/sys/fs/cgroup/*", "/sys/fs/cgroup/*/*", "/var/lib/*", "/var/log/*", "/run/*",
+		"/run/netns/*", "/etc/cni/*",
 		"/opt/*", "/usr/libexec/*", "/etc/kubernetes/*", "/tmp/serin*"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
@@ -49,7 +50,8 @@ func snapshot(t *testing.T) []string {
 			all = append(all, "path "+path)
 		}
 	}
-	for _, name := range []string{"vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops", "kernel/hostname",
+	for _, name := range []string{"vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops",
+		"kernel/hostname",
 		"net/ipv4/ip_forward", "net/netfilter/nf_conntrack_max"} {
 		if b, err := os.ReadFile("/proc/sys/" + name); err == nil {
 			all = append(all, "setting "+name+" "+strings.TrimSpace(string(b)))
@@ -136,7 +138,8 @@ func processes(t *testing.T, name string) []string {
 	for _, p := range found {
 		line, _ := os.ReadFile(filepath.Join(p, "cmdline")) // it may have ended by now
 		groups, _ := os.ReadFile(filepath.Join(p, "cgroup"))
-		if strings.Contains(string(line)+"\x00", folder+"\x00") || strings.Contains(string(line), folder+"/") || strings.Contains(string(groups), "/serin-"+name+"/") {
+		if strings.Contains(string(line)+"\x00", folder+"\x00") || strings.Contains(string(line), folder+"/") ||
+			strings.Contains(string(groups), "/serin-"+name+"/") {
 			all = append(all, filepath.Base(p)+" "+strings.ReplaceAll(string(line), "\x00", " "))
 		}
 	}

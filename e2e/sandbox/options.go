@@ -34,10 +34,12 @@ type Facts struct {
 	// Registry is the repository that images are pushed to where the cluster is not a sandbox's own.
 	Registry string `json:"registry,omitempty"`
 
-	Envoy    string `json:"envoy,omitempty"`    // URL of Envoy's administration
-	NodeIP   string `json:"nodeIP,omitempty"`   // the node, which also answers on NodePorts
-	HostIP   string `json:"hostIP,omitempty"`   // this machine, as the node reaches it
-	Dir      string `json:"dir,omitempty"`      // all its state; log/ has one file per component
-	AuditLog string `json:"auditLog,omitempty"` // every API call: JSON lines of audit.k8s.io/v1 Events, with user and userAgent
-	Kube     string `json:"kube,omitempty"`     // the program that is kubectl, by its first argument, and all of Kubernetes
+	Envoy  string `json:"envoy,omitempty"`  // URL of Envoy's administration
+	NodeIP string `json:"nodeIP,omitempty"` // the node, which also answers on NodePorts
+	HostIP string `json:"hostIP,omitempty"` // this machine, as the node reaches it
+	Dir    string `json:"dir,omitempty"`    // all its state; log/ has one file per component
+	// every API call: JSON lines of audit.k8s.io/v1 Events, with user and userAgent
+	AuditLog string `json:"auditLog,omitempty"`
+	// the program that is kubectl, by its first argument, and all of Kubernetes
+	Kube string `json:"kube,omitempty"`
 }

@@ -124,7 +124,8 @@ func (s *Sandbox) REST() (*rest.Config, error) {
 	if path == "" {
 		rules = clientcmd.NewDefaultClientConfigLoadingRules()
 	}
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: s.Context}).ClientConfig()
+	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules,
+		&clientcmd.ConfigOverrides{CurrentContext: s.Context}).ClientConfig()
 	if err != nil {
 		return nil, fmt.Errorf("reading the kubeconfig of %s: %w", s.Name, err)
 	}
@@ -137,9 +138,11 @@ func (s *Sandbox) REST() (*rest.Config, error) {
 // Service addresses, pod addresses and names of cluster DNS work there. In a cluster by Options.Existing it fails.
 func (s *Sandbox) Command(ctx context.Context, command ...string) *exec.Cmd {
 	if s.node == nil {
-		return &exec.Cmd{Err: fmt.Errorf("running %s on the node: %s is not a sandbox's own cluster", command[0], s.Name)}
+		return &exec.Cmd{Err: fmt.Errorf("running %s on the node: %s is not a sandbox's own cluster", command[0],
+			s.Name)}
 	}
-	args := []string{"--target", strconv.Itoa(s.node.pid), "--mount", "--net", "--pid", "--uts", "--ipc", "--wd=/", "--"}
+	args := []string{"--target", strconv.Itoa(s.node.pid), "--mount", "--net", "--pid", "--uts", "--ipc", "--wd=/",
+		"--"}
 	return exec.CommandContext(ctx, "nsenter", append(args, command...)...)
 }
 
@@ -176,7 +179,8 @@ func (s *Sandbox) Stop(ctx context.Context, component string) error {
 	return s.control(ctx, "stop", component)
 }
 
-// Kill ends a component at once, without a chance to clean up. Half a second later it is started again, as after any crash.
+// Kill ends a component at once, without a chance to clean up. Half a second later it is started again, as after any
+// crash.
 func (s *Sandbox) Kill(ctx context.Context, component string) error {
 	return s.control(ctx, "kill", component)
 }

@@ -130,7 +130,8 @@ func served(ctx context.Context, gateway, host string) error {
 }
 
 func weights(t *testing.T, s *sandbox.Sandbox) {
-	report, err := load.Run(t.Context(), load.Options{URL: s.Gateway, Host: "app.example.com", Rate: 200, Duration: 5 * time.Second})
+	report, err := load.Run(t.Context(), load.Options{URL: s.Gateway, Host: "app.example.com", Rate: 200,
+		Duration: 5 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,25 +146,29 @@ func weights(t *testing.T, s *sandbox.Sandbox) {
 		t.Errorf("got %d failures among %d answers of the canary, want every third", canary.Failed, canary.Requests)
 	}
 	eventually(t, "Prometheus to have seen the canary's answers", func() error {
-		n, err := query(t.Context(), s.Facts.Prometheus, `sum(istio_requests_total{reporter="source",destination_workload="app",destination_workload_namespace="weighted"})`)
+		n, err := query(t.Context(), s.Facts.Prometheus,
+			`sum(istio_requests_total{reporter="source",destination_workload="app",destination_workload_namespace="weighted"})`)
 		if err == nil && n < float64(canary.Requests) {
 			err = fmt.Errorf("it has %v, want %d", n, canary.Requests)
 		}
 		return err
 	})
-	failed, err := query(t.Context(), s.Facts.Prometheus, `sum(istio_requests_total{destination_workload="app",response_code="500"})`)
+	failed, err := query(t.Context(), s.Facts.Prometheus,
+		`sum(istio_requests_total{destination_workload="app",response_code="500"})`)
 	if err != nil || failed < float64(canary.Failed) {
 		t.Errorf("got %v failures of the canary in Prometheus (%v), want %d or more", failed, err, canary.Failed)
 	}
 	eventually(t, "Prometheus to tell the primary's latency, by two scrapes", func() error {
-		_, err := query(t.Context(), s.Facts.Prometheus, `histogram_quantile(0.99, sum(rate(istio_request_duration_milliseconds_bucket{destination_workload="app-primary"}[1m])) by (le))`)
+		_, err := query(t.Context(), s.Facts.Prometheus,
+			`histogram_quantile(0.99, sum(rate(istio_request_duration_milliseconds_bucket{destination_workload="app-primary"}[1m])) by (le))`)
 		return err
 	})
 }
 
 // query is one number from Prometheus.
 func query(ctx context.Context, prometheus, promql string) (float64, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, prometheus+"/api/v1/query?query="+url.QueryEscape(promql), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet,
+		prometheus+"/api/v1/query?query="+url.QueryEscape(promql), nil)
 	if err != nil {
 		return 0, err
 	}
@@ -205,7 +210,8 @@ func shift(t *testing.T, s *sandbox.Sandbox) {
 	}
 	written := time.Now()
 	eventually(t, "all traffic to go to the canary", func() error {
-		report, err := load.Run(ctx, load.Options{URL: s.Gateway, Host: "app.example.com", Rate: 100, Duration: 200 * time.Millisecond})
+		report, err := load.Run(ctx, load.Options{URL: s.Gateway, Host: "app.example.com", Rate: 100,
+			Duration: 200 * time.Millisecond})
 		if err == nil && report.Total.Versions["4.0.0-errors"].Requests != report.Total.Requests {
 			err = fmt.Errorf("got %+v", report.Total.Versions)
 		}
@@ -217,7 +223,8 @@ func shift(t *testing.T, s *sandbox.Sandbox) {
 func taskRun(t *testing.T, s *sandbox.Sandbox) {
 	created := time.Now()
 	apply(t, s, "testdata/taskrun.yaml")
-	out, err := s.Kubectl(t.Context(), "--namespace=weighted", "wait", "--for=condition=Succeeded", "--timeout=60s", "taskrun/ask").CombinedOutput()
+	out, err := s.Kubectl(t.Context(), "--namespace=weighted", "wait", "--for=condition=Succeeded", "--timeout=60s",
+		"taskrun/ask").CombinedOutput()
 	if err != nil {
 		state, _ := s.Kubectl(t.Context(), "--namespace=weighted", "get", "taskrun,pod", "-o", "yaml").CombinedOutput()
 		t.Fatalf("%v: %s\n%s", err, out, state)
@@ -254,7 +261,8 @@ func restart(t *testing.T, s *sandbox.Sandbox) {
 		t.Fatal(err)
 	}
 	eventually(t, "Prometheus to remember what it saw before", func() error {
-		_, err := query(ctx, s.Facts.Prometheus, `count_over_time(istio_requests_total{destination_workload="app-primary"}[10m])`)
+		_, err := query(ctx, s.Facts.Prometheus,
+			`count_over_time(istio_requests_total{destination_workload="app-primary"}[10m])`)
 		return err
 	})
 	if got := state(sandbox.Prometheus); got.PID == first.PID || got.Restarts != 0 {
@@ -279,7 +287,8 @@ func validated(t *testing.T, s *sandbox.Sandbox) {
 	ctx := t.Context()
 	weigh := func(weight int) (string, error) {
 		patch := fmt.Sprintf(`[{"op":"add","path":"/spec/http/0/route/0/weight","value":%d}]`, weight)
-		out, err := s.Kubectl(ctx, "--namespace=weighted", "patch", "virtualservice", "app", "--type=json", "--patch="+patch).CombinedOutput()
+		out, err := s.Kubectl(ctx, "--namespace=weighted", "patch", "virtualservice", "app", "--type=json",
+			"--patch="+patch).CombinedOutput()
 		return string(out), err
 	}
 	if out, err := weigh(-5); err == nil || !strings.Contains(out, "rev.validation.istio.io") {
@@ -320,7 +329,8 @@ func audited(t *testing.T, s *sandbox.Sandbox) {
 		}
 		users[e.User.Username]++
 	}
-	for _, want := range []string{"serin-sandbox", "istiod", "system:node:node", "system:serviceaccount:tekton-pipelines:tekton-pipelines-controller"} {
+	for _, want := range []string{"serin-sandbox", "istiod", "system:node:node",
+		"system:serviceaccount:tekton-pipelines:tekton-pipelines-controller"} {
 		if users[want] == 0 {
 			t.Errorf("got no calls of %s, only of %v", want, users)
 		}
@@ -334,7 +344,8 @@ func beside(t *testing.T, s *sandbox.Sandbox) {
 		t.Fatalf("both have the address %s", s.NodeIP)
 	}
 	for _, it := range []*sandbox.Sandbox{s, other} {
-		out, err := it.Kubectl(t.Context(), "get", "nodes", "-o", "jsonpath={.items[*].status.addresses[0].address}").Output()
+		out, err := it.Kubectl(t.Context(), "get", "nodes", "-o",
+			"jsonpath={.items[*].status.addresses[0].address}").Output()
 		if err != nil || string(out) != it.NodeIP {
 			t.Errorf("got node %s (%v) in sandbox %s, want %s", out, err, it.Name, it.NodeIP)
 		}
@@ -342,7 +353,8 @@ func beside(t *testing.T, s *sandbox.Sandbox) {
 	// It has nothing of what a cluster must have to be used as it is, and its error says so, all at once.
 	t.Setenv("KUBECONFIG", other.Kubeconfig)
 	_, err := sandbox.Up(t.Context(), sandbox.Options{Existing: sandbox.Existing{Context: "serin-sandbox"}})
-	for _, want := range []string{"pipelineruns", "virtualservices", "PROMETHEUS_URL", "GATEWAY_URL", "KO_DOCKER_REPO", "POD_PROMETHEUS_URL"} {
+	for _, want := range []string{"pipelineruns", "virtualservices", "PROMETHEUS_URL", "GATEWAY_URL", "KO_DOCKER_REPO",
+		"POD_PROMETHEUS_URL"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want an error that names %s", err, want)
 		}
@@ -351,15 +363,18 @@ func beside(t *testing.T, s *sandbox.Sandbox) {
 	images := httptest.NewServer(registry.New())
 	defer images.Close()
 	used, err := sandbox.Up(t.Context(), sandbox.Options{Existing: sandbox.Existing{
-		Context: "serin-sandbox", Prometheus: s.Facts.Prometheus, Gateway: s.Gateway, Registry: strings.TrimPrefix(images.URL, "http://") + "/serin",
+		Context: "serin-sandbox", Prometheus: s.Facts.Prometheus, Gateway: s.Gateway,
+		Registry: strings.TrimPrefix(images.URL, "http://") + "/serin",
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if used.PodPrometheus != s.PodPrometheus || !maps.Equal(used.GatewaySelector, s.GatewaySelector) {
-		t.Errorf("got %s for pods and gateway %v, want what a sandbox has by default: %s, %v", used.PodPrometheus, used.GatewaySelector, s.PodPrometheus, s.GatewaySelector)
+		t.Errorf("got %s for pods and gateway %v, want what a sandbox has by default: %s, %v", used.PodPrometheus,
+			used.GatewaySelector, s.PodPrometheus, s.GatewaySelector)
 	}
-	if err := used.Apply(t.Context(), []byte(`{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "used"}}`)); err != nil {
+	if err := used.Apply(t.Context(),
+		[]byte(`{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "used"}}`)); err != nil {
 		t.Error(err)
 	}
 	if err := used.Down(); err != nil {

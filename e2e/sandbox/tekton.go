@@ -14,7 +14,8 @@ import (
 )
 
 // bootTekton installs Tekton and waits until it takes a Task: its webhook is reachable later than it is ready.
-func (s *Sandbox) bootTekton(ctx context.Context, p *progress.Reporter, apply *applier, client kubernetes.Interface, b *building, loaded <-chan struct{}) error {
+func (s *Sandbox) bootTekton(ctx context.Context, p *progress.Reporter, apply *applier, client kubernetes.Interface,
+	b *building, loaded <-chan struct{}) error {
 	if err := b.wait(ctx, "tekton"); err != nil {
 		return err
 	}
@@ -82,8 +83,8 @@ func probeOften(deployment *unstructured.Unstructured) *unstructured.Unstructure
 	return deployment
 }
 
-// tektonSettings are what differs from Tekton's defaults. No sidecars are injected here, so a pod's first step need not wait
-// for them (2 s less a TaskRun); and Tekton's own containers must pass in namespaces that enforce "restricted".
+// tektonSettings are what differs from Tekton's defaults. No sidecars are injected here, so a pod's first step need not
+// wait for them (2 s less a TaskRun); and Tekton's own containers must pass in namespaces that enforce "restricted".
 var tektonSettings = strings.NewReplacer(
 	`running-in-environment-with-injected-sidecars: "true"`, `running-in-environment-with-injected-sidecars: "false"`,
 	`set-security-context: "false"`, `set-security-context: "true"`,
@@ -102,7 +103,8 @@ func tektonManifest(file string) ([]byte, error) {
 	return []byte(out.String()), nil
 }
 
-// tektonImageRef replaces ko's placeholders, and the image of a shell, which no run here uses and no node here could pull.
+// tektonImageRef replaces ko's placeholders, and the image of a shell, which no run here uses and no node here could
+// pull.
 func tektonImageRef(line string) string {
 	const ko = "ko://github.com/tektoncd/pipeline/cmd/"
 	for {

@@ -30,7 +30,8 @@ func TestMajorVersion(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	for name, want := range map[string]bool{"default": true, "a-1": true, "": false, "A": false, "../x": false, "-a": false, "a-name-that-is-too-long-for-it": false} {
+	for name, want := range map[string]bool{"default": true, "a-1": true, "": false, "A": false, "../x": false,
+		"-a": false, "a-name-that-is-too-long-for-it": false} {
 		if _, err := dirOf(name); (err == nil) != want {
 			t.Errorf("%q: got %v, want accepted: %v", name, err, want)
 		}

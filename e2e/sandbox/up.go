@@ -23,8 +23,8 @@ import (
 // ErrExists is what Up returns where a sandbox of that name is up.
 var ErrExists = errors.New("it is up already")
 
-// Up makes sure that this machine can, builds what is missing, boots, and returns when all of it is usable. Where it fails
-// or ctx ends, nothing is left but the cache.
+// Up makes sure that this machine can, builds what is missing, boots, and returns when all of it is usable. Where it
+// fails or ctx ends, nothing is left but the cache.
 func Up(ctx context.Context, o Options) (*Sandbox, error) {
 	p := progress.New(o.Out)
 	if o.Existing.Context != "" {
@@ -58,8 +58,8 @@ func Up(ctx context.Context, o Options) (*Sandbox, error) {
 	return s, err
 }
 
-// buildAndBoot boots Kubernetes as soon as that is built, and what runs in it while the rest is. A sandbox that is returned
-// with an error is half made.
+// buildAndBoot boots Kubernetes as soon as that is built, and what runs in it while the rest is. A sandbox that is
+// returned with an error is half made.
 func buildAndBoot(ctx context.Context, p *progress.Reporter, o Options, parts selection) (*Sandbox, error) {
 	var s *Sandbox
 	group, ctx := errgroup.WithContext(ctx)
@@ -128,7 +128,8 @@ func (s *Sandbox) prepare(ctx context.Context, cfg node.Config) (*node.Handle, e
 	if err := writeConfigs(cfg, majorVersion(string(version))); err != nil {
 		return nil, err
 	}
-	certificates := pki.Cluster{Dir: pkiDir(cfg), Node: cfg.Hostname, NodeIP: cfg.NodeIP, ServiceIP: apiServiceIP, Server: s.APIServer}
+	certificates := pki.Cluster{Dir: pkiDir(cfg), Node: cfg.Hostname, NodeIP: cfg.NodeIP, ServiceIP: apiServiceIP,
+		Server: s.APIServer}
 	if err := certificates.Write(); err != nil {
 		return nil, err
 	}
@@ -181,7 +182,8 @@ func (s *Sandbox) why() string {
 	for _, c := range statuses {
 		if c.State == "failed" || c.Restarts > 0 {
 			text, _ := s.LogTail(c.Name, 5)
-			out += fmt.Sprintf("\nlast words of %s (%s, started again %d times):\n%s", c.Name, c.State, c.Restarts, text)
+			out += fmt.Sprintf("\nlast words of %s (%s, started again %d times):\n%s", c.Name, c.State, c.Restarts,
+				text)
 		}
 	}
 	return out

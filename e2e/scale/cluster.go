@@ -62,7 +62,8 @@ func (w *world) deploy(ctx context.Context) error {
 }
 
 func (w *world) namespace(ctx context.Context, name string, rights []*unstructured.Unstructured) error {
-	if _, err := w.client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
+	if _, err := w.client.CoreV1().Namespaces().Create(ctx,
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("making namespace %s: %w", name, err)
 	}
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}} // that pods run as
@@ -72,7 +73,8 @@ func (w *world) namespace(ctx context.Context, name string, rights []*unstructur
 	for _, object := range rights {
 		kind := object.GroupVersionKind()
 		resource := kind.GroupVersion().WithResource(strings.ToLower(kind.Kind) + "s")
-		if _, err := w.cluster.Objects(resource, name).Create(ctx, object.DeepCopy(), metav1.CreateOptions{}); err != nil {
+		if _, err := w.cluster.Objects(resource, name).Create(ctx, object.DeepCopy(),
+			metav1.CreateOptions{}); err != nil {
 			return fmt.Errorf("making %s %s of %s: %w", kind.Kind, object.GetName(), name, err)
 		}
 	}
@@ -83,17 +85,20 @@ func (w *world) application(ctx context.Context, a *app) error {
 	labels, one := map[string]string{"app": a.Name}, int32(1)
 	deployment := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: a.Name}, Spec: appsv1.DeploymentSpec{
 		Replicas: &one, Selector: &metav1.LabelSelector{MatchLabels: labels},
-		Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{Containers: []corev1.Container{{
-			Name: "app", Image: before, Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: 8080}},
-		}}}},
+		Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels},
+			Spec: corev1.PodSpec{Containers: []corev1.Container{{
+				Name: "app", Image: before, Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: 8080}},
+			}}}},
 	}}
-	if _, err := w.client.AppsV1().Deployments(a.Namespace).Create(ctx, deployment, metav1.CreateOptions{FieldManager: "chart"}); err != nil {
+	if _, err := w.client.AppsV1().Deployments(a.Namespace).Create(ctx, deployment,
+		metav1.CreateOptions{FieldManager: "chart"}); err != nil {
 		return fmt.Errorf("making Deployment %s: %w", a, err)
 	}
 	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: a.Name}, Spec: corev1.ServiceSpec{
 		Selector: labels, Ports: []corev1.ServicePort{{Name: "http", Port: 80, TargetPort: intstr.FromString("http")}},
 	}}
-	if _, err := w.client.CoreV1().Services(a.Namespace).Create(ctx, service, metav1.CreateOptions{FieldManager: "chart"}); err != nil {
+	if _, err := w.client.CoreV1().Services(a.Namespace).Create(ctx, service,
+		metav1.CreateOptions{FieldManager: "chart"}); err != nil {
 		return fmt.Errorf("making Service %s: %w", a, err)
 	}
 	return nil
@@ -102,7 +107,8 @@ func (w *world) application(ctx context.Context, a *app) error {
 // push gives the target the new version, as the next deployment does.
 func (w *world) push(ctx context.Context, a *app) error {
 	patch := fmt.Appendf(nil, `[{"op":"replace","path":"/spec/template/spec/containers/0/image","value":%q}]`, after)
-	_, err := w.client.AppsV1().Deployments(a.Namespace).Patch(ctx, a.Name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: "chart"})
+	_, err := w.client.AppsV1().Deployments(a.Namespace).Patch(ctx, a.Name, types.JSONPatchType, patch,
+		metav1.PatchOptions{FieldManager: "chart"})
 	if err != nil {
 		return fmt.Errorf("pushing %s: %w", a, err)
 	}
@@ -118,18 +124,19 @@ func (w *world) nodes(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(atOnce)
-	err := kube.Follow(ctx, w.client.CoreV1().Pods(""), metav1.ListOptions{}, func(_ watch.EventType, object runtime.Object) (bool, error) {
-		pod, ok := object.(*corev1.Pod)
-		if !ok {
+	err := kube.Follow(ctx, w.client.CoreV1().Pods(""), metav1.ListOptions{},
+		func(_ watch.EventType, object runtime.Object) (bool, error) {
+			pod, ok := object.(*corev1.Pod)
+			if !ok {
+				return false, nil
+			}
+			condition := apitest.Ready
+			if stuck[pod.Labels["app"]] && pod.Spec.Containers[0].Image == after {
+				condition = apitest.Unready
+			}
+			g.Go(func() error { return condition.Write(ctx, w.client, pod) })
 			return false, nil
-		}
-		condition := apitest.Ready
-		if stuck[pod.Labels["app"]] && pod.Spec.Containers[0].Image == after {
-			condition = apitest.Unready
-		}
-		g.Go(func() error { return condition.Write(ctx, w.client, pod) })
-		return false, nil
-	})
+		})
 	return errors.Join(err, g.Wait())
 }
 

@@ -29,7 +29,8 @@ var (
 	bad        = ending{name: "bad canary", pushed: true, failing: true, outcome: run.RolledBack}
 	unchanged  = ending{name: "unchanged", outcome: run.Unchanged}
 	unattended = ending{name: "killed at 40 %", pushed: true, outcome: run.RolledBack,
-		due: func(r *record.Record) bool { return r.Weight() == 40 }, kill: &kill{"stage-40", "analyze-metrics", 5 * time.Second}}
+		due:  func(r *record.Record) bool { return r.Weight() == 40 },
+		kill: &kill{"stage-40", "analyze-metrics", 5 * time.Second}}
 	// The step that promotes has read the route before, so that its next write conflicts.
 	edited = ending{name: "edited while it promotes", pushed: true, outcome: run.Promoted, due: promotes}
 	// Its new primary never becomes ready, so that the step is killed in the middle.

@@ -166,12 +166,14 @@ func (r *pipelineRun) step(
 		inner["step.results."+result.Name+".path"] = filepath.Join(dir, result.Name)
 	}
 	env, err := inner.environment(common, s, map[string]string{
-		"metadata.namespace": r.app.Namespace, "metadata.labels['tekton.dev/pipelineRun']": r.name, "metadata.labels['tekton.dev/pipelineRunUID']": r.uid,
+		"metadata.namespace": r.app.Namespace, "metadata.labels['tekton.dev/pipelineRun']": r.name,
+		"metadata.labels['tekton.dev/pipelineRunUID']": r.uid,
 	})
 	if err != nil {
 		return 0, err
 	}
-	ended, err := r.programs.run(ctx, pod.place, filepath.Base(s.Command[0]), append(env, "KUBECONFIG="+pod.kubeconfig), r.death(of, s.Name))
+	ended, err := r.programs.run(ctx, pod.place, filepath.Base(s.Command[0]), append(env, "KUBECONFIG="+pod.kubeconfig),
+		r.death(of, s.Name))
 	if err != nil {
 		return 0, err
 	}

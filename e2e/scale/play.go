@@ -60,7 +60,8 @@ func (w *world) each(ctx context.Context, most int, do func(context.Context, *ap
 // given are the Pipeline's parameters.
 func (w *world) given(a *app) map[string]string {
 	return map[string]string{
-		"app": a.Name, "interval": w.Interval.String(), "progress-deadline": patience, "prometheus-url": w.prometheus, "hosts": a.Name + "." + a.Namespace + ".test", "gateways": "public",
+		"app": a.Name, "interval": w.Interval.String(), "progress-deadline": patience, "prometheus-url": w.prometheus,
+		"hosts": a.Name + "." + a.Namespace + ".test", "gateways": "public",
 	}
 }
 
@@ -73,7 +74,8 @@ func (w *world) first(ctx context.Context, a *app) error {
 		return err
 	}
 	if got := r.result("outcome"); got != string(run.Initialized) {
-		return fmt.Errorf("releasing %s for the first time: outcome %q (%s), want %q", a, got, r.result("reason"), run.Initialized)
+		return fmt.Errorf("releasing %s for the first time: outcome %q (%s), want %q", a, got, r.result("reason"),
+			run.Initialized)
 	}
 	return nil
 }
@@ -111,7 +113,8 @@ func (w *world) release(ctx context.Context, a *app, come func(), all <-chan str
 		return err
 	}
 	if got := r.result("outcome"); got != string(a.ending.outcome) {
-		w.wrongly("%s in %s (%s): outcome %q (%s), want %q", r.name, a.Namespace, a.ending.name, got, r.result("reason"), a.ending.outcome)
+		w.wrongly("%s in %s (%s): outcome %q (%s), want %q", r.name, a.Namespace, a.ending.name, got,
+			r.result("reason"), a.ending.outcome)
 	}
 	return nil
 }
@@ -145,7 +148,8 @@ func (w *world) ended(e exit) {
 		want = e.app.ending.exit(e.task, e.step)
 	}
 	if e.code != want {
-		w.wrongly("%s in %s (%s): %s of %s ended with %d, want %d: %s", e.run, e.app.Namespace, e.app.ending.name, e.step, e.task, e.code, want, e.said)
+		w.wrongly("%s in %s (%s): %s of %s ended with %d, want %d: %s", e.run, e.app.Namespace, e.app.ending.name,
+			e.step, e.task, e.code, want, e.said)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -96,7 +96,8 @@ func (p *programs) run(ctx context.Context, at *place, name string, env []string
 		return exit{}, fmt.Errorf("running %s: %w", name, err)
 	}
 	s := cmd.ProcessState
-	return exit{code: s.ExitCode(), work: s.UserTime() + s.SystemTime(), took: time.Since(begin), said: said.String()}, nil
+	return exit{code: s.ExitCode(), work: s.UserTime() + s.SystemTime(), took: time.Since(begin), said: said.String()},
+		nil
 }
 
 // place is one task's, for whichever of its steps is at work: in a pod they follow each other at once.

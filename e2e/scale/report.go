@@ -33,11 +33,16 @@ func (w *world) report(r *bench.Report) error {
 	r.Add(
 		bench.Row{Part: partReleases, What: "releases: " + w.mix(), Got: float64(len(w.apps)), None: true},
 		bench.Row{Part: partReleases, What: mostAtOnce, Got: float64(w.traffic.most), None: true},
-		bench.Row{Part: partReleases, What: "with a share of the traffic at once, at most", Got: float64(w.traffic.widest), None: true},
-		bench.Row{Part: partReleases, What: "from the first push to the last end, at an interval of " + w.Interval.String(), Got: w.took.Seconds(), Unit: "s", None: true},
-		bench.Row{Part: partReleases, What: "programs that work at once, by this bench's own limit; those that wait for pods or Prometheus do not count",
+		bench.Row{Part: partReleases, What: "with a share of the traffic at once, at most",
+			Got: float64(w.traffic.widest), None: true},
+		bench.Row{Part: partReleases, What: "from the first push to the last end, at an interval of " +
+			w.Interval.String(), Got: w.took.Seconds(), Unit: "s", None: true},
+		bench.Row{Part: partReleases,
+			What: "programs that work at once, by this bench's own limit; those that wait for pods or Prometheus do " +
+				"not count",
 			Got: float64(places), None: true},
-		bench.Row{Part: partReleases, What: "releases and steps that did not end as they must", Got: float64(len(w.wrong))},
+		bench.Row{Part: partReleases, What: "releases and steps that did not end as they must",
+			Got: float64(len(w.wrong))},
 	)
 	if err := w.calls(r); err != nil {
 		return err
@@ -101,10 +106,14 @@ func (w *world) calls(r *bench.Report) error {
 		return fmt.Errorf("reading the audit log: it has no call of a release")
 	}
 	most, middle := all[len(all)-1], all[len(all)/2]
-	r.Add(bench.Row{Part: partCalls, What: "API calls of the undisturbed release with the most", Got: float64(most.Total), Want: wantCalls})
-	r.Add(bench.Row{Part: partCalls, What: "API calls of an undisturbed release, median", Got: float64(middle.Total), None: true})
-	r.Add(bench.Row{Part: partCalls, What: "API calls of a release that is killed or edited, at most", Got: float64(largest(disturbed)), None: true})
-	r.Add(bench.Row{Part: partCalls, What: "API calls of the first release with the most", Got: float64(largest(first)), None: true})
+	r.Add(bench.Row{Part: partCalls, What: "API calls of the undisturbed release with the most",
+		Got: float64(most.Total), Want: wantCalls})
+	r.Add(bench.Row{Part: partCalls, What: "API calls of an undisturbed release, median", Got: float64(middle.Total),
+		None: true})
+	r.Add(bench.Row{Part: partCalls, What: "API calls of a release that is killed or edited, at most",
+		Got: float64(largest(disturbed)), None: true})
+	r.Add(bench.Row{Part: partCalls, What: "API calls of the first release with the most", Got: float64(largest(first)),
+		None: true})
 	r.Add(refusals(answers)...)
 	most.Of = "the undisturbed release with the most"
 	r.Calls = append(r.Calls, *most)
@@ -145,7 +154,8 @@ func refusals(answers map[int]int) []bench.Row {
 		row(conflicts, answers[409]+answers[422]),
 		row("answers 429: the server was busy", answers[429]),
 		row("answers 5xx"+which, server),
-		{Part: partCalls, What: "answers 401 and 403: rights that the Role lacks", Got: float64(answers[401] + answers[403])},
+		{Part: partCalls, What: "answers 401 and 403: rights that the Role lacks",
+			Got: float64(answers[401] + answers[403])},
 	}
 }
 
@@ -159,7 +169,8 @@ var waitless = []string{"acquire-lease", "shift-weight", "release-lease"}
 
 // work adds what the programs needed.
 func (w *world) work(r *bench.Report) {
-	steps := []string{"acquire-lease", "prepare-canary", "shift-weight", "analyze-metrics", "promote-primary", "rollback", "report", "release-lease"}
+	steps := []string{"acquire-lease", "prepare-canary", "shift-weight", "analyze-metrics", "promote-primary",
+		"rollback", "report", "release-lease"}
 	for _, step := range steps {
 		var work, took []time.Duration
 		for _, e := range w.exits {
@@ -182,7 +193,8 @@ func percentile(part, step string, all []time.Duration, row bench.Row) bench.Row
 		all, n = []time.Duration{0}, 1
 	}
 	row.Part, row.Unit, row.Digits, row.Got = part, "s", 3, all[(99*n+99)/100-1].Seconds()
-	row.What = fmt.Sprintf("%s: 99th percentile of %d (median %.3f, longest %.3f)", step, n, all[n/2].Seconds(), all[n-1].Seconds())
+	row.What = fmt.Sprintf("%s: 99th percentile of %d (median %.3f, longest %.3f)", step, n, all[n/2].Seconds(),
+		all[n-1].Seconds())
 	return row
 }
 

@@ -87,7 +87,8 @@ func Run(ctx context.Context, o Options) (report *bench.Report, err error) {
 	}
 	defer os.RemoveAll(w.dir)
 	for i, e := range endings(o.Apps) {
-		w.apps = append(w.apps, &app{application.Application{Namespace: fmt.Sprintf("team-%02d", i/perNamespace), Name: fmt.Sprintf("app-%03d", i)}, e})
+		w.apps = append(w.apps, &app{application.Application{Namespace: fmt.Sprintf("team-%02d", i/perNamespace),
+			Name: fmt.Sprintf("app-%03d", i)}, e})
 	}
 	report = bench.NewReport()
 	options, err := w.build(ctx)

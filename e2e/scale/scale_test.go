@@ -43,7 +43,8 @@ func TestEndingsAreAMix(t *testing.T) {
 	for _, e := range endings(500) {
 		count[e.name]++
 	}
-	if count[bad.name] != 50 || count[unchanged.name] != 10 || count[unattended.name] != 10 || count[halfway.name] != 10 || count[edited.name] != 10 || count[healthy.name] != 410 {
+	if count[bad.name] != 50 || count[unchanged.name] != 10 || count[unattended.name] != 10 ||
+		count[halfway.name] != 10 || count[edited.name] != 10 || count[healthy.name] != 410 {
 		t.Errorf("endings %v", count)
 	}
 }
@@ -63,11 +64,13 @@ func TestStepsGetWhatTheirTaskSays(t *testing.T) {
 	for _, result := range task.Spec.Results {
 		v["results."+result.Name+".path"] = "/results/" + result.Name
 	}
-	env, err := v.environment(task.Spec.StepTemplate.Env, task.Spec.Steps[0], map[string]string{"metadata.namespace": "team"})
+	env, err := v.environment(task.Spec.StepTemplate.Env, task.Spec.Steps[0],
+		map[string]string{"metadata.namespace": "team"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"PARAM_WEIGHT=20", "PARAM_PRIMARY=shop-primary", "RUN_NAMESPACE=team", "RESULT_VERDICT=/results/verdict", "PARAM_GATE=prove"} {
+	for _, want := range []string{"PARAM_WEIGHT=20", "PARAM_PRIMARY=shop-primary", "RUN_NAMESPACE=team",
+		"RESULT_VERDICT=/results/verdict", "PARAM_GATE=prove"} {
 		if !slices.Contains(env, want) {
 			t.Errorf("the environment lacks %s: %v", want, env)
 		}

@@ -30,7 +30,8 @@ const (
 var durations = []struct {
 	le    string
 	share float64
-}{{"5", 0.3}, {"10", 0.6}, {"25", 0.9}, {"50", 0.97}, {"100", 0.99}, {"250", 0.998}, {"500", 0.9995}, {"1000", 1}, {"+Inf", 1}}
+}{{"5", 0.3}, {"10", 0.6}, {"25", 0.9}, {"50", 0.97}, {"100", 0.99}, {"250", 0.998}, {"500", 0.9995}, {"1000", 1},
+	{"+Inf", 1}}
 
 // traffic is what proxies would have counted of requests to the applications, and how far these are.
 type traffic struct {
@@ -75,20 +76,22 @@ func series(a *app, service, workload string) []string {
 		"istio_requests_total{" + labels + `,response_code="503"} `,
 	}
 	for _, d := range durations {
-		all = append(all, fmt.Sprintf(`istio_request_duration_milliseconds_bucket{%s,response_code="200",le=%q} `, labels, d.le))
+		all = append(all, fmt.Sprintf(`istio_request_duration_milliseconds_bucket{%s,response_code="200",le=%q} `,
+			labels, d.le))
 	}
 	return all
 }
 
 // follow learns the weights of all routes until ctx ends.
 func (t *traffic) follow(ctx context.Context, cluster *kube.Cluster) error {
-	return kube.Follow(ctx, cluster.VirtualServices(""), metav1.ListOptions{}, func(_ watch.EventType, object runtime.Object) (bool, error) {
-		vs, ok := object.(*networking.VirtualService)
-		if !ok {
-			return false, nil
-		}
-		return false, t.routed(vs)
-	})
+	return kube.Follow(ctx, cluster.VirtualServices(""), metav1.ListOptions{},
+		func(_ watch.EventType, object runtime.Object) (bool, error) {
+			vs, ok := object.(*networking.VirtualService)
+			if !ok {
+				return false, nil
+			}
+			return false, t.routed(vs)
+		})
 }
 
 func (t *traffic) routed(vs *networking.VirtualService) error {
@@ -214,7 +217,8 @@ func (t *traffic) far() string {
 		}
 	}
 	text := ""
-	for _, p := range []string{"initialized", "preparing", "at 20", "at 40", "at 60", "promoting", "promoted", "rolled-back"} {
+	for _, p := range []string{"initialized", "preparing", "at 20", "at 40", "at 60", "promoting", "promoted",
+		"rolled-back"} {
 		if at[p] > 0 {
 			text += fmt.Sprintf("%d %s, ", at[p], p)
 		}

@@ -29,7 +29,8 @@ type state struct {
 
 // want is how an application must stand.
 func (a *app) want() state {
-	s := state{Outcome: a.ending.outcome, Serves: before, Ready: 1, Succeeded: string(metav1.ConditionFalse), Reported: true}
+	s := state{Outcome: a.ending.outcome, Serves: before, Ready: 1, Succeeded: string(metav1.ConditionFalse),
+		Reported: true}
 	if a.ending.succeeds() {
 		s.Succeeded = string(metav1.ConditionTrue)
 	}
@@ -78,7 +79,8 @@ func (w *world) state(ctx context.Context, a *app) (state, error) {
 	if err != nil {
 		return s, err
 	}
-	s.Target, s.Serves, s.Ready = *target.Spec.Replicas, primary.Spec.Template.Spec.Containers[0].Image, primary.Status.ReadyReplicas
+	s.Target, s.Serves, s.Ready = *target.Spec.Replicas, primary.Spec.Template.Spec.Containers[0].Image,
+		primary.Status.ReadyReplicas
 	held, err := w.client.CoordinationV1().Leases(a.Namespace).Get(ctx, a.Lease(), metav1.GetOptions{})
 	if err != nil {
 		return s, err

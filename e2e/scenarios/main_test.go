@@ -84,8 +84,8 @@ type play struct {
 	stop func() *load.Report
 }
 
-// places are for the applications that are released at once: as many as two processors play without being late. The flag
-// -parallel of go test must not be less.
+// places are for the applications that are released at once: as many as two processors play without being late. The
+// flag -parallel of go test must not be less.
 var places = semaphore.NewWeighted(10)
 
 // parallel lets the test play this many applications beside others as soon as there are places.
@@ -215,7 +215,8 @@ func (p *play) ends(r *trial.Run, outcome run.Outcome, succeeds bool) trial.Resu
 	}
 	s := p.state()
 	if s.Weight != 0 || s.Target != 0 || s.Apex != "shop-primary" || s.Record.Open() {
-		p.Errorf("after run %s: canary weight %d, target with %d pods, apex Service selects %q, record %s: want it at rest", r.Name, s.Weight, s.Target, s.Apex, s.Record)
+		p.Errorf("after run %s: canary weight %d, target with %d pods, apex Service selects %q, record %s: want it "+
+			"at rest", r.Name, s.Weight, s.Target, s.Apex, s.Record)
 	}
 	return result
 }

@@ -44,7 +44,8 @@ func TestFirstReleaseServesThroughout(t *testing.T) {
 	p.ends(first, run.Initialized, true)
 	cancel()
 	if through := (<-inside).Total; through.Failed > 0 || through.Requests < 100 {
-		t.Errorf("callers of the apex Service: %d of %d requests failed, want 0 of at least 100; the first: %+v", through.Failed, through.Requests, failed[:min(1, len(failed))])
+		t.Errorf("callers of the apex Service: %d of %d requests failed, want 0 of at least 100; the first: %+v",
+			through.Failed, through.Requests, failed[:min(1, len(failed))])
 	}
 	p.nothingLost()
 	p.serves(trial.V1)
@@ -53,7 +54,8 @@ func TestFirstReleaseServesThroughout(t *testing.T) {
 // nodePort opens the apex Service on the node, for callers who do not come through the gateway.
 func (p *play) nodePort() string {
 	p.Helper()
-	if err := p.app.Patch(p.Context(), kube.Services, "shop", types.MergePatchType, `{"spec":{"type":"NodePort"}}`); err != nil {
+	if err := p.app.Patch(p.Context(), kube.Services, "shop", types.MergePatchType,
+		`{"spec":{"type":"NodePort"}}`); err != nil {
 		p.Fatal(err)
 	}
 	apex, err := p.app.Client.CoreV1().Services(p.app.Namespace).Get(p.Context(), "shop", metav1.GetOptions{})
@@ -84,7 +86,8 @@ func TestFirstReleaseThatCrashedIsCompleted(t *testing.T) {
 	if _, err := p.app.Kubectl(t.Context(), "", "delete", "pipelinerun", "first", "--wait=false"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.app.Kubectl(t.Context(), "", "delete", "pods", "-l", "tekton.dev/pipelineRun=first", "--grace-period=0", "--force"); err != nil {
+	if _, err := p.app.Kubectl(t.Context(), "", "delete", "pods", "-l", "tekton.dev/pipelineRun=first",
+		"--grace-period=0", "--force"); err != nil {
 		t.Fatal(err)
 	}
 	second := p.start("second", nil)
@@ -123,7 +126,8 @@ func (p *play) shares(weights ...parameter.Weight) {
 		p.Fatalf("the record has stages %v, want %v", stages, weights)
 	}
 	for i, stage := range stages {
-		// the route's time has whole seconds, proxies take a moment, and no stage is shorter than its interval and its settling
+		// the route's time has whole seconds, proxies take a moment, and no stage is shorter than its interval and its
+		// settling
 		from, to := stage.At.Add(4*time.Second), stage.At.Add(19*time.Second)
 		total, canary := 0, 0
 		for _, s := range p.stop().Seconds {
@@ -135,7 +139,8 @@ func (p *play) shares(weights ...parameter.Weight) {
 		share := 100 * float64(canary) / float64(max(total, 1))
 		p.Logf("weight %d: clients saw %.1f %% of %d requests", weights[i], share, total)
 		if stage.Weight != weights[i] || math.Abs(share-float64(weights[i])) > 4 {
-			p.Errorf("stage %d: weight %d, clients saw %.1f %%, want %d within 4 points", i+1, stage.Weight, share, weights[i])
+			p.Errorf("stage %d: weight %d, clients saw %.1f %%, want %d within 4 points", i+1, stage.Weight, share,
+				weights[i])
 		}
 	}
 }

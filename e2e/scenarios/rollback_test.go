@@ -52,7 +52,8 @@ func (p *play) wantExit(result trial.Result, task, step string, code int64) {
 func TestEveryThirdAnswerAnError(t *testing.T) {
 	p := released(t, 150)
 	reason, result := p.rejected(trial.Errors, nil)
-	p.wantReason(reason, `^threshold: 5 of 5 checks failed, last: request-success-rate 6\d(\.\d+)? %, want at least 99 \(\d+ requests in 15s\)`)
+	p.wantReason(reason,
+		`^threshold: 5 of 5 checks failed, last: request-success-rate 6\d(\.\d+)? %, want at least 99 \(\d+ requests in 15s\)`)
 	p.wantExit(result, "stage-20", "analyze-metrics", 3)
 	if _, ran := result.Tasks["stage-40"]; ran {
 		t.Errorf("stage-40 ran, want it skipped")
@@ -63,7 +64,9 @@ func TestEveryThirdAnswerAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := strings.Join(events, "\n")
-	for _, want := range []string{"Halt shop." + p.app.Namespace + " advancement success rate 6", "Rolling back shop." + p.app.Namespace + " failed checks threshold reached 5", "Canary failed! Scaling down shop." + p.app.Namespace} {
+	for _, want := range []string{"Halt shop." + p.app.Namespace + " advancement success rate 6",
+		"Rolling back shop." + p.app.Namespace + " failed checks threshold reached 5",
+		"Canary failed! Scaling down shop." + p.app.Namespace} {
 		if !strings.Contains(all, want) {
 			t.Errorf("event %q is missing in:\n%s", want, all)
 		}
@@ -81,7 +84,8 @@ func TestSlowAnswers(t *testing.T) {
 func TestNoTraffic(t *testing.T) {
 	p := released(t, 0)
 	reason, result := p.rejected(trial.V2, nil)
-	p.wantReason(reason, `^no-values: request-success-rate had no values in 15s \(istio_requests_total of shop, 0 requests\), 5 checks`)
+	p.wantReason(reason,
+		`^no-values: request-success-rate had no values in 15s \(istio_requests_total of shop, 0 requests\), 5 checks`)
 	p.wantExit(result, "stage-20", "analyze-metrics", 4)
 	if verdict := result.Tasks["stage-20"].Results["verdict"]; verdict != "inconclusive" {
 		t.Errorf("verdict %q, want inconclusive", verdict)
@@ -160,7 +164,8 @@ func TestThirdRevisionDuringStage40(t *testing.T) {
 	if noticed > 10*time.Second { // the next check would be later: a watch has to notice
 		t.Errorf("noticed after %s, want within 10s", noticed)
 	}
-	p.wantReason(result.Results["reason"], `^target-changed: Deployment shop went from revision [0-9a-f]{12} to [0-9a-f]{12}`)
+	p.wantReason(result.Results["reason"],
+		`^target-changed: Deployment shop went from revision [0-9a-f]{12} to [0-9a-f]{12}`)
 	p.serves(trial.V1)
 	p.nothingLost()
 	for _, s := range p.stop().Seconds {
@@ -181,7 +186,8 @@ func TestTaskThatHangsWithoutTimeoutsOfTheRun(t *testing.T) {
 	if changed == pipeline {
 		t.Fatal("the Pipeline canary has no stage with timeout 9m0s")
 	}
-	if err := p.app.Apply(t.Context(), regexp.MustCompile(`(?m)^\s+(resourceVersion|uid|managedFields|creationTimestamp):.*\n`).ReplaceAllString(changed, "")); err != nil {
+	if err := p.app.Apply(t.Context(),
+		regexp.MustCompile(`(?m)^\s+(resourceVersion|uid|managedFields|creationTimestamp):.*\n`).ReplaceAllString(changed, "")); err != nil {
 		t.Fatal(err)
 	}
 	p.push(trial.V2)

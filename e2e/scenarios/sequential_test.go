@@ -40,7 +40,8 @@ func (p *play) behave(version trial.Version, env map[string]string) {
 // turn changes how the pods of these labels behave while they run, all at one moment.
 func (p *play) turn(behaviour string, apps ...string) {
 	p.Helper()
-	pods, err := p.app.Client.CoreV1().Pods(p.app.Namespace).List(p.Context(), metav1.ListOptions{LabelSelector: "app in (" + strings.Join(apps, ",") + ")"})
+	pods, err := p.app.Client.CoreV1().Pods(p.app.Namespace).List(p.Context(),
+		metav1.ListOptions{LabelSelector: "app in (" + strings.Join(apps, ",") + ")"})
 	if err != nil {
 		p.Fatal(err)
 	}
@@ -50,7 +51,8 @@ func (p *play) turn(behaviour string, apps ...string) {
 			continue
 		}
 		all.Go(func() error {
-			return p.app.Client.CoreV1().RESTClient().Post().Namespace(p.app.Namespace).Resource("pods").Name(pod.Name + ":8080").
+			return p.app.Client.CoreV1().RESTClient().Post().Namespace(p.app.Namespace).Resource("pods").Name(pod.Name +
+				":8080").
 				SubResource("proxy").Suffix("behaviour").Body([]byte(behaviour)).Do(p.Context()).Error()
 		})
 	}
@@ -69,7 +71,8 @@ func TestSequentialThirdOfAnswersFails(t *testing.T) {
 	p.nothingLost(trial.Errors)
 	first, last := p.failures(trial.Errors)
 	t.Logf("failing answers from %s to %s: %s", first.Format("15:04:05"), last.Format("15:04:05"), last.Sub(first))
-	if exposed := last.Sub(first); exposed > time.Minute { // 30 s from the first scrape that saw one, 5 s to a scrape, and what other scenarios cost
+	// 30 s from the first scrape that saw one, 5 s to a scrape, and what other scenarios cost
+	if exposed := last.Sub(first); exposed > time.Minute {
 		t.Errorf("clients got failing answers for %s, want at most a minute", exposed)
 	}
 }
@@ -121,7 +124,8 @@ func TestSequentialFewRequests(t *testing.T) {
 	}
 	for name, task := range result.Tasks {
 		if task.Results["verdict"] == "fail" {
-			t.Errorf("%s: verdict fail (%s), want a pass or inconclusive for a healthy canary", name, task.Results["reason"])
+			t.Errorf("%s: verdict fail (%s), want a pass or inconclusive for a healthy canary", name,
+				task.Results["reason"])
 		}
 	}
 }
@@ -147,7 +151,8 @@ func TestSequentialSharedIncident(t *testing.T) {
 	p := released(t, 60)
 	p.push(trial.V2)
 	second := p.startWith("second", nil)
-	p.eventually("the canary has had 20 % for two scrapes", func(s trial.State) bool { // else its first answers are compared with the primary's before the incident
+	// else its first answers are compared with the primary's before the incident
+	p.eventually("the canary has had 20 % for two scrapes", func(s trial.State) bool {
 		return s.Weight == 20 && time.Since(s.Record.Stages[0].At) > 11*time.Second
 	})
 	p.turn(`{"failEvery": 1}`, "shop-primary", "shop")
@@ -174,12 +179,14 @@ func TestSequentialRouteThatIsNotObeyed(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	go func() {
-		if _, err := load.Run(ctx, load.Options{URL: p.app.Sandbox.Gateway + "/direct", Host: p.app.Host, Rate: 200}); err != nil {
+		if _, err := load.Run(ctx, load.Options{URL: p.app.Sandbox.Gateway + "/direct", Host: p.app.Host,
+			Rate: 200}); err != nil {
 			t.Error(err)
 		}
 	}()
 	p.push(trial.V2)
-	result := p.ends(p.startWith("second", map[string]string{"time-box": "90s", "deadline": "100s"}), run.RolledBack, false)
+	result := p.ends(p.startWith("second", map[string]string{"time-box": "90s", "deadline": "100s"}), run.RolledBack,
+		false)
 	p.wantReason(result.Results["reason"], `^traffic-not-shifted: canary got \d`)
 	p.wantExit(result, "stage-20", "analyze-metrics", 4)
 	p.serves(trial.V1)

@@ -24,7 +24,8 @@ import (
 )
 
 // VirtualServices is the resource of that name.
-var VirtualServices = schema.GroupVersionResource{Group: "networking.istio.io", Version: "v1", Resource: "virtualservices"}
+var VirtualServices = schema.GroupVersionResource{Group: "networking.istio.io", Version: "v1",
+	Resource: "virtualservices"}
 
 // Version is an image of the application, good or bad. Its tag is what clients read in the answer.
 type Version string
@@ -87,11 +88,12 @@ metadata: {name: {{.Name}}}
 spec: {selector: {app: {{.Name}}}, ports: [{name: http, port: 80, targetPort: http}]}
 `))
 
-// NewApp makes a namespace, installs Serin in it, and deploys a version there as a chart would. A namespace of that name
-// that exists is an error. Where it fails later, the namespace goes.
+// NewApp makes a namespace, installs Serin in it, and deploys a version there as a chart would. A namespace of that
+// name that exists is an error. Where it fails later, the namespace goes.
 func (i *Installation) NewApp(ctx context.Context, namespace, name string, version Version) (*App, error) {
 	a := &App{Installation: i, Namespace: namespace, Name: name, Host: name + "." + namespace + ".test"}
-	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}}}
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace,
+		Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}}}
 	if _, err := i.Client.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{}); err != nil {
 		return nil, err
 	}
@@ -103,7 +105,8 @@ func (i *Installation) NewApp(ctx context.Context, namespace, name string, versi
 	return a, nil
 }
 
-// deploy makes what is in the namespace and waits until the version is ready, for as long as pulling its image may take.
+// deploy makes what is in the namespace and waits until the version is ready, for as long as pulling its image may
+// take.
 func (a *App) deploy(ctx context.Context, version Version) error {
 	if err := a.Apply(ctx, string(a.manifest)); err != nil {
 		return err
@@ -187,7 +190,8 @@ func (a *App) Push(ctx context.Context, version Version) error {
 
 // Scale gives the target a number of pods, as Helm or a person does.
 func (a *App) Scale(ctx context.Context, replicas int) error {
-	return a.Patch(ctx, kube.Deployments, a.Name, types.MergePatchType, fmt.Sprintf(`{"spec":{"replicas":%d}}`, replicas))
+	return a.Patch(ctx, kube.Deployments, a.Name, types.MergePatchType,
+		fmt.Sprintf(`{"spec":{"replicas":%d}}`, replicas))
 }
 
 // Crash ends the processes of the target's pods, and returns when that can be seen.
@@ -202,7 +206,8 @@ func (a *App) Crash(ctx context.Context) error {
 	}
 	for _, pod := range pods.Items {
 		// the answer never comes: the process is gone
-		_ = a.Client.CoreV1().RESTClient().Post().Namespace(a.Namespace).Resource("pods").Name(pod.Name + ":8080").SubResource("proxy").Suffix("crash").Do(ctx).Error()
+		_ = a.Client.CoreV1().RESTClient().Post().Namespace(a.Namespace).Resource("pods").Name(pod.Name +
+			":8080").SubResource("proxy").Suffix("crash").Do(ctx).Error()
 	}
 	return a.Eventually(ctx, time.Minute, "the pods of "+a.Name+" have ended", func(ctx context.Context) (bool, error) {
 		now, err := a.Client.CoreV1().Pods(a.Namespace).List(ctx, of)
@@ -222,8 +227,10 @@ func ended(pods []corev1.Pod) bool {
 }
 
 // Patch changes an object of the namespace.
-func (a *App) Patch(ctx context.Context, of schema.GroupVersionResource, name string, kind types.PatchType, patch string) error {
-	_, err := a.Objects.Resource(of).Namespace(a.Namespace).Patch(ctx, name, kind, []byte(patch), metav1.PatchOptions{FieldManager: "somebody"})
+func (a *App) Patch(ctx context.Context, of schema.GroupVersionResource, name string, kind types.PatchType,
+	patch string) error {
+	_, err := a.Objects.Resource(of).Namespace(a.Namespace).Patch(ctx, name, kind, []byte(patch),
+		metav1.PatchOptions{FieldManager: "somebody"})
 	return err
 }
 
@@ -301,7 +308,8 @@ func share(vs *unstructured.Unstructured, host string) int64 {
 
 // Events are the messages of the target's events, oldest first.
 func (a *App) Events(ctx context.Context) ([]string, error) {
-	list, err := a.Client.CoreV1().Events(a.Namespace).List(ctx, metav1.ListOptions{FieldSelector: "reason=Synced,involvedObject.name=" + a.Name})
+	list, err := a.Client.CoreV1().Events(a.Namespace).List(ctx,
+		metav1.ListOptions{FieldSelector: "reason=Synced,involvedObject.name=" + a.Name})
 	if err != nil {
 		return nil, err
 	}
@@ -334,11 +342,13 @@ func (a *App) Reached(ctx context.Context) bool {
 }
 
 // Eventually waits until a condition holds.
-func (a *App) Eventually(ctx context.Context, limit time.Duration, what string, holds func(context.Context) (bool, error)) error {
+func (a *App) Eventually(ctx context.Context, limit time.Duration, what string,
+	holds func(context.Context) (bool, error)) error {
 	return a.eventually(ctx, 400*time.Millisecond, limit, what, holds)
 }
 
-func (a *App) eventually(ctx context.Context, pause, limit time.Duration, what string, holds func(context.Context) (bool, error)) error {
+func (a *App) eventually(ctx context.Context, pause, limit time.Duration, what string,
+	holds func(context.Context) (bool, error)) error {
 	given := ctx
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -17,7 +17,8 @@ import (
 	"github.com/serin-cd/serin/e2e/sandbox/image"
 )
 
-// Installation is Serin in a cluster: its images where nodes find them, and the manifest that installs it in a namespace.
+// Installation is Serin in a cluster: its images where nodes find them, and the manifest that installs it in a
+// namespace.
 type Installation struct {
 	Sandbox *sandbox.Sandbox
 	Objects dynamic.Interface
@@ -44,7 +45,8 @@ func Install(ctx context.Context, sb *sandbox.Sandbox, progress io.Writer) (*Ins
 	if sb.Borrowed() {
 		repository = sb.Registry
 	}
-	pack := exec.CommandContext(ctx, "go", "run", "-trimpath", "./internal/release/cmd/pack", "-repository", repository, "-version", "trial", "-out", dist)
+	pack := exec.CommandContext(ctx, "go", "run", "-trimpath", "./internal/release/cmd/pack", "-repository", repository,
+		"-version", "trial", "-out", dist)
 	pack.Dir = root
 	if out, err := pack.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("building Serin's images: %w\n%s", err, out)

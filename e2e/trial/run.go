@@ -52,8 +52,10 @@ func (a *App) Start(ctx context.Context, pipeline, name string, params map[strin
 }
 
 // StartWith is Start with a PipelineRun whose spec has these members too, or in place of the usual ones.
-func (a *App) StartWith(ctx context.Context, pipeline, name string, params map[string]string, spec map[string]any) (*Run, error) {
-	all := map[string]string{"app": a.Name, "hosts": a.Host, "gateways": "public", "interval": Interval, "prometheus-url": a.Sandbox.PodPrometheus}
+func (a *App) StartWith(ctx context.Context, pipeline, name string, params map[string]string,
+	spec map[string]any) (*Run, error) {
+	all := map[string]string{"app": a.Name, "hosts": a.Host, "gateways": "public", "interval": Interval,
+		"prometheus-url": a.Sandbox.PodPrometheus}
 	for k, v := range params {
 		all[k] = v
 	}
@@ -90,15 +92,18 @@ func keys(m map[string]string) func(func(string) bool) {
 func (r *Run) Wait(ctx context.Context, limit time.Duration) (Result, error) {
 	var result Result
 	// A PipelineRun is large: to look more often costs the API server more than the steps do.
-	err := r.App.eventually(ctx, time.Second, limit, "PipelineRun "+r.Name+" has ended", func(ctx context.Context) (bool, error) {
-		found, err := r.App.Objects.Resource(kube.PipelineRuns).Namespace(r.App.Namespace).Get(ctx, r.Name, metav1.GetOptions{})
-		if err != nil {
-			return false, err
-		}
-		status, reason := succeeded(found)
-		result.Succeeded, result.Reason, result.Results = status == "True", reason, results(found, "status", "results")
-		return status == "True" || status == "False", nil
-	})
+	err := r.App.eventually(ctx, time.Second, limit, "PipelineRun "+r.Name+" has ended",
+		func(ctx context.Context) (bool, error) {
+			found, err := r.App.Objects.Resource(kube.PipelineRuns).Namespace(r.App.Namespace).Get(ctx, r.Name,
+				metav1.GetOptions{})
+			if err != nil {
+				return false, err
+			}
+			status, reason := succeeded(found)
+			result.Succeeded, result.Reason, result.Results = status == "True", reason,
+				results(found, "status", "results")
+			return status == "True" || status == "False", nil
+		})
 	if err != nil {
 		return result, err
 	}
@@ -108,7 +113,8 @@ func (r *Run) Wait(ctx context.Context, limit time.Duration) (Result, error) {
 
 // Ended says whether the run has ended, or is gone.
 func (r *Run) Ended(ctx context.Context) (bool, error) {
-	found, err := r.App.Objects.Resource(kube.PipelineRuns).Namespace(r.App.Namespace).Get(ctx, r.Name, metav1.GetOptions{})
+	found, err := r.App.Objects.Resource(kube.PipelineRuns).Namespace(r.App.Namespace).Get(ctx, r.Name,
+		metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return true, nil
 	}
@@ -142,14 +148,16 @@ func results(object *unstructured.Unstructured, path ...string) map[string]strin
 
 // Tasks are those of its tasks that have begun, by their name in the Pipeline.
 func (r *Run) Tasks(ctx context.Context) (map[string]Task, error) {
-	list, err := r.App.Objects.Resource(taskRuns).Namespace(r.App.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "tekton.dev/pipelineRun=" + r.Name})
+	list, err := r.App.Objects.Resource(taskRuns).Namespace(r.App.Namespace).List(ctx,
+		metav1.ListOptions{LabelSelector: "tekton.dev/pipelineRun=" + r.Name})
 	if err != nil {
 		return nil, err
 	}
 	tasks := map[string]Task{}
 	for _, t := range list.Items {
 		status, reason := succeeded(&t)
-		task := Task{Succeeded: status == "True", Reason: reason, Results: results(&t, "status", "results"), Exits: map[string]int64{}}
+		task := Task{Succeeded: status == "True", Reason: reason, Results: results(&t, "status", "results"),
+			Exits: map[string]int64{}}
 		steps, _, _ := unstructured.NestedSlice(t.Object, "status", "steps")
 		for _, s := range steps {
 			m, _ := s.(map[string]any)
@@ -164,15 +172,20 @@ func (r *Run) Tasks(ctx context.Context) (map[string]Task, error) {
 
 // Logs writes what every step of the run has logged.
 func (r *Run) Logs(ctx context.Context, w io.Writer) error {
-	pods, err := r.App.Client.CoreV1().Pods(r.App.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "tekton.dev/pipelineRun=" + r.Name})
+	pods, err := r.App.Client.CoreV1().Pods(r.App.Namespace).List(ctx,
+		metav1.ListOptions{LabelSelector: "tekton.dev/pipelineRun=" + r.Name})
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(pods.Items, func(a, b corev1.Pod) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
+	slices.SortFunc(pods.Items, func(a,
+		b corev1.Pod) int {
+		return a.CreationTimestamp.Compare(b.CreationTimestamp.Time)
+	})
 	for _, pod := range pods.Items {
 		for _, c := range pod.Spec.Containers {
 			fmt.Fprintf(w, "--- %s %s\n", pod.Name, c.Name)
-			log, err := r.App.Client.CoreV1().Pods(r.App.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{Container: c.Name}).DoRaw(ctx)
+			log, err := r.App.Client.CoreV1().Pods(r.App.Namespace).GetLogs(pod.Name,
+				&corev1.PodLogOptions{Container: c.Name}).DoRaw(ctx)
 			if err != nil {
 				fmt.Fprintln(w, err)
 				continue

@@ -100,7 +100,8 @@ func Namespace(t testing.TB) string {
 	})
 	// Pods are refused until the account that they run as exists; no need to wait for a controller.
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}
-	if _, err := client.CoreV1().ServiceAccounts(made.Name).Create(t.Context(), account, metav1.CreateOptions{}); err != nil {
+	if _, err := client.CoreV1().ServiceAccounts(made.Name).Create(t.Context(), account,
+		metav1.CreateOptions{}); err != nil {
 		t.Fatalf("making the default account of %s: %v", made.Name, err)
 	}
 	return made.Name

@@ -29,8 +29,11 @@ func TestServesIstioAndTekton(t *testing.T) {
 	}
 	service := &istiov1.VirtualService{ObjectMeta: metav1.ObjectMeta{Name: "podinfo"}}
 	service.Spec.Hosts = []string{"podinfo"}
-	service.Spec.Http = []*istioapi.HTTPRoute{{Route: []*istioapi.HTTPRouteDestination{{Destination: &istioapi.Destination{Host: "podinfo"}}}}}
-	if _, err := client.NetworkingV1().VirtualServices(namespace).Create(t.Context(), service, metav1.CreateOptions{}); err != nil {
+	service.Spec.Http = []*istioapi.HTTPRoute{{
+		Route: []*istioapi.HTTPRouteDestination{{Destination: &istioapi.Destination{Host: "podinfo"}}},
+	}}
+	if _, err := client.NetworkingV1().VirtualServices(namespace).Create(t.Context(), service,
+		metav1.CreateOptions{}); err != nil {
 		t.Error(err)
 	}
 	lists, err := apitest.Client(t).Discovery().ServerResourcesForGroupVersion("tekton.dev/v1")

@@ -18,5 +18,6 @@ rules:
 func (s *Server) audit() ([]string, error) {
 	file := filepath.Join(s.dir, "audit-policy.yaml")
 	s.AuditLog = filepath.Join(s.dir, "audit.json")
-	return []string{"--audit-policy-file=" + file, "--audit-log-path=" + s.AuditLog}, os.WriteFile(file, []byte(policy), 0o600)
+	return []string{"--audit-policy-file=" + file, "--audit-log-path=" + s.AuditLog},
+		os.WriteFile(file, []byte(policy), 0o600)
 }

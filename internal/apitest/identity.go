@@ -33,9 +33,11 @@ const controllers = "system:kube-controller-manager"
 // ServiceAccounts, and bearer tokens of the administrator and the controllers, both of system:masters.
 func newIdentity(dir, url string) (identity, error) {
 	id := identity{
-		cert: filepath.Join(dir, "tls.crt"), key: filepath.Join(dir, "tls.key"), accountKey: filepath.Join(dir, "account.key"),
+		cert: filepath.Join(dir, "tls.crt"), key: filepath.Join(dir, "tls.key"),
+		accountKey:     filepath.Join(dir, "account.key"),
 		tokens:         filepath.Join(dir, "tokens.csv"),
-		administrators: filepath.Join(dir, "administrator.kubeconfig"), controllers: filepath.Join(dir, "controllers.kubeconfig"),
+		administrators: filepath.Join(dir, "administrator.kubeconfig"),
+		controllers:    filepath.Join(dir, "controllers.kubeconfig"),
 	}
 	key, err := newKey(id.key)
 	if err != nil {
@@ -45,8 +47,9 @@ func newIdentity(dir, url string) (identity, error) {
 		return id, err
 	}
 	cert := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "apitest"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "apitest"},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore:   time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
@@ -59,7 +62,8 @@ func newIdentity(dir, url string) (identity, error) {
 		return id, err
 	}
 	token, theirs := rand.Text(), rand.Text()
-	tokens := fmt.Appendf(nil, "%s,apitest,apitest,system:masters\n%s,%s,%[3]s,system:masters\n", token, theirs, controllers)
+	tokens := fmt.Appendf(nil, "%s,apitest,apitest,system:masters\n%s,%s,%[3]s,system:masters\n", token, theirs,
+		controllers)
 	if err := os.WriteFile(id.tokens, tokens, 0o600); err != nil {
 		return id, err
 	}
@@ -83,7 +87,8 @@ func writeKubeconfig(file, url string, ca []byte, token string) error {
 func (id identity) flags() []string {
 	return []string{
 		"--tls-cert-file=" + id.cert, "--tls-private-key-file=" + id.key, "--token-auth-file=" + id.tokens,
-		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-signing-key-file=" + id.accountKey,
+		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-signing-key-file=" +
+			id.accountKey,
 		"--service-account-key-file=" + id.accountKey,
 	}
 }

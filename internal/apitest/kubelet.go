@@ -79,7 +79,8 @@ func (n *Node) Image(image string, c Condition) {
 	}})
 }
 
-// Label gives a condition to the pods, made and to come, that a label selector such as "app=podinfo" selects. A later rule wins.
+// Label gives a condition to the pods, made and to come, that a label selector such as "app=podinfo" selects. A later
+// rule wins.
 func (n *Node) Label(selector string, c Condition) {
 	n.t.Helper()
 	selects, err := labels.Parse(selector)
@@ -131,7 +132,8 @@ func (c Condition) Write(ctx context.Context, client kubernetes.Interface, pod *
 	}
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": pod.UID}, "status": status(pod, c)})
 	if err == nil {
-		_, err = client.CoreV1().Pods(pod.Namespace).Patch(ctx, pod.Name, types.MergePatchType, patch, metav1.PatchOptions{}, "status")
+		_, err = client.CoreV1().Pods(pod.Namespace).Patch(ctx, pod.Name, types.MergePatchType, patch,
+			metav1.PatchOptions{}, "status")
 	}
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) { // gone, or another of the same name
 		return fmt.Errorf("writing the status of pod %s: %w", pod.Name, err)

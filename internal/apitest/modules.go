@@ -31,7 +31,8 @@ func locate() (modules, error) {
 	}
 	serin = strings.TrimSpace(serin)
 	// There, because the e2e module does without Tekton's.
-	out, err := output("go", "-C", serin, "list", "-m", "-f", "{{.Dir}}", "istio.io/api", "github.com/tektoncd/pipeline")
+	out, err := output("go", "-C", serin, "list", "-m", "-f", "{{.Dir}}", "istio.io/api",
+		"github.com/tektoncd/pipeline")
 	if err != nil {
 		return modules{}, fmt.Errorf("locating modules: %w", err)
 	}
@@ -63,7 +64,8 @@ func output(name string, args ...string) (string, error) {
 	return string(out), err
 }
 
-var definitions = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+var definitions = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1",
+	Resource: "customresourcedefinitions"}
 
 // define makes the custom resources of Istio and Tekton and waits until each is served.
 func (s *Server) define(ctx context.Context, m modules) error {
@@ -76,7 +78,8 @@ func (s *Server) define(ctx context.Context, m modules) error {
 		return err
 	}
 	var served []schema.GroupVersionResource
-	for _, file := range slices.Insert(files, 0, filepath.Join(m.istio, "kubernetes", "customresourcedefinitions.gen.yaml")) {
+	for _, file := range slices.Insert(files, 0,
+		filepath.Join(m.istio, "kubernetes", "customresourcedefinitions.gen.yaml")) {
 		crds, err := readAll(file)
 		if err != nil {
 			return fmt.Errorf("reading %s: %w", file, err)

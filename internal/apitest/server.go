@@ -25,14 +25,16 @@ const startTimeout = 2 * time.Minute
 
 // Options say what a Server is made of.
 type Options struct {
-	Kube  string      // program that holds the control plane; empty is the one that SERIN_KUBE names, else the sandbox's
+	// program that holds the control plane; empty is the one that SERIN_KUBE names, else the sandbox's
+	Kube  string
 	Extra []Component // beside etcd and the API server
 	Audit bool        // keep an audit log
 }
 
 // Server is a running control plane. All that it writes is in dir.
 type Server struct {
-	// AuditLog is a file with every call but the controllers' own: JSON lines of audit.k8s.io/v1 Events. Empty where none is kept.
+	// AuditLog is a file with every call but the controllers' own: JSON lines of audit.k8s.io/v1 Events. Empty where
+	// none is kept.
 	AuditLog string
 	// Kubeconfig is a file by which other programs connect as an administrator.
 	Kubeconfig string
@@ -121,7 +123,8 @@ func boot(ctx context.Context, o Options) (*Server, error) {
 	}
 	if err := launch("kube-apiserver", append(flags, "--etcd-servers=http://127.0.0.1:"+etcd,
 		"--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--secure-port="+api,
-		"--authorization-mode=RBAC", "--service-cluster-ip-range=10.96.0.0/16", "--allow-privileged=true")...); err != nil {
+		"--authorization-mode=RBAC",
+		"--service-cluster-ip-range=10.96.0.0/16", "--allow-privileged=true")...); err != nil {
 		return s, err
 	}
 	if err := s.ready(ctx); err != nil {
@@ -129,10 +132,13 @@ func boot(ctx context.Context, o Options) (*Server, error) {
 	}
 	if slices.Contains(o.Extra, Controllers) {
 		// Only now: before its role exists the controller manager is refused, and ends.
-		err = launch(string(Controllers), "--kubeconfig="+identity.controllers, "--service-account-private-key-file="+identity.accountKey,
-			"--authentication-skip-lookup", "--use-service-account-credentials=false", "--leader-elect=false", "--bind-address=127.0.0.1",
+		err = launch(string(Controllers), "--kubeconfig="+identity.controllers,
+			"--service-account-private-key-file="+identity.accountKey,
+			"--authentication-skip-lookup", "--use-service-account-credentials=false", "--leader-elect=false",
+			"--bind-address=127.0.0.1",
 			"--secure-port="+controllers, "--cert-dir="+dir, "--kube-api-qps=500", "--kube-api-burst=1000",
-			"--controllers=deployment-controller,replicaset-controller,namespace-controller,garbage-collector-controller")
+			"--controllers=deployment-controller,replicaset-controller,"+
+				"namespace-controller,garbage-collector-controller")
 	}
 	return s, err
 }

@@ -25,7 +25,8 @@ type Object = map[string]any
 
 // API is the server. Requests come by RoundTrip; what a kubelet or a controller writes comes by Write.
 type API struct {
-	// Wrote, if it is set, sees each change, while no other can happen. before is nil for a new object, after for one that is gone.
+	// Wrote, if it is set, sees each change, while no other can happen. before is nil for a new object, after for one
+	// that is gone.
 	Wrote func(r *http.Request, before, after Object)
 
 	mu       sync.Mutex
@@ -82,7 +83,8 @@ func (a *API) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		return missing(path), nil
 	case r.Method == http.MethodGet:
-		return answer(http.StatusOK, a.list(path, selector(query.Get("fieldSelector"), query.Get("labelSelector")))), nil
+		return answer(http.StatusOK, a.list(path, selector(query.Get("fieldSelector"), query.Get("labelSelector")))),
+			nil
 	case r.Method == http.MethodPost:
 		return a.create(r, path, body), nil
 	case r.Method == http.MethodPatch:
@@ -121,7 +123,8 @@ func (a *API) Get(path string) Object {
 	return runtime.DeepCopyJSON(a.objects[path].Object)
 }
 
-// Write changes an object as a controller does, in one go; the request is nil for who watches. change returns false to leave it.
+// Write changes an object as a controller does, in one go; the request is nil for who watches. change returns false to
+// leave it.
 func (a *API) Write(path string, change func(Object) bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -207,7 +210,8 @@ func (a *API) put(r *http.Request, path string, before, after Object) stored {
 	} else {
 		generation, _ = before["metadata"].(Object)["generation"].(float64)
 		// Of a Deployment the server counts changes of the annotations too.
-		if !reflect.DeepEqual(before["spec"], after["spec"]) || after["kind"] == "Deployment" && !reflect.DeepEqual(before["metadata"].(Object)["annotations"], meta["annotations"]) {
+		if !reflect.DeepEqual(before["spec"], after["spec"]) || after["kind"] == "Deployment" &&
+			!reflect.DeepEqual(before["metadata"].(Object)["annotations"], meta["annotations"]) {
 			generation++
 		}
 	}
@@ -239,7 +243,8 @@ func (a *API) list(collection string, matches func(Object) bool) Object {
 			kind, group = o.Object["kind"], o.Object["apiVersion"]
 		}
 	}
-	return Object{"kind": fmt.Sprint(kind) + "List", "apiVersion": group, "metadata": Object{"resourceVersion": strconv.Itoa(a.version)}, "items": items}
+	return Object{"kind": fmt.Sprint(kind) + "List", "apiVersion": group,
+		"metadata": Object{"resourceVersion": strconv.Itoa(a.version)}, "items": items}
 }
 
 func (a *API) tell(path, kind string, o stored) {
@@ -337,7 +342,8 @@ func Failure() *http.Response {
 }
 
 func status(code int, reason, message string) *http.Response {
-	return answer(code, Object{"kind": "Status", "apiVersion": "v1", "metadata": Object{}, "status": "Failure", "reason": reason, "message": message, "code": float64(code)})
+	return answer(code, Object{"kind": "Status", "apiVersion": "v1", "metadata": Object{}, "status": "Failure",
+		"reason": reason, "message": message, "code": float64(code)})
 }
 
 func version(o Object) any { return o["metadata"].(Object)["resourceVersion"] }

@@ -42,19 +42,22 @@ func script(t *testing.T, config *rest.Config, namespace string) []string {
 	tell := func(what string, o *unstructured.Unstructured, err error) {
 		switch {
 		case err != nil:
-			told = append(told, fmt.Sprintf("%s: %s, transient %v, raced %v", what, apierrors.ReasonForError(err), kube.Transient(err), kube.Raced(err)))
+			told = append(told, fmt.Sprintf("%s: %s, transient %v, raced %v", what, apierrors.ReasonForError(err),
+				kube.Transient(err), kube.Raced(err)))
 		default:
 			if _, ok := versions[o.GetResourceVersion()]; !ok {
 				versions[o.GetResourceVersion()] = len(versions)
 			}
 			replicas, _, _ := unstructured.NestedInt64(o.Object, "spec", "replicas")
-			told = append(told, fmt.Sprintf("%s: %s generation %d version %d replicas %d %v", what, o.GetName(), o.GetGeneration(), versions[o.GetResourceVersion()], replicas, o.GetAnnotations()))
+			told = append(told, fmt.Sprintf("%s: %s generation %d version %d replicas %d %v", what, o.GetName(),
+				o.GetGeneration(), versions[o.GetResourceVersion()], replicas, o.GetAnnotations()))
 		}
 	}
 	deployments := cluster.Objects(kube.Deployments, namespace)
 	stream := make(chan watch.Event, 100)
 	patch := func(what, name, body string) {
-		o, err := deployments.Patch(ctx, name, types.JSONPatchType, []byte(body), metav1.PatchOptions{FieldManager: "serin"})
+		o, err := deployments.Patch(ctx, name, types.JSONPatchType, []byte(body),
+			metav1.PatchOptions{FieldManager: "serin"})
 		tell(what, o, err)
 	}
 	o, err := deployments.Get(ctx, "podinfo", metav1.GetOptions{})
@@ -77,14 +80,20 @@ func script(t *testing.T, config *rest.Config, namespace string) []string {
 			stream <- e
 		}
 	}()
-	patch("test what is absent for null, annotate", "podinfo", `[{"op":"test","path":"/metadata/annotations/serin.dev~1run","value":null},{"op":"add","path":"/metadata/annotations/serin.dev~1run","value":"a"}]`)
-	patch("test what is there for null", "podinfo", `[{"op":"test","path":"/metadata/annotations/serin.dev~1run","value":null},{"op":"add","path":"/spec/replicas","value":5}]`)
-	patch("test the value", "podinfo", `[{"op":"test","path":"/metadata/annotations/serin.dev~1run","value":"a"},{"op":"add","path":"/spec/replicas","value":0}]`)
-	patch("test another value", "podinfo", `[{"op":"test","path":"/metadata/annotations/serin.dev~1run","value":"b"},{"op":"add","path":"/spec/replicas","value":7}]`)
+	patch("test what is absent for null, annotate", "podinfo",
+		`[{"op":"test","path":"/metadata/annotations/serin.dev~1run","value":null},{"op":"add","path":"/metadata/annotations/serin.dev~1run","value":"a"}]`)
+	patch("test what is there for null", "podinfo",
+		`[{"op":"test","path":"/metadata/annotations/serin.dev~1run","value":null},{"op":"add","path":"/spec/replicas","value":5}]`)
+	patch("test the value", "podinfo",
+		`[{"op":"test","path":"/metadata/annotations/serin.dev~1run","value":"a"},{"op":"add","path":"/spec/replicas","value":0}]`)
+	patch("test another value", "podinfo",
+		`[{"op":"test","path":"/metadata/annotations/serin.dev~1run","value":"b"},{"op":"add","path":"/spec/replicas","value":7}]`)
 	patch("change nothing", "podinfo", `[{"op":"add","path":"/spec/replicas","value":0}]`)
-	patch("test an old version", "podinfo", fmt.Sprintf(`[{"op":"test","path":"/metadata/resourceVersion","value":%q},{"op":"add","path":"/spec/replicas","value":7}]`, first.GetResourceVersion()))
+	patch("test an old version", "podinfo",
+		fmt.Sprintf(`[{"op":"test","path":"/metadata/resourceVersion","value":%q},{"op":"add","path":"/spec/replicas","value":7}]`, first.GetResourceVersion()))
 	now, _ := deployments.Get(ctx, "podinfo", metav1.GetOptions{})
-	patch("test this version", "podinfo", fmt.Sprintf(`[{"op":"test","path":"/metadata/resourceVersion","value":%q},{"op":"add","path":"/spec/replicas","value":3}]`, now.GetResourceVersion()))
+	patch("test this version", "podinfo",
+		fmt.Sprintf(`[{"op":"test","path":"/metadata/resourceVersion","value":%q},{"op":"add","path":"/spec/replicas","value":3}]`, now.GetResourceVersion()))
 	patch("remove what is absent", "podinfo", `[{"op":"remove","path":"/metadata/annotations/none"}]`)
 	patch("replace what is absent", "podinfo", `[{"op":"replace","path":"/metadata/annotations/none","value":"x"}]`)
 	patch("remove", "podinfo", `[{"op":"remove","path":"/metadata/annotations/serin.dev~1run"}]`)
@@ -111,11 +120,14 @@ func script(t *testing.T, config *rest.Config, namespace string) []string {
 func deployment() *unstructured.Unstructured {
 	o := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "apps/v1", "kind": "Deployment",
-		"metadata": map[string]any{"name": "podinfo", "labels": map[string]any{"app": "podinfo"}, "annotations": map[string]any{"x": "y"}},
-		"spec": map[string]any{"replicas": int64(2), "selector": map[string]any{"matchLabels": map[string]any{"app": "podinfo"}}, "template": map[string]any{
-			"metadata": map[string]any{"labels": map[string]any{"app": "podinfo"}},
-			"spec":     map[string]any{"containers": []any{map[string]any{"name": "podinfo", "image": "example.test/podinfo:1"}}},
-		}},
+		"metadata": map[string]any{"name": "podinfo", "labels": map[string]any{"app": "podinfo"},
+			"annotations": map[string]any{"x": "y"}},
+		"spec": map[string]any{"replicas": int64(2),
+			"selector": map[string]any{"matchLabels": map[string]any{"app": "podinfo"}}, "template": map[string]any{
+				"metadata": map[string]any{"labels": map[string]any{"app": "podinfo"}},
+				"spec": map[string]any{"containers": []any{map[string]any{"name": "podinfo",
+					"image": "example.test/podinfo:1"}}},
+			}},
 	}}
 	return o
 }
@@ -139,7 +151,8 @@ func TestTheLeaseIsKeptAlike(t *testing.T) {
 			t.Fatal(err)
 		}
 		by := func(name string) lease.Lease {
-			return lease.Lease{Objects: cluster.Objects(kube.Leases, namespace), App: app(namespace), Holder: run.ID{Namespace: namespace, Name: name, UID: "u"}, Clock: cluster}
+			return lease.Lease{Objects: cluster.Objects(kube.Leases, namespace), App: app(namespace),
+				Holder: run.ID{Namespace: namespace, Name: name, UID: "u"}, Clock: cluster}
 		}
 		free := func(string, bool) (bool, error) { return true, nil }
 		held := func(string, bool) (bool, error) { return false, nil }

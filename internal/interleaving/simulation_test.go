@@ -20,6 +20,7 @@ import (
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/judge/verdict"
+	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/janitor"
 	"github.com/serin-cd/serin/pkg/release/prepare"
 	"github.com/serin-cd/serin/pkg/release/promote"
@@ -27,8 +28,6 @@ import (
 	"github.com/serin-cd/serin/pkg/release/stage"
 	"github.com/serin-cd/serin/pkg/task/parameter"
 	"github.com/serin-cd/serin/pkg/task/run"
-
-	"github.com/serin-cd/serin/pkg/release"
 )
 
 // ending is what becomes of a run that does not come to its end.
@@ -57,7 +56,8 @@ type plan struct {
 func deadline() time.Duration { return 60 * time.Second }
 
 func preparing(busy prepare.Busy) prepare.Preparation {
-	return prepare.Preparation{Config: prepare.Config{Port: 80, OnBusy: busy}, Deadline: deadline(), Probe: func(context.Context) error { return nil }}
+	return prepare.Preparation{Config: prepare.Config{Port: 80, OnBusy: busy}, Deadline: deadline(),
+		Probe: func(context.Context) error { return nil }}
 }
 
 // pipeline does what a PipelineRun does.
@@ -116,7 +116,8 @@ func (w *world) stages(ctx context.Context, r *release.Release, p plan) bool {
 	defer stop()
 	limited, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	turn, err := prepare.Acquire(limited, r, prepare.Queue{OnBusy: p.busy, BusyTimeout: parameter.Duration(5 * time.Minute)})
+	turn, err := prepare.Acquire(limited, r, prepare.Queue{OnBusy: p.busy,
+		BusyTimeout: parameter.Duration(5 * time.Minute)})
 	if err != nil || turn == prepare.Superseded {
 		return turn == prepare.Superseded
 	}
@@ -140,7 +141,8 @@ func (w *world) stages(ctx context.Context, r *release.Release, p plan) bool {
 		}
 		pass := p.passes || weight == 20
 		revision := ""
-		_, err := stage.Judge(ctx, r, func(ctx context.Context, _ []run.Stage, _ func(verdict.Check)) (verdict.Verdict, error) {
+		_, err := stage.Judge(ctx, r, func(ctx context.Context, _ []run.Stage, _ func(verdict.Check)) (verdict.Verdict,
+			error) {
 			if !pause(ctx, time.Duration(w.draw(r.ID.Name, "judge").IntN(60e9))) {
 				return verdict.Verdict{}, context.Cause(ctx)
 			}
@@ -219,10 +221,11 @@ func (w *world) sweep(ctx context.Context, p *process) {
 	}
 	limited, cancel := context.WithTimeout(ctx, deadline()+2*time.Minute)
 	defer cancel()
-	_ = janitor.Janitor{Cluster: cluster, Namespace: "shop", Deadline: deadline(), Drain: func(r *release.Release) error {
-		r.Drain = w.drain
-		return nil
-	}}.Sweep(limited)
+	_ = janitor.Janitor{Cluster: cluster, Namespace: "shop", Deadline: deadline(),
+		Drain: func(r *release.Release) error {
+			r.Drain = w.drain
+			return nil
+		}}.Sweep(limited)
 }
 
 func (w *world) abort() {
@@ -233,10 +236,11 @@ func (w *world) abort() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	_, _ = rollback.Abort(ctx, cluster, application.Application{Namespace: "shop", Name: "podinfo"}, "aborted", deadline(), func(r *release.Release) error {
-		r.Drain = w.drain
-		return nil
-	})
+	_, _ = rollback.Abort(ctx, cluster, application.Application{Namespace: "shop", Name: "podinfo"}, "aborted",
+		deadline(), func(r *release.Release) error {
+			r.Drain = w.drain
+			return nil
+		})
 }
 
 // original is the world that all others begin with.
@@ -264,10 +268,12 @@ func before(w *world) {
 	w.api.Write(target, func(d interleaving.Object) bool {
 		labels := interleaving.Object{"app": "podinfo"}
 		d["apiVersion"], d["kind"] = "apps/v1", "Deployment"
-		d["spec"] = interleaving.Object{"replicas": 2.0, "selector": interleaving.Object{"matchLabels": labels}, "strategy": interleaving.Object{"type": "RollingUpdate"}, "template": interleaving.Object{
-			"metadata": interleaving.Object{"labels": labels},
-			"spec":     interleaving.Object{"containers": []any{interleaving.Object{"name": "podinfo", "image": "v1", "ports": []any{interleaving.Object{"containerPort": 80.0}}}}},
-		}}
+		d["spec"] = interleaving.Object{"replicas": 2.0, "selector": interleaving.Object{"matchLabels": labels},
+			"strategy": interleaving.Object{"type": "RollingUpdate"}, "template": interleaving.Object{
+				"metadata": interleaving.Object{"labels": labels},
+				"spec": interleaving.Object{"containers": []any{interleaving.Object{"name": "podinfo", "image": "v1",
+					"ports": []any{interleaving.Object{"containerPort": 80.0}}}}},
+			}}
 		return true
 	})
 	time.Sleep(10 * time.Second)
@@ -295,7 +301,9 @@ func play(seed uint64, planted bug) *world {
 	cleaning.Go(func() { w.janitor(cleaned, true) })
 	w.push("v2")
 	for i, name := range []string{"a", "b"} {
-		p := plan{ending: ending(random.IntN(int(endings))), after: random.IntN(60), passes: random.IntN(3) > 0, busy: []prepare.Busy{prepare.Fail, prepare.Wait, prepare.Supersede}[random.IntN(3)], overlap: time.Duration(random.IntN(5e9))}
+		p := plan{ending: ending(random.IntN(int(endings))), after: random.IntN(60), passes: random.IntN(3) > 0,
+			busy:    []prepare.Busy{prepare.Fail, prepare.Wait, prepare.Supersede}[random.IntN(3)],
+			overlap: time.Duration(random.IntN(5e9))}
 		if i == 1 {
 			p.begin = time.Duration(random.IntN(200e9))
 			p.image = []string{"", "v2", "v3", "v4-crashing"}[random.IntN(4)]
@@ -343,14 +351,16 @@ func (w *world) rest() {
 		w.fail("at rest run %s is still %s", w.record.ID.Name, w.record.Phase)
 	}
 	if !waiting && replicas(w.current) > 0 && strings.Contains(annotation(w.current, application.RunAnnotation), "/") {
-		w.fail("at rest the target has %d pods, stamp %s", replicas(w.current), annotation(w.current, application.RunAnnotation))
+		w.fail("at rest the target has %d pods, stamp %s", replicas(w.current),
+			annotation(w.current, application.RunAnnotation))
 	}
 	if want := w.record.Previous; !w.record.Open() && w.record.Outcome != run.Initialized {
 		if w.record.Outcome == run.Promoted {
 			want = w.record.Revision
 		}
 		if got := annotation(w.stable, application.RevisionAnnotation); got != want {
-			w.fail("run %s ended as %s, and the primary is at %s, want %s", w.record.ID.Name, w.record.Outcome, w.image[got], w.image[want])
+			w.fail("run %s ended as %s, and the primary is at %s, want %s", w.record.ID.Name, w.record.Outcome,
+				w.image[got], w.image[want])
 		}
 	}
 }
@@ -372,7 +382,8 @@ func (w *world) next() {
 	w.stages(context.Background(), r, plan{passes: true, busy: prepare.Fail})
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.record.Outcome != run.Promoted || w.record.ID != r.ID || imageOf(w.stable) != "v9" || replicas(w.current) != 0 {
+	if w.record.Outcome != run.Promoted || w.record.ID != r.ID || imageOf(w.stable) != "v9" ||
+		replicas(w.current) != 0 {
 		w.fail("the next run ended as %v, primary %s", w.record, imageOf(w.stable))
 	}
 }
@@ -433,9 +444,11 @@ func number(name string, otherwise uint64) uint64 {
 func TestWorldsThatWereBroken(t *testing.T) {
 	quiet(t)
 	for seed, found := range map[uint64]string{
-		1089:  "a rollback that had read a run as shifting closed it while it was promoting, and left the primary promoted",
-		50405: "a run that had lost its Lease to one that died was never taken back while its PipelineRun seemed to run",
-		1205:  "pods of a run that had ended stayed for ever where the next run died between its record and its stamp",
+		1089: "a rollback that had read a run as shifting closed it while it was promoting, and left the primary " +
+			"promoted",
+		50405: "a run that had lost its Lease to one that died was never taken back while its PipelineRun seemed to " +
+			"run",
+		1205: "pods of a run that had ended stayed for ever where the next run died between its record and its stamp",
 	} {
 		if _, failed := seeds(t, none, seed, seed+1, time.Minute); len(failed) > 0 {
 			t.Errorf("seed %d (%s): %s", seed, found, strings.Join(failed[seed].broken, "\n"))
@@ -450,7 +463,8 @@ func TestInterleavings(t *testing.T) {
 	if testing.Short() {
 		seconds = 3
 	}
-	played, failed := seeds(t, none, from, from+number("MODEL_SEEDS", 1e9), time.Duration(number("MODEL_SECONDS", seconds))*time.Second)
+	played, failed := seeds(t, none, from, from+number("MODEL_SEEDS", 1e9),
+		time.Duration(number("MODEL_SECONDS", seconds))*time.Second)
 	t.Logf("%d worlds", played)
 	for seed, w := range failed {
 		t.Errorf("seed %d:\n%s\n%s", seed, strings.Join(w.broken, "\n"), strings.Join(w.trace, "\n"))
@@ -459,7 +473,8 @@ func TestInterleavings(t *testing.T) {
 
 func TestPlantedBugsAreFound(t *testing.T) {
 	quiet(t)
-	for planted, from := range map[bug]uint64{noFence: 43, scaleFirst: 1, closeFirst: 1, unjudged: 1} { // where they were found
+	// where they were found
+	for planted, from := range map[bug]uint64{noFence: 43, scaleFirst: 1, closeFirst: 1, unjudged: 1} {
 		t.Run(string(planted), func(t *testing.T) {
 			played, failed := seeds(t, planted, from, from+3000, time.Minute)
 			if len(failed) == 0 {

@@ -24,10 +24,9 @@ import (
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/cluster/workload"
+	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/record"
 	"github.com/serin-cd/serin/pkg/task/run"
-
-	"github.com/serin-cd/serin/pkg/release"
 )
 
 const (
@@ -75,7 +74,9 @@ type world struct {
 
 // start makes a world like the original, or the original itself.
 func start(seed uint64, planted bug) *world {
-	w := &world{api: interleaving.New(), seed: seed, bug: planted, calls: map[string]uint64{}, judged: map[string]bool{"v1": true}, image: map[string]string{}, promoted: map[string]string{}, running: map[string]string{}}
+	w := &world{api: interleaving.New(), seed: seed, bug: planted, calls: map[string]uint64{},
+		judged: map[string]bool{"v1": true}, image: map[string]string{}, promoted: map[string]string{},
+		running: map[string]string{}}
 	if o := original; o != nil {
 		w.api, w.image, w.running = o.api.Copy(), maps.Clone(o.image), maps.Clone(o.running)
 		w.record, w.current, w.stable = o.record, o.current, o.stable
@@ -220,7 +221,8 @@ func (w *world) drain(ctx context.Context) error {
 		return nil
 	}
 	for waited := 10 * time.Second; waited <= time.Minute; waited += 2 * time.Second {
-		if !pause(ctx, map[bool]time.Duration{true: 10 * time.Second, false: 2 * time.Second}[waited == 10*time.Second]) {
+		if !pause(ctx, map[bool]time.Duration{true: 10 * time.Second,
+			false: 2 * time.Second}[waited == 10*time.Second]) {
 			return ctx.Err()
 		}
 		w.mu.Lock()
@@ -246,7 +248,8 @@ func (w *world) wrote(r *http.Request, before, after interleaving.Object) {
 	}
 	name := after["metadata"].(interleaving.Object)["name"]
 	if os.Getenv("MODEL_TRACE") != "" {
-		w.trace = append(w.trace, fmt.Sprintf("%s %-12s %v %v %v", time.Now().Format("04:05.000"), p.actor, after["kind"], name, short(after)))
+		w.trace = append(w.trace, fmt.Sprintf("%s %-12s %v %v %v", time.Now().Format("04:05.000"), p.actor,
+			after["kind"], name, short(after)))
 	}
 	switch {
 	case after["kind"] == "VirtualService":
@@ -258,7 +261,8 @@ func (w *world) wrote(r *http.Request, before, after interleaving.Object) {
 
 func short(o interleaving.Object) string {
 	if o["kind"] == "Deployment" {
-		return fmt.Sprintf("stamp %s replicas %v image %s status %v", annotation(o, application.RunAnnotation), replicas(o), imageOf(o), o["status"])
+		return fmt.Sprintf("stamp %s replicas %v image %s status %v", annotation(o, application.RunAnnotation),
+			replicas(o), imageOf(o), o["status"])
 	}
 	if o["kind"] == "VirtualService" {
 		return fmt.Sprintf("weight %d %s", share(o), annotation(o, application.RunAnnotation))
@@ -349,19 +353,23 @@ func (w *world) deployed(p *process, isTarget bool, before, after interleaving.O
 	switch {
 	case isTarget && before != nil && replicas(before) > 0 && replicas(after) == 0:
 		if w.weight > 0 || w.sending > 0 {
-			w.fail("%s scaled the target down while the route says %d %% and proxies send %d %%", p.actor, w.weight, w.sending)
+			w.fail("%s scaled the target down while the route says %d %% and proxies send %d %%", p.actor, w.weight,
+				w.sending)
 		}
 		if stamp := annotation(before, application.RunAnnotation); w.record.Open() && w.record.ID.String() == stamp {
 			w.fail("%s took the canary of run %s away", p.actor, stamp)
 		}
-	case isTarget && before != nil && replicas(after) == 0 && w.record.Open() && w.record.ID.String() == annotation(after, application.RunAnnotation) && annotation(before, application.RunAnnotation) != annotation(after, application.RunAnnotation):
+	case isTarget && before != nil && replicas(after) == 0 && w.record.Open() &&
+		w.record.ID.String() == annotation(after, application.RunAnnotation) &&
+		annotation(before, application.RunAnnotation) != annotation(after, application.RunAnnotation):
 		w.fail("%s took the target over without pods: somebody has settled it", p.actor)
 	case !isTarget && replicas(after) == 0:
 		w.fail("%s emptied the primary", p.actor)
 	case !isTarget && before != nil && imageOf(before) != imageOf(after) && !w.judged[imageOf(after)]:
 		w.fail("%s promoted %s, which was not judged", p.actor, imageOf(after))
 	case !isTarget && w.image[annotation(after, application.RevisionAnnotation)] != imageOf(after):
-		w.fail("%s left the primary at %s, annotated as %s", p.actor, imageOf(after), w.image[annotation(after, application.RevisionAnnotation)])
+		w.fail("%s left the primary at %s, annotated as %s", p.actor, imageOf(after),
+			w.image[annotation(after, application.RevisionAnnotation)])
 	}
 	if !isTarget {
 		w.stable = after
@@ -372,7 +380,8 @@ func (w *world) deployed(p *process, isTarget bool, before, after interleaving.O
 			w.image[d.Revision()] = imageOf(after)
 		}
 	}
-	if generation := after["metadata"].(interleaving.Object)["generation"].(float64); before == nil || before["metadata"].(interleaving.Object)["generation"] != generation {
+	if generation := after["metadata"].(interleaving.Object)["generation"].(float64); before == nil ||
+		before["metadata"].(interleaving.Object)["generation"] != generation {
 		path := primary
 		if isTarget {
 			path = target
@@ -402,7 +411,8 @@ func (w *world) observe(path string, generation float64) {
 		if available > 0 && running != imageOf(d) {
 			pods, updated = wanted+1, 1
 		}
-		d["status"] = interleaving.Object{"observedGeneration": generation, "replicas": pods, "updatedReplicas": updated, "readyReplicas": available, "availableReplicas": available}
+		d["status"] = interleaving.Object{"observedGeneration": generation, "replicas": pods,
+			"updatedReplicas": updated, "readyReplicas": available, "availableReplicas": available}
 		seen = d
 		return true
 	})
@@ -416,7 +426,8 @@ func (w *world) observe(path string, generation float64) {
 		maps.Copy(annotations, meta["annotations"].(interleaving.Object))
 		m := s["metadata"].(interleaving.Object)
 		m["labels"], m["annotations"] = selector, annotations
-		m["ownerReferences"] = []any{interleaving.Object{"apiVersion": "apps/v1", "kind": "Deployment", "name": "podinfo-primary", "uid": meta["uid"], "controller": true}}
+		m["ownerReferences"] = []any{interleaving.Object{"apiVersion": "apps/v1", "kind": "Deployment",
+			"name": "podinfo-primary", "uid": meta["uid"], "controller": true}}
 		s["apiVersion"], s["kind"] = "apps/v1", "ReplicaSet"
 		s["spec"] = interleaving.Object{"template": seen["spec"].(interleaving.Object)["template"]}
 		return true
@@ -434,12 +445,14 @@ func (w *world) ready(path string, generation float64) {
 		}
 	}()
 	w.api.Write(path, func(d interleaving.Object) bool {
-		if d["metadata"].(interleaving.Object)["generation"] != generation || strings.HasSuffix(imageOf(d), "-crashing") {
+		if d["metadata"].(interleaving.Object)["generation"] != generation ||
+			strings.HasSuffix(imageOf(d), "-crashing") {
 			return false
 		}
 		wanted := float64(replicas(d))
 		image = imageOf(d)
-		d["status"] = interleaving.Object{"observedGeneration": generation, "replicas": wanted, "updatedReplicas": wanted, "readyReplicas": wanted, "availableReplicas": wanted}
+		d["status"] = interleaving.Object{"observedGeneration": generation, "replicas": wanted,
+			"updatedReplicas": wanted, "readyReplicas": wanted, "availableReplicas": wanted}
 		return true
 	})
 }
@@ -452,7 +465,8 @@ func (w *world) unready(d time.Duration) {
 			if n, _ := status["replicas"].(float64); n == 0 || n != float64(replicas(d)) {
 				return false
 			}
-			status["availableReplicas"], status["readyReplicas"] = min(available, float64(replicas(d))), min(available, float64(replicas(d)))
+			status["availableReplicas"], status["readyReplicas"] = min(available, float64(replicas(d))),
+				min(available, float64(replicas(d)))
 			return true
 		})
 	}
@@ -477,7 +491,8 @@ func (w *world) pipelineRun(name, status string) {
 	}
 	w.api.Write(runs+name, func(o interleaving.Object) bool {
 		o["apiVersion"], o["kind"] = "tekton.dev/v1", "PipelineRun"
-		o["status"] = interleaving.Object{"conditions": []any{interleaving.Object{"type": "Succeeded", "status": status}}}
+		o["status"] = interleaving.Object{"conditions": []any{interleaving.Object{"type": "Succeeded",
+			"status": status}}}
 		return true
 	})
 }
@@ -497,7 +512,8 @@ func (w *world) spoil(r *http.Request) (*http.Response, error) {
 	}
 	for _, op := range ops {
 		switch {
-		case w.bug == noFence && op.Op == "test" && (strings.HasSuffix(op.Path, "resourceVersion") || strings.HasSuffix(op.Path, "serin.dev~1run")):
+		case w.bug == noFence && op.Op == "test" &&
+			(strings.HasSuffix(op.Path, "resourceVersion") || strings.HasSuffix(op.Path, "serin.dev~1run")):
 		case w.bug == closeFirst && strings.HasSuffix(op.Path, "/weight") && strings.Contains(string(body), "closed"):
 		default:
 			kept = append(kept, op)

@@ -21,11 +21,10 @@ import (
 
 	"github.com/serin-cd/serin/internal/apitest"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/prepare"
 	"github.com/serin-cd/serin/pkg/task/parameter"
 	"github.com/serin-cd/serin/pkg/task/run"
-
-	"github.com/serin-cd/serin/pkg/release"
 )
 
 // App is the application podinfo, whose pods a test's kubelet runs. Its test needs a server with controllers.
@@ -49,7 +48,8 @@ func New(t *testing.T, changes ...func(*appsv1.Deployment)) *App {
 	for _, change := range changes {
 		change(target)
 	}
-	if _, err := a.Client.AppsV1().Deployments(a.Namespace).Create(t.Context(), target, metav1.CreateOptions{FieldManager: "chart"}); err != nil {
+	if _, err := a.Client.AppsV1().Deployments(a.Namespace).Create(t.Context(), target,
+		metav1.CreateOptions{FieldManager: "chart"}); err != nil {
 		t.Fatal(err)
 	}
 	a.Eventually("the target has its pods", func() bool {
@@ -71,10 +71,12 @@ func deployment() *appsv1.Deployment {
 	labels, replicas := map[string]string{"app": "podinfo"}, int32(2)
 	return &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Name: "podinfo"},
-		Spec: appsv1.DeploymentSpec{Replicas: &replicas, Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: corev1.PodTemplateSpec{
-			ObjectMeta: metav1.ObjectMeta{Labels: labels},
-			Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "podinfo", Image: Image("1"), Ports: []corev1.ContainerPort{{ContainerPort: 9898}}}}},
-		}},
+		Spec: appsv1.DeploymentSpec{Replicas: &replicas, Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: labels},
+				Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "podinfo", Image: Image("1"),
+					Ports: []corev1.ContainerPort{{ContainerPort: 9898}}}}},
+			}},
 	}
 }
 
@@ -154,13 +156,15 @@ func (a *App) Second() *release.Release {
 // Push gives the target another image, as a deployment pipeline does.
 func (a *App) Push(version string) {
 	a.t.Helper()
-	a.Patch("podinfo", "continuous-delivery", fmt.Sprintf(`[{"op":"replace","path":"/spec/template/spec/containers/0/image","value":%q}]`, Image(version)))
+	a.Patch("podinfo", "continuous-delivery",
+		fmt.Sprintf(`[{"op":"replace","path":"/spec/template/spec/containers/0/image","value":%q}]`, Image(version)))
 }
 
 // Patch writes a Deployment as some field manager.
 func (a *App) Patch(deployment, manager, operations string) {
 	a.t.Helper()
-	_, err := a.Client.AppsV1().Deployments(a.Namespace).Patch(a.t.Context(), deployment, types.JSONPatchType, []byte(operations), metav1.PatchOptions{FieldManager: manager})
+	_, err := a.Client.AppsV1().Deployments(a.Namespace).Patch(a.t.Context(), deployment, types.JSONPatchType,
+		[]byte(operations), metav1.PatchOptions{FieldManager: manager})
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -169,7 +173,8 @@ func (a *App) Patch(deployment, manager, operations string) {
 // Route writes the VirtualService as some field manager.
 func (a *App) Route(manager, operations string) {
 	a.t.Helper()
-	_, err := a.Cluster.VirtualServices(a.Namespace).Patch(a.t.Context(), "podinfo", types.JSONPatchType, []byte(operations), metav1.PatchOptions{FieldManager: manager})
+	_, err := a.Cluster.VirtualServices(a.Namespace).Patch(a.t.Context(), "podinfo", types.JSONPatchType,
+		[]byte(operations), metav1.PatchOptions{FieldManager: manager})
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -178,7 +183,8 @@ func (a *App) Route(manager, operations string) {
 // Delete deletes a Deployment.
 func (a *App) Delete(deployment string) {
 	a.t.Helper()
-	if err := a.Client.AppsV1().Deployments(a.Namespace).Delete(a.t.Context(), deployment, metav1.DeleteOptions{}); err != nil {
+	if err := a.Client.AppsV1().Deployments(a.Namespace).Delete(a.t.Context(), deployment,
+		metav1.DeleteOptions{}); err != nil {
 		a.t.Fatal(err)
 	}
 }
@@ -186,7 +192,8 @@ func (a *App) Delete(deployment string) {
 // DeleteRoute deletes the VirtualService.
 func (a *App) DeleteRoute() {
 	a.t.Helper()
-	if err := a.Cluster.VirtualServices(a.Namespace).Delete(a.t.Context(), "podinfo", metav1.DeleteOptions{}); err != nil {
+	if err := a.Cluster.VirtualServices(a.Namespace).Delete(a.t.Context(), "podinfo",
+		metav1.DeleteOptions{}); err != nil {
 		a.t.Fatal(err)
 	}
 }
@@ -278,7 +285,8 @@ func (a *App) Want(want State) {
 // Events are the messages on the target, in order.
 func (a *App) Events() []string {
 	a.t.Helper()
-	list, err := a.Client.CoreV1().Events(a.Namespace).List(a.t.Context(), metav1.ListOptions{FieldSelector: "reason=Synced"})
+	list, err := a.Client.CoreV1().Events(a.Namespace).List(a.t.Context(),
+		metav1.ListOptions{FieldSelector: "reason=Synced"})
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -341,7 +349,8 @@ func ready(pod corev1.Pod) bool {
 // ReplicaSets are those of a Deployment.
 func (a *App) ReplicaSets(deployment string) []appsv1.ReplicaSet {
 	a.t.Helper()
-	list, err := a.Client.AppsV1().ReplicaSets(a.Namespace).List(a.t.Context(), metav1.ListOptions{LabelSelector: "app=" + deployment})
+	list, err := a.Client.AppsV1().ReplicaSets(a.Namespace).List(a.t.Context(),
+		metav1.ListOptions{LabelSelector: "app=" + deployment})
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -362,7 +371,8 @@ func (a *App) ApexService() {
 	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "podinfo"}, Spec: corev1.ServiceSpec{
 		Selector: map[string]string{"app": "podinfo"}, Ports: []corev1.ServicePort{{Name: "http", Port: 80}},
 	}}
-	if _, err := a.Client.CoreV1().Services(a.Namespace).Create(a.t.Context(), service, metav1.CreateOptions{FieldManager: "helm"}); err != nil {
+	if _, err := a.Client.CoreV1().Services(a.Namespace).Create(a.t.Context(), service,
+		metav1.CreateOptions{FieldManager: "helm"}); err != nil {
 		a.t.Fatal(err)
 	}
 	apitest.Eventually(a.t, a.Served)
@@ -371,7 +381,8 @@ func (a *App) ApexService() {
 // Pod is the name of one pod of a version.
 func (a *App) Pod(version string) string {
 	a.t.Helper()
-	list, err := a.Client.CoreV1().Pods(a.Namespace).List(a.t.Context(), metav1.ListOptions{LabelSelector: "app=podinfo"})
+	list, err := a.Client.CoreV1().Pods(a.Namespace).List(a.t.Context(),
+		metav1.ListOptions{LabelSelector: "app=podinfo"})
 	if err != nil {
 		a.t.Fatal(err)
 	}

@@ -17,7 +17,9 @@ func (a *App) PipelineRun(name string, through ...func(http.RoundTripper) http.R
 	runs := a.Cluster.Objects(kube.PipelineRuns, a.Namespace)
 	object, err := runs.Get(a.t.Context(), name, metav1.GetOptions{})
 	if err != nil {
-		made := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"pipelineRef": map[string]any{"name": "canary"}}}}
+		made := &unstructured.Unstructured{Object: map[string]any{
+			"spec": map[string]any{"pipelineRef": map[string]any{"name": "canary"}},
+		}}
 		made.SetAPIVersion("tekton.dev/v1")
 		made.SetKind("PipelineRun")
 		made.SetName(name)
@@ -36,7 +38,8 @@ func (a *App) PipelineRun(name string, through ...func(http.RoundTripper) http.R
 func (a *App) Finish(name string) {
 	a.t.Helper()
 	patch := []byte(`{"status":{"conditions":[{"type":"Succeeded","status":"False","reason":"Failed"}]}}`)
-	_, err := a.Cluster.Objects(kube.PipelineRuns, a.Namespace).Patch(a.t.Context(), name, types.MergePatchType, patch, metav1.PatchOptions{}, "status")
+	_, err := a.Cluster.Objects(kube.PipelineRuns, a.Namespace).Patch(a.t.Context(), name, types.MergePatchType, patch,
+		metav1.PatchOptions{}, "status")
 	if err != nil {
 		a.t.Fatal(err)
 	}

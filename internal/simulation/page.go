@@ -53,7 +53,8 @@ func Report(w io.Writer, runs int, progress func(string)) ([]string, error) {
 				mark = "**no**"
 				missed = append(missed, r.name+": "+m)
 			}
-			line := fmt.Sprintf("| %s | %s | %s | %s | %s |", r.name, r.entry(flagger), r.required(), r.entry(judged), mark)
+			line := fmt.Sprintf("| %s | %s | %s | %s | %s |", r.name, r.entry(flagger), r.required(), r.entry(judged),
+				mark)
 			progress(line)
 			page.WriteString(line + "\n")
 		}

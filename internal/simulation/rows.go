@@ -57,7 +57,8 @@ func tables() []table {
 		{"A canary that is not worse", "None of these should be taken back.", fine()},
 		{"Shared causes, and little traffic", "", awkward()},
 		{"Request durations alone",
-			"Lognormal with a median of 40 ms and σ 0.9, in Istio's buckets. What failed is what took over 500 ms.", slow()},
+			"Lognormal with a median of 40 ms and σ 0.9, in Istio's buckets. What failed is what took over 500 ms.",
+			slow()},
 	}
 }
 
@@ -136,10 +137,12 @@ func awkward() []row {
 		return f
 	}
 	return []row{
-		{"both fail 20 % more from 70 to 430 s, 50 rps", healthy, incident(50, 0), after(share(0, 99.95, 0.05, 570), 430), 1},
+		{"both fail 20 % more from 70 to 430 s, 50 rps", healthy, incident(50, 0),
+			after(share(0, 99.95, 0.05, 570), 430), 1},
 		{"the same at 500 rps, canary's counters read 10 s earlier", healthy, incident(500, 2),
 			after(share(0, 100, 0, 480), 430), 1},
-		{"both fail all from 40 to 70 s, 50 rps, canary's read 10 s earlier", healthy, both(between(40, 70, 0.001, 1), 2),
+		{"both fail all from 40 to 70 s, 50 rps, canary's read 10 s earlier", healthy,
+			both(between(40, 70, 0.001, 1), 2),
 			share(0, 100, 0, 300), 1},
 		{"both fail all from 40 s on, 50 rps", neither, both(from(40, 0.001, 1), 0),
 			ended(share(0, 0, 100), "primary-unhealthy"), 1},

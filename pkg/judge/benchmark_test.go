@@ -48,7 +48,8 @@ func newCrowd() crowd {
 			past := &model.SampleStream{Metric: l}
 			for i := -60; i < scrapes; i++ {
 				at := noon.Add(time.Duration(i)*15*time.Second + time.Duration(pod)*140*time.Millisecond)
-				sample := model.SamplePair{Timestamp: model.TimeFromUnixNano(at.UnixNano()), Value: model.SampleValue(i + 100)}
+				sample := model.SamplePair{Timestamp: model.TimeFromUnixNano(at.UnixNano()),
+					Value: model.SampleValue(i + 100)}
 				if i >= -20 {
 					all.Values = append(all.Values, sample)
 				}

@@ -97,7 +97,8 @@ func (r *judging) checkOnce(ctx context.Context, index, number int, at time.Time
 
 // checked is a check of the stage with an index.
 func (r *judging) checked(index, number int, at time.Time, measurements []verdict.Measurement) verdict.Check {
-	c := verdict.Check{Stage: index + 1, Number: number, At: at.UTC(), Canary: r.target.Canary + "." + r.target.Namespace}
+	c := verdict.Check{Stage: index + 1, Number: number, At: at.UTC(),
+		Canary: r.target.Canary + "." + r.target.Namespace}
 	c.Repeated = c.Stage < len(r.stages) || at.Add(time.Duration(r.config.Settle)).Before(r.began)
 	return c.Done(measurements)
 }

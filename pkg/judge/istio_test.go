@@ -55,12 +55,15 @@ func (s stream) answer(upTo, window float64) map[string]any {
 func labels(reporter, metric, arm, code string, more ...string) map[string]string {
 	service := map[string]string{"reviews": "reviews-canary", "reviews-primary": "reviews-primary"}[arm]
 	l := map[string]string{
-		"__name__": metric, "reporter": reporter, "response_code": code, "response_flags": "-", "request_protocol": "http",
-		"destination_app": "reviews", "destination_canonical_revision": "latest", "destination_canonical_service": "reviews",
-		"destination_cluster":      "Kubernetes",
-		"destination_principal":    "spiffe://cluster.local/ns/shop/sa/default",
-		"destination_service":      service + ".shop.svc.cluster.local",
-		"destination_service_name": service, "destination_service_namespace": "shop", "destination_version": "unknown",
+		"__name__": metric, "reporter": reporter, "response_code": code, "response_flags": "-",
+		"request_protocol": "http",
+		"destination_app":  "reviews", "destination_canonical_revision": "latest",
+		"destination_canonical_service": "reviews",
+		"destination_cluster":           "Kubernetes",
+		"destination_principal":         "spiffe://cluster.local/ns/shop/sa/default",
+		"destination_service":           service + ".shop.svc.cluster.local",
+		"destination_service_name":      service, "destination_service_namespace": "shop",
+		"destination_version":  "unknown",
 		"destination_workload": arm, "destination_workload_namespace": "shop",
 		"source_app": "istio-ingressgateway", "source_canonical_service": "istio-ingressgateway",
 		"source_cluster":   "Kubernetes",
@@ -72,10 +75,12 @@ func labels(reporter, metric, arm, code string, more ...string) map[string]strin
 	}
 	switch reporter {
 	case "destination":
-		l["connection_security_policy"], l["instance"], l["namespace"], l["pod"] = "mutual_tls", "10.244.0.9:15020", "shop",
+		l["connection_security_policy"], l["instance"], l["namespace"], l["pod"] = "mutual_tls", "10.244.0.9:15020",
+			"shop",
 			arm+"-5d6b8f7c9-abcde"
 	case "waypoint":
-		l["connection_security_policy"], l["instance"], l["namespace"], l["pod"] = "mutual_tls", "10.244.0.11:15020", "shop",
+		l["connection_security_policy"], l["instance"], l["namespace"], l["pod"] = "mutual_tls", "10.244.0.11:15020",
+			"shop",
 			"waypoint-6c8d9f-qwert"
 	}
 	for i := 0; i+1 < len(more); i += 2 {
@@ -94,7 +99,8 @@ func pair(reporter string, more ...string) []stream {
 	late := map[string]float64{"source": 4, "destination": 9, "waypoint": 4}[reporter]
 	return []stream{
 		{labels: labels(reporter, requestsTotal, "reviews", "200", more...), offset: late, from: 0, rate: 10},
-		{labels: labels(reporter, requestsTotal, "reviews-primary", "200", more...), offset: late, from: -1200, rate: 40},
+		{labels: labels(reporter, requestsTotal, "reviews-primary", "200", more...), offset: late, from: -1200,
+			rate: 40},
 	}
 }
 
@@ -106,7 +112,8 @@ func buckets(spell func(string) string) (all []stream) {
 			rate = 0
 		}
 		for arm, n := range map[string]float64{"reviews": 10, "reviews-primary": 40} {
-			s := stream{labels: labels("source", durations, arm, "200", "le", spell(le)), offset: 4, from: -1200, rate: rate * n}
+			s := stream{labels: labels("source", durations, arm, "200", "le", spell(le)), offset: 4, from: -1200,
+				rate: rate * n}
 			if arm == "reviews" {
 				s.from = 0
 			}
@@ -217,7 +224,8 @@ func TestShapesOfIstio(t *testing.T) {
 			pair("source", "prometheus_replica", "prometheus-1")...), nil,
 			"undecided: canary 0/600 (0.00 %) against primary 0/2400", "source", 0, "duplicate-series: "},
 		"other replicas": {append(pair("source", "region", "a"), pair("source", "region", "b")...),
-			map[string]string{"REPLICA_LABELS": "region"}, "undecided: canary 0/600 (0.00 %) against primary 0/2400", "source",
+			map[string]string{"REPLICA_LABELS": "region"}, "undecided: canary 0/600 (0.00 %) against primary 0/2400",
+			"source",
 			0, "duplicate-series: "},
 		"histograms": {append(pair("source"), buckets(plain)...), nil, "undecided: canary 0/600", "source", 1, ""},
 		"Prometheus 3": {append(pair("source"), buckets(floating)...), map[string]string{"LATENCY_OBJECTIVE": "700"},
@@ -241,13 +249,16 @@ func TestShapesOfIstio(t *testing.T) {
 			if c.more == nil {
 				c.more = map[string]string{}
 			}
-			maps.Copy(c.more, map[string]string{"JUDGE": "sequential", "AS_OF": "2026-11-23T12:01:10Z", "MIN_DWELL": "2m"})
+			maps.Copy(c.more, map[string]string{"JUDGE": "sequential", "AS_OF": "2026-11-23T12:01:10Z",
+				"MIN_DWELL": "2m"})
 			v, err := ofReviews(t, replayed(t, c.streams), c.more)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !strings.HasPrefix(v.Reason(), c.reason) || v.Target.Reporter != c.reporter || len(v.Metrics)-1 != c.bounds {
-				t.Errorf("%q, reporter %s, %d bounds, want %q, %s, %d", v.Reason(), v.Target.Reporter, len(v.Metrics)-1, c.reason,
+			if !strings.HasPrefix(v.Reason(), c.reason) || v.Target.Reporter != c.reporter ||
+				len(v.Metrics)-1 != c.bounds {
+				t.Errorf("%q, reporter %s, %d bounds, want %q, %s, %d", v.Reason(), v.Target.Reporter, len(v.Metrics)-1,
+					c.reason,
 					c.reporter, c.bounds)
 			}
 			if all := strings.Join(v.Warnings, "\n"); !strings.Contains(all, c.warning) {
@@ -263,7 +274,8 @@ func TestShapesOfIstio(t *testing.T) {
 }
 
 func TestPartialAnswersAreNotJudged(t *testing.T) {
-	_, err := ofReviews(t, replayed(t, pair("source"), "store shop-eu is down"), map[string]string{"JUDGE": "sequential"})
+	_, err := ofReviews(t, replayed(t, pair("source"), "store shop-eu is down"),
+		map[string]string{"JUDGE": "sequential"})
 	if !errors.Is(err, prometheus.ErrPartial) || failure.Code(err) != failure.ExitError {
 		t.Errorf("error %v, want one that another try may mend", err)
 	}

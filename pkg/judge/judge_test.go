@@ -66,22 +66,26 @@ func TestJudgeWithRealPrometheus(t *testing.T) {
 		"two checks": {"healthy", with(five, "CHECKS", "2"), nil, verdict.Pass, 125 * time.Second,
 			"healthy: 2 of 2 checks passed"},
 		"bad": {"bad", five, nil, verdict.Fail, 305 * time.Second,
-			"threshold: 5 of 5 checks failed, last: request-success-rate 66.67 %, want at least 99 (180 requests in 1m)"},
+			"threshold: 5 of 5 checks failed, last: request-success-rate 66.67 %, want at least 99 (180 requests in " +
+				"1m)"},
 		"short": {"bad", with(with(five, "INTERVAL", "15s"), "SETTLE", "1s"), nil, verdict.Fail, 76 * time.Second,
-			"threshold: 5 of 5 checks failed, last: request-success-rate 66.67 %, want at least 99 (45 requests in 15s)"},
+			"threshold: 5 of 5 checks failed, last: request-success-rate 66.67 %, want at least 99 (45 requests in " +
+				"15s)"},
 		"at once": {"bad", nil, nil, verdict.Fail, 65 * time.Second, "threshold: 1 of 1 checks failed"},
 		"all fail": {"dead", five, nil, verdict.Fail, 305 * time.Second,
 			"threshold: 5 of 5 checks failed, last: request-success-rate 0 %, want at least 99 (240 requests in 1m)"},
 		"slow": {"slow", five, nil, verdict.Fail, 305 * time.Second,
 			"threshold: 5 of 5 checks failed, last: request-duration 2485 ms, want at most 1000 (240 requests in 1m)"},
 		"never called": {"nobody", five, nil, verdict.Inconclusive, 305 * time.Second,
-			"no-values: request-success-rate had no values in 1m (istio_requests_total of nobody, 0 requests), 5 checks"},
+			"no-values: request-success-rate had no values in 1m (istio_requests_total of nobody, 0 requests), 5 " +
+				"checks"},
 		"idle": {"idle", five, nil, verdict.Inconclusive, 305 * time.Second,
 			"no-values: request-success-rate had no values in 1m (istio_requests_total of idle, 0 requests), 5 checks"},
 		"deadline": {"idle", with(five, "DEADLINE", "150s"), nil, verdict.Inconclusive, 125 * time.Second,
 			"no-values: request-success-rate had no values in 1m (istio_requests_total of idle, 0 requests), 2 checks"},
 		"as Flagger": {"idle", with(five, "NO_VALUES", "fail"), nil, verdict.Fail, 305 * time.Second,
-			"threshold: 5 of 5 checks failed, last: request-success-rate had no values in 1m (istio_requests_total of idle, " +
+			"threshold: 5 of 5 checks failed, last: request-success-rate had no values in 1m (istio_requests_total " +
+				"of idle, " +
 				"0 requests)"},
 		"gateway only": {"gateway", five, nil, verdict.Pass, 65 * time.Second,
 			"healthy: 1 of 1 checks passed, last: request-success-rate 100 %, want at least 99 (300 requests in 1m); " +
@@ -93,7 +97,8 @@ func TestJudgeWithRealPrometheus(t *testing.T) {
 		"dot": {"my.app", five, nil, verdict.Pass, 65 * time.Second,
 			"healthy: 1 of 1 checks passed, last: request-success-rate 100 %"},
 		"mended": {"mended", five, nil, verdict.Pass, 185 * time.Second, "healthy: 1 of 1 checks passed"},
-		"second stage": {"bad", five, []run.Stage{{Weight: 20, At: noon}, {Weight: 40, At: noon.Add(186 * time.Second)}},
+		"second stage": {"bad", five, []run.Stage{{Weight: 20, At: noon},
+			{Weight: 40, At: noon.Add(186 * time.Second)}},
 			verdict.Fail, 311 * time.Second, "threshold: 5 of 5 checks failed"},
 		"after a pass": {"mended", with(five, "THRESHOLD", "3"), []run.Stage{{Weight: 20, At: noon},
 			{Weight: 40, At: noon.Add(186 * time.Second)}}, verdict.Pass, 251 * time.Second, "healthy: "},
@@ -101,11 +106,13 @@ func TestJudgeWithRealPrometheus(t *testing.T) {
 			"undecided: 2 of 5 checks failed and 0 of 1 passed as of 2026-11-23T12:02:30Z"},
 		"replayed": {"bad", with(five, "AS_OF", "2026-11-23T12:09:00Z"), nil, verdict.Fail, 540 * time.Second,
 			"threshold: 5 of 5 checks failed"},
-		"own metric": {"healthy", custom(`max(queue_depth{workload="{{ target }}"})`), nil, verdict.Fail, 65 * time.Second,
+		"own metric": {"healthy", custom(`max(queue_depth{workload="{{ target }}"})`), nil, verdict.Fail,
+			65 * time.Second,
 			"threshold: 1 of 1 checks failed, last: queue-depth 12, want at most 10"},
 		"own scalar": {"healthy", custom(`scalar(queue_depth{queue="b"})`), nil, verdict.Pass, 65 * time.Second,
 			"healthy: 1 of 1 checks passed, last: queue-depth 3, want at most 10"},
-		"own nothing": {"healthy", with(custom(`vector(1) > 2`), "NO_VALUES", "inconclusive"), nil, verdict.Inconclusive,
+		"own nothing": {"healthy", with(custom(`vector(1) > 2`), "NO_VALUES", "inconclusive"), nil,
+			verdict.Inconclusive,
 			65 * time.Second, "no-values: queue-depth had no values in 1m, 1 check"},
 	}
 	for name, c := range cases {
@@ -131,7 +138,8 @@ func TestJudgeWithRealPrometheus(t *testing.T) {
 			}
 			q.now = got.At.Add(time.Hour)
 			again, err := j.Judge(t.Context(), q, clock{q}, c.stages, nil)
-			if err != nil || again.Decision != got.Decision || again.Failed != got.Failed || again.Reason() != got.Reason() {
+			if err != nil || again.Decision != got.Decision || again.Failed != got.Failed ||
+				again.Reason() != got.Reason() {
 				t.Errorf("judged again: %s because of %q, %v, want the same", again.Decision, again.Reason(), err)
 			}
 		})
@@ -142,7 +150,8 @@ func TestJudgeWithRealPrometheus(t *testing.T) {
 		var told []string
 		_, err := newJudge(t, "mended", five).Judge(t.Context(), q, clock{q}, []run.Stage{{Weight: 20, At: noon}},
 			func(c verdict.Check) {
-				told = append(told, fmt.Sprintf("%d %d %s %s %d %v %s %s", c.Stage, c.Number, c.At.Sub(noon), c.State, c.Failed,
+				told = append(told, fmt.Sprintf("%d %d %s %s %d %v %s %s", c.Stage, c.Number, c.At.Sub(noon), c.State,
+					c.Failed,
 					c.Repeated, c.Reporter, c.Halt()))
 			})
 		if err != nil {
@@ -163,8 +172,9 @@ func TestJudgeWithRealPrometheus(t *testing.T) {
 			"several series": {`queue_depth{workload="healthy"}`,
 				"querying queue-depth: 2 series, want 1: aggregate with sum or max"},
 			"no PromQL": {`max(queue_depth`, "parse error"},
-			"a window":  {`queue_depth{queue="a"}[1m]`, "querying queue-depth: a matrix, want a number for each instant"},
-			"a text":    {`"ten"`, `unexpected value type "string"`},
+			"a window": {`queue_depth{queue="a"}[1m]`,
+				"querying queue-depth: a matrix, want a number for each instant"},
+			"a text": {`"ten"`, `unexpected value type "string"`},
 		}
 		for name, c := range cases {
 			t.Run(name, func(t *testing.T) {
@@ -186,7 +196,8 @@ func TestJudgeWithRealPrometheus(t *testing.T) {
 		q := &past{client, noon}
 		_, err := newJudge(t, "bad", five).Judge(t.Context(), q, clock{q},
 			[]run.Stage{{Weight: 20, At: noon.Add(42 * time.Second)}}, nil)
-		want := "judging bad: phase 1 starts in 42s, want a start in the past: compare the clocks of the step and Prometheus"
+		want := "judging bad: phase 1 starts in 42s, want a start in the past: compare the clocks of the step and " +
+			"Prometheus"
 		if !errors.Is(err, failure.ErrConfig) || err.Error() != want {
 			t.Errorf("error %v, want %q", err, want)
 		}

@@ -88,7 +88,8 @@ func (l *limits) measure(ctx context.Context, at time.Time) ([]verdict.Measureme
 	}
 	for i := range measurements {
 		m, metric := &measurements[i], l.primary.Metrics[i]
-		if alone := metric.Query != "" && metric.Query == l.canary.Metrics[i].Query; alone || m.State != verdict.Failed {
+		if alone := metric.Query != "" && metric.Query == l.canary.Metrics[i].Query; alone ||
+			m.State != verdict.Failed {
 			continue
 		}
 		of, err := primary.Measure(ctx, metric)

@@ -126,7 +126,8 @@ func mesh() []prometheustest.Series {
 	}
 	return slices.Concat(
 		arms("steady", steady, kept),
-		arms("paired", replica(steady, "a"), replica(kept, "a")), arms("paired", replica(steady, "b"), replica(kept, "b")),
+		arms("paired", replica(steady, "a"), replica(kept, "a")),
+		arms("paired", replica(steady, "b"), replica(kept, "b")),
 		arms("worse", flow{good: 9.5, bad: 0.5}, flow{good: 40}),
 		arms("broken", flow{bad: 10}, flow{good: 40}),
 		arms("late", flow{good: 10, bad: 2, badFrom: 40 * time.Second}, flow{good: 40}),
@@ -136,12 +137,14 @@ func mesh() []prometheustest.Series {
 		arms("unshifted", flow{good: 0.5}, flow{good: 50}),
 		arms("crashed", flow{bad: 10, workload: "unknown", reporters: []string{"source"}}, flow{good: 40}),
 		arms("meshless", flow{good: 10, reporters: []string{"source"}}, flow{good: 40, reporters: []string{"source"}}),
-		arms("blind", flow{good: 10, reporters: []string{"destination"}}, flow{good: 40, reporters: []string{"destination"}}),
+		arms("blind", flow{good: 10, reporters: []string{"destination"}},
+			flow{good: 40, reporters: []string{"destination"}}),
 		arms("noisy", flow{good: 9.8, bad: 0.2}, flow{good: 39.2, bad: 0.8}),
 		arms("thin", flow{good: 0.4}, flow{good: 1.6}),
 		[]prometheustest.Series{
 			prometheustest.Steady(`queue_depth{workload="steady"}`, noon, noon.Add(quarter), 5*time.Second, 12, 0),
-			prometheustest.Steady(`queue_depth{workload="steady-primary"}`, noon, noon.Add(quarter), 5*time.Second, 11, 0),
+			prometheustest.Steady(`queue_depth{workload="steady-primary"}`, noon, noon.Add(quarter), 5*time.Second, 11,
+				0),
 			prometheustest.Steady(`queue_depth{workload="worse"}`, noon, noon.Add(quarter), 5*time.Second, 3, 0),
 		})
 }

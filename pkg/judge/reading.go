@@ -81,7 +81,8 @@ func (t Target) Selection(by counting.Reporter, split counting.Split) counting.S
 }
 
 func (r *reading) reader(reporter counting.Reporter) counting.Reader {
-	return counting.Reader{Selection: r.selection(reporter), Bad: r.bad, ReplicaLabels: r.config.Sequential.ReplicaLabels}
+	return counting.Reader{Selection: r.selection(reporter), Bad: r.bad,
+		ReplicaLabels: r.config.Sequential.ReplicaLabels}
 }
 
 // grid is the length of a cell.
@@ -153,7 +154,8 @@ func (r *reading) decideOn(ctx context.Context, reporter counting.Reporter) erro
 	}
 	if sequential.Thin(past.Primary) {
 		r.note(thinHistory, fmt.Sprintf("%s of the primary in the %.0fs before the start, want 100: "+
-			"tolerances are not relative to its error rate", requests(past.Primary.Requests), counting.HistorySpan.Seconds()))
+			"tolerances are not relative to its error rate", requests(past.Primary.Requests),
+			counting.HistorySpan.Seconds()))
 	}
 	if s := r.selection(reporter); s.Split == counting.ByWorkload && reporter == counting.Source {
 		r.note(splitBlind, "requests that reach no pod have no workload, and are not counted")

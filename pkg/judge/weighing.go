@@ -198,7 +198,8 @@ func (w *weighing) log(ctx context.Context) {
 			"canary", w.target.Canary, "phase", m.Stage + 1, "weight", w.stages[m.Stage].Weight,
 			"end", end.UTC().Format(time.RFC3339),
 			"bad", verdict.Rounded(m.Cell.Canary.Bad), "requests", verdict.Rounded(m.Cell.Canary.Requests),
-			"primary-bad", verdict.Rounded(m.Cell.Primary.Bad), "primary-requests", verdict.Rounded(m.Cell.Primary.Requests),
+			"primary-bad", verdict.Rounded(m.Cell.Primary.Bad), "primary-requests",
+			verdict.Rounded(m.Cell.Primary.Requests),
 			"blame", verdict.Rounded(m.Metric.Blame), "acquit", verdict.Rounded(m.Metric.Acquit),
 		}
 		if m.Latency != nil {

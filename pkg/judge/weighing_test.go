@@ -37,7 +37,8 @@ func TestSequentialWithRealPrometheus(t *testing.T) {
 		warning    string
 	}{
 		"healthy": {app: "steady", decision: verdict.Pass, after: 85 * time.Second,
-			reason: "healthy: canary 0/800 (0.00 %) against primary 0/3200 (0.00 %) in 85s, worse by 1 pp ruled out: acquit " +
+			reason: "healthy: canary 0/800 (0.00 %) against primary 0/3200 (0.00 %) in 85s, worse by 1 pp ruled " +
+				"out: acquit " +
 				"2002, want 20"},
 		"no latency": {app: "steady", parameters: map[string]string{"LATENCY": "off"}, decision: verdict.Pass,
 			after: 40 * time.Second, reason: "healthy: canary 0/350 (0.00 %) against primary 0/1400 (0.00 %) in 40s"},
@@ -60,7 +61,8 @@ func TestSequentialWithRealPrometheus(t *testing.T) {
 			reason: "no-traffic: no request to the canary in 900s at weight 20 (istio_requests_total of idle-canary, " +
 				"reporter source)"},
 		"outage": {app: "outage", parameters: map[string]string{"DEADLINE": "150s"}, decision: verdict.Inconclusive,
-			after: 150 * time.Second, reason: "primary-unhealthy: primary 480/2400 (20.00 %) in the last minute, want at " +
+			after: 150 * time.Second,
+			reason: "primary-unhealthy: primary 480/2400 (20.00 %) in the last minute, want at " +
 				"most 5.00 %"},
 		"slower": {app: "slow", decision: verdict.Fail, after: 75 * time.Second,
 			reason: "slower: canary over 100 ms 20/100 (20.00 %) against primary 0/400 (0.00 %) in 75s, blame "},
@@ -73,7 +75,8 @@ func TestSequentialWithRealPrometheus(t *testing.T) {
 			reason: "hard-failure: canary 50/50"},
 		"not seen": {app: "crashed", parameters: map[string]string{"REPORTER": "destination", "DEADLINE": "120s"},
 			decision: verdict.Inconclusive, after: 120 * time.Second,
-			reason: "no-traffic: no request to the canary in 120s at weight 20 (istio_requests_total of crashed, reporter " +
+			reason: "no-traffic: no request to the canary in 120s at weight 20 (istio_requests_total of crashed, " +
+				"reporter " +
 				"destination): this reporter does not see requests that reach no pod"},
 		"blind": {app: "crashed", parameters: map[string]string{"REPORTER": "source", "SPLIT": "workload",
 			"DEADLINE": "120s"}, decision: verdict.Inconclusive, after: 120 * time.Second, reason: "no-traffic: ",
@@ -117,8 +120,9 @@ func TestSequentialWithRealPrometheus(t *testing.T) {
 				t.Errorf("%s after %s because of %q, want %s after %s because of %q", got.Decision, after, got.Reason(),
 					c.decision, c.after, c.reason)
 			}
-			if warnings := strings.Join(got.Warnings, "\n"); !strings.Contains(warnings, c.warning) || c.warning == "" &&
-				strings.Contains(warnings, "duplicate") {
+			if warnings := strings.Join(got.Warnings, "\n"); !strings.Contains(warnings, c.warning) ||
+				c.warning == "" &&
+					strings.Contains(warnings, "duplicate") {
 				t.Errorf("warnings %q, want %q", warnings, c.warning)
 			}
 			again := judgedFrom(t, client, c.app, with(c.parameters, "AS_OF", got.At.Format(time.RFC3339)), c.stages,

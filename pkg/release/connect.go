@@ -27,11 +27,11 @@ func (c Config) Connect() (*Release, error) {
 
 // Settling says how pods are waited for, those that start and those that are no longer sent to.
 type Settling struct {
-	// How long pods may take to become ready: the canary's when it starts, the primary's when it is promoted or given its
-	// previous version back. Raise it if the application starts slowly.
+	// How long pods may take to become ready: the canary's when it starts, the primary's when it is promoted or given
+	// its previous version back. Raise it if the application starts slowly.
 	ProgressDeadline parameter.Duration `env:"PROGRESS_DEADLINE, default=60s"`
-	// How long the canary's pods stay up at least after their traffic has gone. Raise it if proxies learn of a new route
-	// slowly.
+	// How long the canary's pods stay up at least after their traffic has gone. Raise it if proxies learn of a new
+	// route slowly.
 	Drain      parameter.Duration `env:"DRAIN, default=10s"`
 	Prometheus prometheus.Config
 }

@@ -16,7 +16,8 @@ const longestDrain = time.Minute
 // DrainBlindly waits for as long as proxies have, because there is nothing to observe them by.
 func (r *Release) DrainBlindly() {
 	r.Drain = func(ctx context.Context) error {
-		return drain.Wait(ctx, nil, drain.Workload{Namespace: r.App.Namespace, App: r.App.Name}, 0, longestDrain, longestDrain, clock.RealClock{})
+		return drain.Wait(ctx, nil, drain.Workload{Namespace: r.App.Namespace, App: r.App.Name}, 0, longestDrain,
+			longestDrain, clock.RealClock{})
 	}
 }
 
@@ -27,7 +28,8 @@ func (r *Release) DrainBy(config prometheus.Config, least time.Duration) error {
 		return err
 	}
 	r.Drain = func(ctx context.Context) error {
-		return drain.Wait(ctx, client, drain.Workload{Namespace: r.App.Namespace, App: r.App.Name}, 0, least, longestDrain, clock.RealClock{})
+		return drain.Wait(ctx, client, drain.Workload{Namespace: r.App.Namespace, App: r.App.Name}, 0, least,
+			longestDrain, clock.RealClock{})
 	}
 	return nil
 }

@@ -9,14 +9,13 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 
 	"github.com/serin-cd/serin/internal/releasetest"
+	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/prepare"
 	"github.com/serin-cd/serin/pkg/release/promote"
 	"github.com/serin-cd/serin/pkg/release/rollback"
 	"github.com/serin-cd/serin/pkg/release/stage"
 	"github.com/serin-cd/serin/pkg/task/parameter"
 	"github.com/serin-cd/serin/pkg/task/run"
-
-	"github.com/serin-cd/serin/pkg/release"
 )
 
 // beyond is more writes than any flow has; the tests find out how many it has.
@@ -148,8 +147,10 @@ func wantRest(t *testing.T, a *releasetest.App, name string) {
 	t.Helper()
 	must(t, a.Served(t.Context()))
 	s := a.State()
-	mine := s.Stages > 0 || s.Outcome == run.RolledBack || s.Outcome == run.Promoted // else the first release's record is still there
-	want := releasetest.State{Phase: run.Closed, Stages: s.Stages, Apex: "podinfo-primary", Outcome: run.Initialized, Primary: releasetest.Image("1"), Target: s.Target}
+	// else the first release's record is still there
+	mine := s.Stages > 0 || s.Outcome == run.RolledBack || s.Outcome == run.Promoted
+	want := releasetest.State{Phase: run.Closed, Stages: s.Stages, Apex: "podinfo-primary", Outcome: run.Initialized,
+		Primary: releasetest.Image("1"), Target: s.Target}
 	switch {
 	case s.Outcome == run.Promoted:
 		want.Outcome, want.Primary = run.Promoted, releasetest.Image("2")
@@ -164,7 +165,8 @@ func wantRest(t *testing.T, a *releasetest.App, name string) {
 	}
 }
 
-// TestNextRunTakesBackWhatWasKilled has no finish: the killed run's PipelineRun is gone, and so the next run is in its way.
+// TestNextRunTakesBackWhatWasKilled has no finish: the killed run's PipelineRun is gone, and so the next run is in its
+// way.
 func TestNextRunTakesBackWhatWasKilled(t *testing.T) {
 	everywhere(t, func(t *testing.T, writes int) bool {
 		a := releasetest.New(t, onePod)

@@ -39,14 +39,17 @@ type Release struct {
 	Events      event.Recorder
 	Lease       lease.Lease
 
-	// Drain waits until no proxy sends to the canary's pods any more, after a change of the route that has been made by now.
+	// Drain waits until no proxy sends to the canary's pods any more, after a change of the route that has been made by
+	// now.
 	Drain func(context.Context) error
 }
 
 // New takes an application in hand, in the run's own namespace.
 func New(cluster *kube.Cluster, name string, id run.ID) (*Release, error) {
 	if id.Namespace == "" || id.Name == "" || id.UID == "" {
-		return nil, failure.Configf("reading run: %q, want RUN_NAMESPACE, RUN_NAME and RUN_UID of a PipelineRun: start the task from a Pipeline", id)
+		return nil,
+			failure.Configf("reading run: %q, want RUN_NAMESPACE, RUN_NAME and RUN_UID of a PipelineRun: start the "+
+				"task from a Pipeline", id)
 	}
 	app := application.Application{Namespace: id.Namespace, Name: name}
 	if err := app.Validate(); err != nil {
@@ -58,9 +61,11 @@ func New(cluster *kube.Cluster, name string, id run.ID) (*Release, error) {
 		Fence:       weight.Fence{App: app, VirtualServices: vs},
 		Deployments: workload.Deployments{Objects: cluster.Objects(kube.Deployments, app.Namespace)},
 		Services:    mesh.Services{Objects: cluster.Objects(kube.Services, app.Namespace), App: app},
-		Routing:     mesh.Routing{VirtualServices: vs, DestinationRules: cluster.DestinationRules(app.Namespace), App: app},
-		Events:      event.Recorder{Events: cluster.Objects(kube.Events, app.Namespace), App: app, Clock: cluster},
-		Lease:       lease.Lease{Objects: cluster.Objects(kube.Leases, app.Namespace), App: app, Holder: id, Clock: cluster},
+		Routing: mesh.Routing{VirtualServices: vs, DestinationRules: cluster.DestinationRules(app.Namespace),
+			App: app},
+		Events: event.Recorder{Events: cluster.Objects(kube.Events, app.Namespace), App: app, Clock: cluster},
+		Lease: lease.Lease{Objects: cluster.Objects(kube.Leases, app.Namespace), App: app, Holder: id,
+			Clock: cluster},
 	}, nil
 }
 
@@ -68,7 +73,8 @@ func New(cluster *kube.Cluster, name string, id run.ID) (*Release, error) {
 func (r *Release) Target(ctx context.Context) (*workload.Deployment, error) {
 	target, err := r.Deployments.Get(ctx, r.App.Name)
 	if err == nil && target == nil {
-		err = failure.Configf("reading Deployment %s: there is none in namespace %s: deploy the application first", r.App.Name, r.App.Namespace)
+		err = failure.Configf("reading Deployment %s: there is none in namespace %s: deploy the application first",
+			r.App.Name, r.App.Namespace)
 	}
 	return target, err
 }
@@ -131,12 +137,13 @@ func (r *Release) SettleTarget(ctx context.Context, target *workload.Deployment)
 	if err := r.Drain(ctx); err != nil {
 		return fmt.Errorf("settling %s: %w: its pods stay up", r.App, err)
 	}
-	_, err := r.Deployments.From(target).Update(ctx, r.App.Name, func(d *workload.Deployment) ([]kube.Operation, error) {
-		if d.Stamp() != stamp || d.Wanted() == 0 {
-			return nil, nil
-		}
-		return append(workload.Stamp(d, r.ID), workload.Scale(0)), nil
-	})
+	_, err := r.Deployments.From(target).Update(ctx, r.App.Name,
+		func(d *workload.Deployment) ([]kube.Operation, error) {
+			if d.Stamp() != stamp || d.Wanted() == 0 {
+				return nil, nil
+			}
+			return append(workload.Stamp(d, r.ID), workload.Scale(0)), nil
+		})
 	if err != nil {
 		return fmt.Errorf("settling %s: %w", r.App, err)
 	}

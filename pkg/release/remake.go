@@ -13,8 +13,8 @@ import (
 	"github.com/serin-cd/serin/pkg/task/run"
 )
 
-// Remembering is the release with a store that goes by a run's record as it last was, where that on the VirtualService is
-// not to be relied upon.
+// Remembering is the release with a store that goes by a run's record as it last was, where that on the VirtualService
+// is not to be relied upon.
 func (r *Release) Remembering(last *record.Record) *Release {
 	other := *r
 	other.Fence = r.Fence.Remembering(last)
@@ -30,15 +30,19 @@ func (r *Release) Knowing(state weight.State) *Release {
 	return other
 }
 
-// Remake makes the application's VirtualService again that somebody has deleted, within 5 s, whatever has become of ctx: as it was
-// last seen, with all traffic to the primary, and with what next makes of the run's record. Only one that Serin had made is its to
-// make. It says in words what became of it, and whether there is a VirtualService now.
-func (r *Release) Remake(ctx context.Context, deleted *networking.VirtualService, next func(last *record.Record, text string) (*record.Record, error)) (text string, there bool) {
+// Remake makes the application's VirtualService again that somebody has deleted, within 5 s, whatever has become of
+// ctx: as it was last seen, with all traffic to the primary, and with what next makes of the run's record. Only one
+// that Serin had made is its to make. It says in words what became of it, and whether there is a VirtualService now.
+func (r *Release) Remake(ctx context.Context, deleted *networking.VirtualService,
+	next func(last *record.Record, text string) (*record.Record, error)) (text string, there bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closing)
 	defer cancel()
 	text = fmt.Sprintf("VirtualService %s was deleted, by whom is not known", r.App.Name)
 	if deleted.Labels[application.Label] != r.App.Name {
-		return text + "; Serin had not made it: apply it again, before the next run, whose prepare makes one where there is none", false
+		return text +
+				"; Serin had not made it: apply it again, before the next run, whose prepare makes one where there " +
+				"is none",
+			false
 	}
 	again := text + "; it was made again, with all traffic to the primary"
 	seen, err := weight.Observe(deleted, r.App)

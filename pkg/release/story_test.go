@@ -22,7 +22,8 @@ func TestMain(m *testing.M) { apitest.Main(m, apitest.Controllers) }
 
 // state is the state of version 1 with a run on.
 func state(phase run.Phase, weight parameter.Weight, target int32, stages int) releasetest.State {
-	return releasetest.State{Phase: phase, Weight: weight, Target: target, Stages: stages, Primary: releasetest.Image("1")}
+	return releasetest.State{Phase: phase, Weight: weight, Target: target, Stages: stages,
+		Primary: releasetest.Image("1")}
 }
 
 func must(t *testing.T, err error) {
@@ -65,16 +66,20 @@ func TestFirstReleaseThenPromotion(t *testing.T) {
 		t.Errorf("a late shift: %v, want it fenced", err)
 	}
 	a.WantEvents(
-		"Initialization done! podinfo.", "New revision detected! Scaling up podinfo.", "Starting canary analysis for podinfo.",
-		"Advance podinfo.", "canary weight 20", "canary weight 40", "canary weight 60", "Copying podinfo.", "Routing all traffic to primary", "Promotion completed! Scaling down podinfo.")
+		"Initialization done! podinfo.", "New revision detected! Scaling up podinfo.",
+		"Starting canary analysis for podinfo.",
+		"Advance podinfo.", "canary weight 20", "canary weight 40", "canary weight 60", "Copying podinfo.",
+		"Routing all traffic to primary", "Promotion completed! Scaling down podinfo.")
 }
 
 func TestBadRevisionIsTakenBack(t *testing.T) {
 	a := releasetest.New(t)
 	r := a.Second()
 	must(t, stage.Shift(t.Context(), r, 20))
-	_, err := stage.Judge(t.Context(), r, func(_ context.Context, stages []run.Stage, _ func(verdict.Check)) (verdict.Verdict, error) {
-		return verdict.Verdict{Decision: verdict.Fail, Code: "threshold", Text: "5 of 5 checks failed", Stages: stages}, nil
+	_, err := stage.Judge(t.Context(), r, func(_ context.Context, stages []run.Stage,
+		_ func(verdict.Check)) (verdict.Verdict, error) {
+		return verdict.Verdict{Decision: verdict.Fail, Code: "threshold", Text: "5 of 5 checks failed", Stages: stages},
+			nil
 	}, time.Minute)
 	if !errors.Is(err, failure.ErrRejected) {
 		t.Errorf("judged as failed: %v, want it rejected", err)

@@ -53,12 +53,13 @@ func (r report) errors() plot {
 func (r report) slownesses() []plot {
 	var plots []plot
 	for i, m := range r.Metrics[1:] {
-		p := rates("Requests longer than "+label(*m.LeMs)+" ms", func(c verdict.Cell) (verdict.Ratio, verdict.Ratio, bool) {
-			if c.Latency == nil || i >= len(c.Latency.Canary) {
-				return verdict.Ratio{}, verdict.Ratio{}, false
-			}
-			return c.Latency.Canary[i], c.Latency.Primary[i], true
-		}, r.Cells)
+		p := rates("Requests longer than "+label(*m.LeMs)+" ms",
+			func(c verdict.Cell) (verdict.Ratio, verdict.Ratio, bool) {
+				if c.Latency == nil || i >= len(c.Latency.Canary) {
+					return verdict.Ratio{}, verdict.Ratio{}, false
+				}
+				return c.Latency.Canary[i], c.Latency.Primary[i], true
+			}, r.Cells)
 		plots = append(plots, p)
 	}
 	return plots

@@ -24,7 +24,8 @@ func Page(w io.Writer, v verdict.Verdict) error {
 		html.EscapeString(title), style)
 	fmt.Fprintf(&b, "<h1>Canary of %s in %s, %d %% of the traffic</h1>\n"+
 		"<div class=\"verdict %s\"><b>%s</b>: %s. %s<br>%s</div>\n",
-		html.EscapeString(r.Target.Canary), html.EscapeString(r.Target.Namespace), r.Stage.Weight, r.Decision, r.Decision,
+		html.EscapeString(r.Target.Canary), html.EscapeString(r.Target.Namespace), r.Stage.Weight, r.Decision,
+		r.Decision,
 		html.EscapeString(r.Code), html.EscapeString(meanings[r.Code]), html.EscapeString(r.Text))
 	if r.Weighed != nil {
 		r.summary(&b)

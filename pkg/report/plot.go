@@ -103,7 +103,8 @@ func (p plot) marks(b *strings.Builder) {
 	}
 	for _, m := range p.levels {
 		fmt.Fprintf(b, `<path class="level %s" d="M%g %.1fH%g"/><text x="%g" y="%.1f" class="small %s">%s</text>`+"\n",
-			m.class, plotLeft, p.y(m.at), plotWidth-plotRight, plotLeft+4, p.y(m.at)-3, m.class, html.EscapeString(m.text))
+			m.class, plotLeft, p.y(m.at), plotWidth-plotRight, plotLeft+4, p.y(m.at)-3, m.class,
+			html.EscapeString(m.text))
 	}
 }
 

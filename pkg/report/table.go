@@ -49,7 +49,8 @@ func (r report) intervals(w io.Writer) {
 			latency += "\theld"
 		}
 		fmt.Fprintf(w, "%s\t%d %%\t%s\t%s\t%s\t%s\t%s\n",
-			r.time(c.End), r.weight(c.Stage), ratio(c.Canary), ratio(c.Primary), number(c.Blame), number(c.Acquit), latency)
+			r.time(c.End), r.weight(c.Stage), ratio(c.Canary), ratio(c.Primary), number(c.Blame), number(c.Acquit),
+			latency)
 	}
 }
 

@@ -35,7 +35,8 @@ func (gateway) Query(_ context.Context, promql string, at time.Time) (model.Valu
 		return m, nil
 	}
 	return model.Matrix{
-		counter("reviews-primary", "200", at, 40, 0.001, 0.001), counter("reviews-primary", "503", at, 40, 0.999, 0.999),
+		counter("reviews-primary", "200", at, 40, 0.001, 0.001),
+		counter("reviews-primary", "503", at, 40, 0.999, 0.999),
 		counter("reviews-canary", "200", at, 10, 0, 0.03), counter("reviews-canary", "503", at, 10, 1, 0.97),
 	}, nil
 }
@@ -104,7 +105,8 @@ func TestReportOfTheSequentialJudge(t *testing.T) {
 			golden(t, name+".txt", table(t, v))
 
 			if back := logged(t, v); len(back.Metrics) != len(v.Metrics) || len(back.Cells) > 0 {
-				t.Errorf("%d metrics and %d cells in the log, want %d and none", len(back.Metrics), len(back.Cells), len(v.Metrics))
+				t.Errorf("%d metrics and %d cells in the log, want %d and none", len(back.Metrics), len(back.Cells),
+					len(v.Metrics))
 			}
 			if len(v.Cells) == 0 {
 				t.Error("writing a line has taken the cells away")

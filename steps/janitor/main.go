@@ -24,6 +24,7 @@ func sweep(ctx context.Context, c config, _ *step.Results) error {
 	if err != nil {
 		return err
 	}
-	j := janitor.Janitor{Cluster: cluster, Namespace: c.Namespace, Deadline: c.Settling.Deadline(), Drain: c.Settling.Observe}
+	j := janitor.Janitor{Cluster: cluster, Namespace: c.Namespace, Deadline: c.Settling.Deadline(),
+		Drain: c.Settling.Observe}
 	return j.Sweep(ctx)
 }

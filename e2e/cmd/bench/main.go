@@ -18,7 +18,8 @@ func main() {
 	flag.StringVar(&o.Sandbox, "sandbox", "", "use a sandbox that is up, and do not measure how it starts")
 	flag.BoolVar(&o.Cold, "cold", false, "begin with empty caches, which takes a quarter of an hour")
 	flag.BoolVar(&o.Minute, "minute", false, "also play a release at an interval of a minute, which takes five")
-	flag.BoolVar(&o.Many, "lossless", false, "also release again and again until 200,000 requests were sent, which takes a quarter of an hour")
+	flag.BoolVar(&o.Many, "lossless", false,
+		"also release again and again until 200,000 requests were sent, which takes a quarter of an hour")
 	flag.BoolVar(&o.Only, "only-lossless", false, "do that alone")
 	flag.StringVar(&output, "o", "", "json: print for programs")
 	flag.StringVar(&page, "write", "", "also write the numbers to this file of the checkout, as a page")

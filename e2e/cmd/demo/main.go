@@ -1,5 +1,5 @@
-// Command demo plays the story of three releases, a first one, a good one and a bad one, in a sandbox of its own or in a
-// cluster that is already there.
+// Command demo plays the story of three releases, a first one, a good one and a bad one, in a sandbox of its own or in
+// a cluster that is already there.
 package main
 
 import (
@@ -55,5 +55,6 @@ func play(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, sb.Down()) }()
-	return demo.Play(ctx, sb, demo.Options{Out: os.Stdout, Terminal: term.IsTerminal(int(os.Stdout.Fd())), Interval: os.Getenv("INTERVAL")})
+	return demo.Play(ctx, sb, demo.Options{Out: os.Stdout, Terminal: term.IsTerminal(int(os.Stdout.Fd())),
+		Interval: os.Getenv("INTERVAL")})
 }

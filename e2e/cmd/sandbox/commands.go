@@ -37,8 +37,10 @@ func root() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.PersistentFlags().StringVar(&set.name, "name", sandbox.DefaultName, "which sandbox; those of different names run side by side")
-	cmd.AddCommand(up(set), down(set), status(set), buildCommand(set), images(set), execCommand(set), kubectl(set), logs(set), component(set), loadCommand(set))
+	cmd.PersistentFlags().StringVar(&set.name, "name", sandbox.DefaultName,
+		"which sandbox; those of different names run side by side")
+	cmd.AddCommand(up(set), down(set), status(set), buildCommand(set), images(set), execCommand(set), kubectl(set),
+		logs(set), component(set), loadCommand(set))
 	return cmd
 }
 
@@ -116,7 +118,8 @@ func printFacts(ctx context.Context, w io.Writer, set *settings, s *sandbox.Sand
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, row := range [][2]string{
-		{"sandbox", s.Name}, {"API server", s.APIServer}, {"gateway", s.Gateway}, {"Prometheus", s.Prometheus}, {"  for pods", s.PodPrometheus},
+		{"sandbox", s.Name}, {"API server", s.APIServer}, {"gateway", s.Gateway}, {"Prometheus", s.Prometheus},
+		{"  for pods", s.PodPrometheus},
 		{"audit log", s.AuditLog}, {"state, logs", s.Dir},
 	} {
 		if row[1] != "" {

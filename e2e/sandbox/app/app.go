@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// behaviour is how the application answers. The names in JSON are those of POST /behaviour, which changes it at run time;
-// durations are nanoseconds there.
+// behaviour is how the application answers. The names in JSON are those of POST /behaviour, which changes it at run
+// time; durations are nanoseconds there.
 type behaviour struct {
 	Version    string        `json:"version"`
 	FailEvery  int           `json:"failEvery"`  // every n-th answer fails: 1 all, 0 none
@@ -109,5 +109,6 @@ func (a *app) answer(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Connection", "close")
 	}
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]any{"version": b.Version, "host": a.host, "status": status, "path": r.URL.Path})
+	_ = json.NewEncoder(w).Encode(map[string]any{"version": b.Version, "host": a.host, "status": status,
+		"path": r.URL.Path})
 }

@@ -15,7 +15,8 @@ func environment(pairs map[string]string) func(string) string {
 }
 
 func TestFromEnvironment(t *testing.T) {
-	got, err := fromEnvironment(environment(map[string]string{"VERSION": "2", "FAIL_EVERY": "3", "DELAY": "1500ms", "NEVER_READY": "true"}))
+	got, err := fromEnvironment(environment(map[string]string{"VERSION": "2", "FAIL_EVERY": "3", "DELAY": "1500ms",
+		"NEVER_READY": "true"}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,7 +24,8 @@ func TestFromEnvironment(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if _, err := fromEnvironment(environment(map[string]string{"DELAY": "soon"})); err == nil || !strings.Contains(err.Error(), "DELAY") {
+	if _, err := fromEnvironment(environment(map[string]string{"DELAY": "soon"})); err == nil ||
+		!strings.Contains(err.Error(), "DELAY") {
 		t.Errorf("got %v, want an error that names DELAY", err)
 	}
 }
@@ -108,6 +110,7 @@ func TestLeaving(t *testing.T) {
 	}
 	a.leave()
 	if got := ask(t, http.MethodGet, server.URL, ""); !got.Close || got.StatusCode != 200 {
-		t.Errorf("got %s, closing %v, want an answer after which callers make another connection", got.Status, got.Close)
+		t.Errorf("got %s, closing %v, want an answer after which callers make another connection", got.Status,
+			got.Close)
 	}
 }

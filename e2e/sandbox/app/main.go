@@ -1,4 +1,5 @@
-// Command app is the application that tests release: it answers, and misbehaves as its environment or a request tells it to.
+// Command app is the application that tests release: it answers, and misbehaves as its environment or a request tells
+// it to.
 package main
 
 import (
@@ -76,7 +77,8 @@ func fromEnvironment(getenv func(string) string) (behaviour, error) {
 		b.Version = "unknown"
 	}
 	numbers := map[string]*int{"FAIL_EVERY": &b.FailEvery, "FAIL_STATUS": &b.FailStatus}
-	durations := map[string]*time.Duration{"DELAY": &b.Delay, "FAIL_AFTER": &b.FailAfter, "READY_AFTER": &b.ReadyAfter, "CRASH_AFTER": &b.CrashAfter}
+	durations := map[string]*time.Duration{"DELAY": &b.Delay, "FAIL_AFTER": &b.FailAfter, "READY_AFTER": &b.ReadyAfter,
+		"CRASH_AFTER": &b.CrashAfter}
 	for name, to := range numbers {
 		if err := parse(getenv(name), name, to, strconv.Atoi); err != nil {
 			return b, err

@@ -106,7 +106,8 @@ func baseLayer() (v1.Layer, error) {
 	var buf bytes.Buffer
 	w := newLayerWriter(&buf)
 	w.dir("tmp", 0o1777)
-	w.file("etc/passwd", []byte("root:x:0:0:root:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/:/sbin/nologin\n"), 0o644)
+	w.file("etc/passwd", []byte("root:x:0:0:root:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/:/sbin/nologin\n"),
+		0o644)
 	w.file("etc/group", []byte("root:x:0:\nnonroot:x:65532:\n"), 0o644)
 	if roots, err := os.ReadFile(certificates); err == nil {
 		w.file(certificates[1:], roots, 0o644)

@@ -26,8 +26,10 @@ func TestWriteArchive(t *testing.T) {
 		t.Fatal(err)
 	}
 	images := []image.Image{
-		{Ref: "serin.test/a:1", Files: map[string]string{"/bin/a": program}, Entrypoint: []string{"/bin/a"}, Env: []string{"VERSION=1"}},
-		{Ref: "serin.test/a:2", Files: map[string]string{"/bin/a": program}, Entrypoint: []string{"/bin/a"}, User: "0:0"},
+		{Ref: "serin.test/a:1", Files: map[string]string{"/bin/a": program}, Entrypoint: []string{"/bin/a"},
+			Env: []string{"VERSION=1"}},
+		{Ref: "serin.test/a:2", Files: map[string]string{"/bin/a": program}, Entrypoint: []string{"/bin/a"},
+			User: "0:0"},
 	}
 	tag, err := name.NewTag("serin.test/a:1")
 	if err != nil {
@@ -59,7 +61,8 @@ func TestWriteArchive(t *testing.T) {
 	if got := config.Config.User; got != "65532:65532" {
 		t.Errorf("got user %s, want one without rights", got)
 	}
-	if diff := cmp.Diff([]string{"PATH=/usr/local/bin:/usr/bin:/bin:/ko-app", "VERSION=1"}, config.Config.Env); diff != "" {
+	if diff := cmp.Diff([]string{"PATH=/usr/local/bin:/usr/bin:/bin:/ko-app", "VERSION=1"},
+		config.Config.Env); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -93,7 +96,8 @@ func TestPushNamesImagesByDigest(t *testing.T) {
 	}
 	var images []image.Image
 	for _, version := range []string{"1", "2"} {
-		images = append(images, image.Image{Ref: repository + "/a:" + version, Files: map[string]string{"/a": program}, Env: []string{"VERSION=" + version}})
+		images = append(images, image.Image{Ref: repository + "/a:" + version, Files: map[string]string{"/a": program},
+			Env: []string{"VERSION=" + version}})
 	}
 	archive := filepath.Join(dir, "images.tar")
 	if err := image.WriteArchive(archive, images...); err != nil {
@@ -124,7 +128,8 @@ func TestPushNamesImagesByDigest(t *testing.T) {
 	if err := image.Pushable(repository + "/a"); err == nil {
 		t.Error("got no error from a registry that is away")
 	}
-	if _, err := image.Push(t.Context(), archive); err == nil || !strings.Contains(err.Error(), "pushing "+repository+"/a:") {
+	if _, err := image.Push(t.Context(), archive); err == nil ||
+		!strings.Contains(err.Error(), "pushing "+repository+"/a:") {
 		t.Errorf("got %v from a registry that is away, want an error that names the image", err)
 	}
 }

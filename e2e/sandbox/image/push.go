@@ -13,8 +13,8 @@ import (
 )
 
 // Push gives the images of a docker archive to the registries that their names begin with, as the user that docker's
-// configuration has for each, and returns for each name the one with its digest. A node that has pulled a tag once does not
-// ask for it again; what it runs is told by the digest.
+// configuration has for each, and returns for each name the one with its digest. A node that has pulled a tag once does
+// not ask for it again; what it runs is told by the digest.
 func Push(ctx context.Context, archive string) (map[string]string, error) {
 	open := func() (io.ReadCloser, error) { return os.Open(archive) }
 	manifest, err := tarball.LoadManifest(open)
@@ -32,7 +32,8 @@ func Push(ctx context.Context, archive string) (map[string]string, error) {
 			if err != nil {
 				return nil, fmt.Errorf("pushing %s: %w", ref, err)
 			}
-			if err := remote.Write(tag, img, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain)); err != nil {
+			if err := remote.Write(tag, img, remote.WithContext(ctx),
+				remote.WithAuthFromKeychain(authn.DefaultKeychain)); err != nil {
 				return nil, fmt.Errorf("pushing %s: %w", ref, err)
 			}
 			digest, err := img.Digest()

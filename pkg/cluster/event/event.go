@@ -21,7 +21,8 @@ const reason = "Synced"
 
 // creator is the one call that events need; the dynamic client has it as it is.
 type creator interface {
-	Create(context.Context, *unstructured.Unstructured, metav1.CreateOptions, ...string) (*unstructured.Unstructured, error)
+	Create(context.Context, *unstructured.Unstructured, metav1.CreateOptions, ...string) (*unstructured.Unstructured,
+		error)
 }
 
 // Recorder writes events on one application's target.
@@ -59,8 +60,9 @@ func (r Recorder) write(ctx context.Context, kind, message string) {
 func (r Recorder) object(kind, message string) *unstructured.Unstructured {
 	stamp := r.Clock.Now().UTC().Format(time.RFC3339)
 	e := &unstructured.Unstructured{Object: map[string]any{
-		"involvedObject": map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "namespace": r.App.Namespace, "name": r.App.Name, "uid": string(r.UID)},
-		"reason":         reason, "message": message, "type": kind,
+		"involvedObject": map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "namespace": r.App.Namespace,
+			"name": r.App.Name, "uid": string(r.UID)},
+		"reason": reason, "message": message, "type": kind,
 		"source":         map[string]any{"component": kube.FieldManager},
 		"firstTimestamp": stamp, "lastTimestamp": stamp, "count": int64(1),
 	}}

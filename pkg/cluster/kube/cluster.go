@@ -37,7 +37,9 @@ type Cluster struct {
 func Connect() (*Cluster, error) {
 	config, err := restConfig(os.Getenv("KUBECONFIG"))
 	if err != nil {
-		return nil, failure.Configf("connecting to the cluster: %w: run in a pod with a service account, or set KUBECONFIG", err)
+		return nil,
+			failure.Configf("connecting to the cluster: %w: run in a pod with a service account, or set KUBECONFIG",
+				err)
 	}
 	return New(config)
 }

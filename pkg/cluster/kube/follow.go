@@ -24,7 +24,8 @@ func Named(name string) metav1.ListOptions {
 // Follow calls fn for each selected object as it is now and whenever it changes, until fn is done or
 // fails, or ctx ends. It is one call to the server: a watch that begins with what exists. When the
 // watch ends it begins anew. The deletion of an object while no watch was open is not noticed.
-func Follow(ctx context.Context, w watcher, selected metav1.ListOptions, fn func(watch.EventType, runtime.Object) (done bool, err error)) error {
+func Follow(ctx context.Context, w watcher, selected metav1.ListOptions,
+	fn func(watch.EventType, runtime.Object) (done bool, err error)) error {
 	for {
 		var stream watch.Interface
 		err := Retry(ctx, func(ctx context.Context) (err error) {
@@ -50,7 +51,8 @@ func Follow(ctx context.Context, w watcher, selected metav1.ListOptions, fn func
 	}
 }
 
-func drain(ctx context.Context, stream watch.Interface, fn func(watch.EventType, runtime.Object) (bool, error)) (bool, error) {
+func drain(ctx context.Context, stream watch.Interface, fn func(watch.EventType, runtime.Object) (bool, error)) (bool,
+	error) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -60,7 +62,8 @@ func drain(ctx context.Context, stream watch.Interface, fn func(watch.EventType,
 			case !open:
 				return false, nil
 			case event.Type == watch.Error:
-				if err := apierrors.FromObject(event.Object); !apierrors.IsGone(err) && !apierrors.IsResourceExpired(err) && !Transient(err) {
+				if err := apierrors.FromObject(event.Object); !apierrors.IsGone(err) &&
+					!apierrors.IsResourceExpired(err) && !Transient(err) {
 					return false, err
 				}
 				return false, nil

@@ -24,14 +24,18 @@ import (
 func TestWriter(t *testing.T) {
 	const spec = `{f:spec: {f:replicas: {}}}`
 	cases := map[string]struct{ fields, want string }{
-		"nobody":     {`[]`, "somebody"},
-		"one":        {`[{manager: helm, time: "2026-01-02T12:00:00Z", fieldsV1: ` + spec + `}]`, "helm"},
-		"the newest": {`[{manager: helm, time: "2026-01-02T12:00:00Z", fieldsV1: ` + spec + `}, {manager: keda, time: "2026-01-02T11:00:00Z", fieldsV1: ` + spec + `}]`, "helm"},
-		"not Serin":  {`[{manager: helm, time: "2026-01-02T12:00:00Z", fieldsV1: ` + spec + `}, {manager: serin, time: "2026-01-02T13:00:00Z", fieldsV1: ` + spec + `}]`, "helm"},
+		"nobody": {`[]`, "somebody"},
+		"one":    {`[{manager: helm, time: "2026-01-02T12:00:00Z", fieldsV1: ` + spec + `}]`, "helm"},
+		"the newest": {`[{manager: helm, time: "2026-01-02T12:00:00Z", fieldsV1: ` + spec +
+			`}, {manager: keda, time: "2026-01-02T11:00:00Z", fieldsV1: ` + spec + `}]`, "helm"},
+		"not Serin": {`[{manager: helm, time: "2026-01-02T12:00:00Z", fieldsV1: ` + spec +
+			`}, {manager: serin, time: "2026-01-02T13:00:00Z", fieldsV1: ` + spec + `}]`, "helm"},
 		"not who writes the status": {`[{manager: helm, time: "2026-01-02T12:00:00Z", fieldsV1: ` + spec + `},
 		  {manager: kube-controller-manager, subresource: status, time: "2026-01-02T13:00:00Z", fieldsV1: {f:status: {f:replicas: {}}}}]`, "helm"},
-		"who scales":     {`[{manager: hpa, subresource: scale, time: "2026-01-02T12:00:00Z", fieldsV1: ` + spec + `}]`, "hpa"},
-		"another field":  {`[{manager: helm, time: "2026-01-02T12:00:00Z", fieldsV1: {f:spec: {f:template: {}}}}]`, "somebody"},
+		"who scales": {`[{manager: hpa, subresource: scale, time: "2026-01-02T12:00:00Z", fieldsV1: ` + spec + `}]`,
+			"hpa"},
+		"another field": {`[{manager: helm, time: "2026-01-02T12:00:00Z", fieldsV1: {f:spec: {f:template: {}}}}]`,
+			"somebody"},
 		"without a time": {`[{manager: helm, fieldsV1: ` + spec + `}, {manager: keda}]`, "somebody"},
 	}
 	for name, c := range cases {
@@ -53,18 +57,19 @@ func TestErrors(t *testing.T) {
 		err              error
 		transient, raced bool
 	}{
-		"none":              {nil, false, false},
-		"stopped":           {&url.Error{Op: "Get", Err: context.Canceled}, false, false},
-		"deadline":          {&url.Error{Op: "Get", Err: context.DeadlineExceeded}, false, false},
-		"no connection":     {&url.Error{Op: "Get", Err: errors.New("connection refused")}, true, false},
-		"cut off":           {fmt.Errorf("reading: %w", io.ErrUnexpectedEOF), true, false},
-		"busy":              {apierrors.NewTooManyRequests("later", 1), true, false},
-		"unavailable":       {apierrors.NewServiceUnavailable("starting"), true, false},
-		"webhook away":      {apierrors.NewInternalError(errors.New("failed calling webhook")), true, false},
-		"forbidden":         {apierrors.NewForbidden(resource, "a", errors.New("no role")), false, false},
-		"not found":         {apierrors.NewNotFound(resource, "a"), false, false},
-		"conflict":          {apierrors.NewConflict(resource, "a", errors.New("changed")), false, true},
-		"a test that fails": {apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "patch", resource, "a", "testing path", 0, false), false, true},
+		"none":          {nil, false, false},
+		"stopped":       {&url.Error{Op: "Get", Err: context.Canceled}, false, false},
+		"deadline":      {&url.Error{Op: "Get", Err: context.DeadlineExceeded}, false, false},
+		"no connection": {&url.Error{Op: "Get", Err: errors.New("connection refused")}, true, false},
+		"cut off":       {fmt.Errorf("reading: %w", io.ErrUnexpectedEOF), true, false},
+		"busy":          {apierrors.NewTooManyRequests("later", 1), true, false},
+		"unavailable":   {apierrors.NewServiceUnavailable("starting"), true, false},
+		"webhook away":  {apierrors.NewInternalError(errors.New("failed calling webhook")), true, false},
+		"forbidden":     {apierrors.NewForbidden(resource, "a", errors.New("no role")), false, false},
+		"not found":     {apierrors.NewNotFound(resource, "a"), false, false},
+		"conflict":      {apierrors.NewConflict(resource, "a", errors.New("changed")), false, true},
+		"a test that fails": {apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "patch", resource, "a",
+			"testing path", 0, false), false, true},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -102,11 +107,16 @@ func TestPatch(t *testing.T) {
 		got  []kube.Operation
 		want string
 	}{
-		"annotation of none":      {kube.Annotate(nil, "serin.dev/run", "x"), `[{"op":"test","path":"/metadata/annotations","value":null},{"op":"add","path":"/metadata/annotations","value":{"serin.dev/run":"x"}}]`},
-		"annotation beside some":  {kube.Annotate(map[string]string{"a": "b"}, "serin.dev/run", "x"), `[{"op":"add","path":"/metadata/annotations/serin.dev~1run","value":"x"}]`},
-		"test of none":            {[]kube.Operation{kube.TestAnnotation(nil, "a/b~c")}, `[{"op":"test","path":"/metadata/annotations","value":null}]`},
-		"test of what is missing": {[]kube.Operation{kube.TestAnnotation(map[string]string{"d": ""}, "a/b~c")}, `[{"op":"test","path":"/metadata/annotations/a~1b~0c","value":null}]`},
-		"test of what is empty":   {[]kube.Operation{kube.TestAnnotation(map[string]string{"d": ""}, "d")}, `[{"op":"test","path":"/metadata/annotations/d","value":""}]`},
+		"annotation of none": {kube.Annotate(nil, "serin.dev/run", "x"),
+			`[{"op":"test","path":"/metadata/annotations","value":null},{"op":"add","path":"/metadata/annotations","value":{"serin.dev/run":"x"}}]`},
+		"annotation beside some": {kube.Annotate(map[string]string{"a": "b"}, "serin.dev/run", "x"),
+			`[{"op":"add","path":"/metadata/annotations/serin.dev~1run","value":"x"}]`},
+		"test of none": {[]kube.Operation{kube.TestAnnotation(nil, "a/b~c")},
+			`[{"op":"test","path":"/metadata/annotations","value":null}]`},
+		"test of what is missing": {[]kube.Operation{kube.TestAnnotation(map[string]string{"d": ""}, "a/b~c")},
+			`[{"op":"test","path":"/metadata/annotations/a~1b~0c","value":null}]`},
+		"test of what is empty": {[]kube.Operation{kube.TestAnnotation(map[string]string{"d": ""}, "d")},
+			`[{"op":"test","path":"/metadata/annotations/d","value":""}]`},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -144,11 +154,12 @@ func TestFollowBeginsAnew(t *testing.T) {
 		func(w *watch.FakeWatcher) { w.Modify(named("b")); w.Delete(named("c")) },
 	}
 	var seen []string
-	err := kube.Follow(t.Context(), streams, kube.Named("a"), func(event watch.EventType, object runtime.Object) (bool, error) {
-		name := object.(*metav1.PartialObjectMetadata).Name
-		seen = append(seen, string(event)+" "+name)
-		return name == "c", nil
-	})
+	err := kube.Follow(t.Context(), streams, kube.Named("a"),
+		func(event watch.EventType, object runtime.Object) (bool, error) {
+			name := object.(*metav1.PartialObjectMetadata).Name
+			seen = append(seen, string(event)+" "+name)
+			return name == "c", nil
+		})
 	if diff := cmp.Diff([]string{"ADDED a", "MODIFIED b", "DELETED c"}, seen); err != nil || diff != "" {
 		t.Errorf("events (%v, -want +got):\n%s", err, diff)
 	}

@@ -25,7 +25,8 @@ func Writer(object metav1.Object, field string) string {
 func Other(object metav1.Object, field string) (writer string, ok bool) {
 	newest := metav1.Time{}
 	for _, entry := range object.GetManagedFields() {
-		if entry.Manager == FieldManager || entry.Subresource == "status" || entry.FieldsV1 == nil || !bytes.Contains(entry.FieldsV1.GetRawBytes(), []byte(`"f:`+field+`"`)) {
+		if entry.Manager == FieldManager || entry.Subresource == "status" || entry.FieldsV1 == nil ||
+			!bytes.Contains(entry.FieldsV1.GetRawBytes(), []byte(`"f:`+field+`"`)) {
 			continue
 		}
 		if entry.Time != nil && !entry.Time.Before(&newest) {

@@ -45,7 +45,8 @@ func Path(members ...string) string {
 // Annotate sets an annotation of an object that has these annotations now, if any.
 func Annotate(now map[string]string, key, value string) []Operation {
 	if len(now) == 0 {
-		return []Operation{Test("/metadata/annotations", nil), Add("/metadata/annotations", map[string]string{key: value})}
+		return []Operation{Test("/metadata/annotations", nil),
+			Add("/metadata/annotations", map[string]string{key: value})}
 	}
 	return []Operation{Add(Path("metadata", "annotations", key), value)}
 }

@@ -16,7 +16,8 @@ import (
 // Retry repeats fn while it fails for a reason that passes by itself (Transient), until ctx ends. The
 // error is then the last one.
 func Retry(ctx context.Context, fn func(context.Context) error) error {
-	backoff := retry.WithJitterPercent(20, retry.WithCappedDuration(2*time.Second, retry.NewExponential(100*time.Millisecond)))
+	backoff := retry.WithJitterPercent(20, retry.WithCappedDuration(2*time.Second,
+		retry.NewExponential(100*time.Millisecond)))
 	var last error
 	err := retry.Do(ctx, backoff, func(ctx context.Context) error {
 		err := fn(ctx)
@@ -41,7 +42,8 @@ func Transient(err error) bool {
 	}
 	var network net.Error
 	return apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) || apierrors.IsTooManyRequests(err) ||
-		apierrors.IsServiceUnavailable(err) || apierrors.IsInternalError(err) || apierrors.IsUnexpectedServerError(err) ||
+		apierrors.IsServiceUnavailable(err) || apierrors.IsInternalError(err) ||
+		apierrors.IsUnexpectedServerError(err) ||
 		errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 

@@ -1,3 +1,3 @@
-// Package mesh makes the Services, the DestinationRules and the VirtualService of an application, and computes the patch
-// that splits its traffic.
+// Package mesh makes the Services, the DestinationRules and the VirtualService of an application, and computes the
+// patch that splits its traffic.
 package mesh

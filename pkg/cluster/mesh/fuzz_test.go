@@ -49,7 +49,8 @@ func FuzzOperations(f *testing.F) {
 
 // lay reads a layout, such as http:P80,C20;tcp:X: P is the primary, C the canary, and X another host.
 func lay(t *testing.T, layout string) ([]byte, *networking.VirtualService) {
-	hosts := map[byte]string{'P': "podinfo-primary", 'p': "podinfo-primary.prod.svc.cluster.local", 'C': "podinfo-canary", 'c': "podinfo-canary.prod", 'X': "other", 'Q': "podinfo-primary.dev"}
+	hosts := map[byte]string{'P': "podinfo-primary", 'p': "podinfo-primary.prod.svc.cluster.local",
+		'C': "podinfo-canary", 'c': "podinfo-canary.prod", 'X': "other", 'Q': "podinfo-primary.dev"}
 	spec := map[string][]any{}
 	for text := range strings.SplitSeq(layout, ";") {
 		protocol, destinations, _ := strings.Cut(text, ":")
@@ -70,7 +71,8 @@ func lay(t *testing.T, layout string) ([]byte, *networking.VirtualService) {
 		}
 		spec[protocol] = append(spec[protocol], map[string]any{"route": route})
 	}
-	text, err := json.Marshal(map[string]any{"metadata": map[string]any{"name": "podinfo", "namespace": "prod"}, "spec": spec})
+	text, err := json.Marshal(map[string]any{"metadata": map[string]any{"name": "podinfo", "namespace": "prod"},
+		"spec": spec})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,7 +58,8 @@ func (r Routing) CreateVirtualService(ctx context.Context, hosts, gateways []str
 	return err
 }
 
-// EnsureDestinationRules makes one for each of primary and canary, and names those that were missing; those that exist are left as they are.
+// EnsureDestinationRules makes one for each of primary and canary, and names those that were missing; those that exist
+// are left as they are.
 func (r Routing) EnsureDestinationRules(ctx context.Context) (made []string, err error) {
 	for _, host := range []string{r.App.Primary(), r.App.Canary()} {
 		rule := &networking.DestinationRule{ObjectMeta: r.meta(host), Spec: api.DestinationRule{Host: host}}

@@ -20,8 +20,10 @@ import (
 // objects is what is asked of the API for Services; the dynamic client has it as it is.
 type objects interface {
 	Get(context.Context, string, metav1.GetOptions, ...string) (*unstructured.Unstructured, error)
-	Create(context.Context, *unstructured.Unstructured, metav1.CreateOptions, ...string) (*unstructured.Unstructured, error)
-	Patch(context.Context, string, types.PatchType, []byte, metav1.PatchOptions, ...string) (*unstructured.Unstructured, error)
+	Create(context.Context, *unstructured.Unstructured, metav1.CreateOptions, ...string) (*unstructured.Unstructured,
+		error)
+	Patch(context.Context, string, types.PatchType, []byte, metav1.PatchOptions, ...string) (*unstructured.Unstructured,
+		error)
 }
 
 // Services are an application's: the apex, the primary's and the canary's.
@@ -51,12 +53,14 @@ func (s Services) Ports(ctx context.Context, target *workload.Deployment, port i
 			return []any{map[string]any{"name": "http", "port": int64(port), "targetPort": int64(p.ContainerPort)}}, nil
 		}
 	}
-	return nil, failure.Configf("making Service %s: Deployment %s names no container port, want one, or a Service %s", s.App, target.Name, s.App.Name)
+	return nil, failure.Configf("making Service %s: Deployment %s names no container port, want one, or a Service %s",
+		s.App, target.Name, s.App.Name)
 }
 
 // Ensure makes a Service that selects these pods, or points it at them. It names who had written the
 // selector where it changed one that was there.
-func (s Services) Ensure(ctx context.Context, name string, selector map[string]string, ports []any) (writer string, err error) {
+func (s Services) Ensure(ctx context.Context, name string, selector map[string]string, ports []any) (writer string,
+	err error) {
 	err = kube.Retry(ctx, func(ctx context.Context) error {
 		now, err := s.get(ctx, name)
 		if err == nil && now == nil {
@@ -72,7 +76,8 @@ func (s Services) Ensure(ctx context.Context, name string, selector map[string]s
 }
 
 // Rest points the apex Service at these pods, as Ensure does; one that is missing is made.
-func (s Services) Rest(ctx context.Context, target *workload.Deployment, selector map[string]string, port int32) (writer string, err error) {
+func (s Services) Rest(ctx context.Context, target *workload.Deployment, selector map[string]string,
+	port int32) (writer string, err error) {
 	apex, err := s.get(ctx, s.App.Name)
 	if err != nil {
 		return "", err
@@ -118,7 +123,8 @@ func (s Services) create(ctx context.Context, name string, selector map[string]s
 }
 
 // point changes the selector while it is as it was read; nothing where it selects these pods already.
-func (s Services) point(ctx context.Context, now *unstructured.Unstructured, selector map[string]string) (writer string, err error) {
+func (s Services) point(ctx context.Context, now *unstructured.Unstructured, selector map[string]string) (writer string,
+	err error) {
 	before, there, err := unstructured.NestedStringMap(now.Object, "spec", "selector")
 	if err != nil || maps.Equal(before, selector) {
 		return "", err
@@ -129,7 +135,8 @@ func (s Services) point(ctx context.Context, now *unstructured.Unstructured, sel
 	}
 	body, err := kube.Patch(kube.Test("/spec/selector", old), kube.Add("/spec/selector", selector))
 	if err == nil {
-		_, err = s.Objects.Patch(ctx, now.GetName(), types.JSONPatchType, body, metav1.PatchOptions{FieldManager: kube.FieldManager})
+		_, err = s.Objects.Patch(ctx, now.GetName(), types.JSONPatchType, body,
+			metav1.PatchOptions{FieldManager: kube.FieldManager})
 	}
 	if err != nil {
 		return "", fmt.Errorf("pointing Service %s: %w", now.GetName(), err)

@@ -47,15 +47,18 @@ func FindSplits(vs *networking.VirtualService, app application.Application) (Spl
 		seen = append(seen, hosts...)
 	}
 	if len(splits) == 0 {
-		return nil, failure.Configf("reading VirtualService %s: no route has both %s and %s as destinations (found: %s): add\n%s",
-			vs.Name, app.Primary(), app.Canary(), orNone(seen), wanted(app))
+		return nil,
+			failure.Configf("reading VirtualService %s: no route has both %s and %s as destinations (found: %s): "+
+				"add\n%s",
+				vs.Name, app.Primary(), app.Canary(), orNone(seen), wanted(app))
 	}
 	return splits, nil
 }
 
 // wanted is the route to add, as YAML.
 func wanted(app application.Application) string {
-	return fmt.Sprintf("  - route:\n    - destination: {host: %s}\n      weight: 100\n    - destination: {host: %s}\n      weight: 0", app.Primary(), app.Canary())
+	return fmt.Sprintf("  - route:\n    - destination: {host: %s}\n      weight: 100\n    - destination: {host: "+
+		"%s}\n      weight: 0", app.Primary(), app.Canary())
 }
 
 func orNone(hosts []string) string {
@@ -80,10 +83,12 @@ func (splits Splits) Check() error {
 	for _, s := range splits {
 		p, c := s.primary.weight, s.canary.weight
 		if p < 0 || c < 0 || p > 100 || c > 100 || p+c != 100 {
-			return failure.Configf("%s has weights %d (primary) and %d (canary), want 0 to 100 with sum 100", s.path, p, c)
+			return failure.Configf("%s has weights %d (primary) and %d (canary), want 0 to 100 with sum 100", s.path, p,
+				c)
 		}
 		if c != splits[0].canary.weight {
-			return failure.Configf("%s gives the canary %d %%, %s %d %%, want the same in each route", splits[0].path, splits[0].canary.weight, s.path, c)
+			return failure.Configf("%s gives the canary %d %%, %s %d %%, want the same in each route", splits[0].path,
+				splits[0].canary.weight, s.path, c)
 		}
 	}
 	return nil

@@ -22,7 +22,8 @@ var app = application.Application{Namespace: "prod", Name: "podinfo"}
 func service(t testing.TB, spec string) *networking.VirtualService {
 	t.Helper()
 	var vs networking.VirtualService
-	if err := json.Unmarshal([]byte(`{"metadata":{"name":"podinfo","namespace":"prod"},"spec":`+spec+`}`), &vs); err != nil {
+	if err := json.Unmarshal([]byte(`{"metadata":{"name":"podinfo","namespace":"prod"},"spec":`+spec+`}`),
+		&vs); err != nil {
 		t.Fatal(err)
 	}
 	return &vs
@@ -47,17 +48,24 @@ func TestFindTakesEveryRouteWithBoth(t *testing.T) {
 		share parameter.Weight
 		want  []kube.Operation // for 20 %
 	}{
-		"http": {`{"http":[{"route":[` + all + `,` + canary + `]}]}`, 0, weights("/spec/http/0/route", int32(80), int32(20))},
-		"tcp":  {`{"tcp":[{"route":[` + all + `,` + canary + `]}]}`, 0, weights("/spec/tcp/0/route", int32(80), int32(20))},
-		"tls":  {`{"tls":[{"match":[{"sniHosts":["a"]}],"route":[` + all + `,` + canary + `]}]}`, 0, weights("/spec/tls/0/route", int32(80), int32(20))},
+		"http": {`{"http":[{"route":[` + all + `,` + canary + `]}]}`, 0,
+			weights("/spec/http/0/route", int32(80), int32(20))},
+		"tcp": {`{"tcp":[{"route":[` + all + `,` + canary + `]}]}`, 0,
+			weights("/spec/tcp/0/route", int32(80), int32(20))},
+		"tls": {`{"tls":[{"match":[{"sniHosts":["a"]}],"route":[` + all + `,` + canary + `]}]}`, 0,
+			weights("/spec/tls/0/route", int32(80), int32(20))},
 		"canary first": {`{"http":[{"route":[{"destination":{"host":"podinfo-canary"},"weight":30},{"destination":{"host":"podinfo-primary"},"weight":70}]}]}`, 30, []kube.Operation{
-			kube.Test("/spec/http/0/route/1/destination/host", "podinfo-primary"), kube.Add("/spec/http/0/route/1/weight", int32(80)),
-			kube.Test("/spec/http/0/route/0/destination/host", "podinfo-canary"), kube.Add("/spec/http/0/route/0/weight", int32(20)),
+			kube.Test("/spec/http/0/route/1/destination/host", "podinfo-primary"),
+			kube.Add("/spec/http/0/route/1/weight", int32(80)),
+			kube.Test("/spec/http/0/route/0/destination/host", "podinfo-canary"),
+			kube.Add("/spec/http/0/route/0/weight", int32(20)),
 		}},
-		"behind others": {`{"http":[{"redirect":{"uri":"/"}},{"route":[` + to("docs") + `]},{"route":[` + canary + `]},{"route":[` + all + `,` + canary + `]}]}`,
+		"behind others": {`{"http":[{"redirect":{"uri":"/"}},{"route":[` + to("docs") + `]},{"route":[` + canary +
+			`]},{"route":[` + all + `,` + canary + `]}]}`,
 			0, weights("/spec/http/3/route", int32(80), int32(20))},
 		"two": {`{"http":[{"route":[` + all + `,` + canary + `]}],"tcp":[{"route":[` + all + `,` + canary + `]}]}`, 0,
-			append(weights("/spec/http/0/route", int32(80), int32(20)), weights("/spec/tcp/0/route", int32(80), int32(20))...)},
+			append(weights("/spec/http/0/route", int32(80), int32(20)),
+				weights("/spec/tcp/0/route", int32(80), int32(20))...)},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -123,16 +131,25 @@ func TestFindRefuses(t *testing.T) {
 		spec string
 		want []string
 	}{
-		"no routes": {`{"hosts":["podinfo"]}`, []string{"VirtualService podinfo", "found: none", "host: podinfo-primary}\n      weight: 100", "host: podinfo-canary}\n      weight: 0"}},
+		"no routes": {`{"hosts":["podinfo"]}`,
+			[]string{"VirtualService podinfo", "found: none", "host: podinfo-primary}\n      weight: 100",
+				"host: podinfo-canary}\n      weight: 0"}},
 		"application only": {`{"http":[{"route":[{"destination":{"host":"podinfo"}}]}]}`,
-			[]string{"no route has both podinfo-primary and podinfo-canary", "found: podinfo)", "- route:\n    - destination: {host: podinfo-primary}"}},
-		"primary only":      {`{"http":[{"route":[{"destination":{"host":"podinfo-primary"}}]}]}`, []string{"found: podinfo-primary)"}},
-		"on two routes":     {`{"http":[{"route":[` + all + `]},{"route":[` + canary + `]}]}`, []string{"found: podinfo-primary, podinfo-canary)"}},
-		"another namespace": {`{"http":[{"route":[` + to("podinfo-primary.dev") + `,` + canary + `]}]}`, []string{"found: podinfo-primary.dev, podinfo-canary)"}},
+			[]string{"no route has both podinfo-primary and podinfo-canary", "found: podinfo)",
+				"- route:\n    - destination: {host: podinfo-primary}"}},
+		"primary only": {`{"http":[{"route":[{"destination":{"host":"podinfo-primary"}}]}]}`,
+			[]string{"found: podinfo-primary)"}},
+		"on two routes": {`{"http":[{"route":[` + all + `]},{"route":[` + canary + `]}]}`,
+			[]string{"found: podinfo-primary, podinfo-canary)"}},
+		"another namespace": {`{"http":[{"route":[` + to("podinfo-primary.dev") + `,` + canary + `]}]}`,
+			[]string{"found: podinfo-primary.dev, podinfo-canary)"}},
 		"third destination": {`{"http":[{"route":[` + all + `,` + canary + `,` + to("beta") + `]}]}`,
-			[]string{"/spec/http/0/route has 3 destinations (podinfo-primary, podinfo-canary, beta), want two: podinfo-primary and podinfo-canary"}},
-		"primary twice": {`{"tcp":[{"route":[` + all + `,` + to("podinfo-primary.prod") + `,` + canary + `]}]}`, []string{"/spec/tcp/0/route has 3 destinations"}},
-		"third beside a good route": {`{"http":[{"route":[` + all + `,` + canary + `]},{"route":[` + all + `,` + canary + `,` + to("beta") + `]}]}`,
+			[]string{"/spec/http/0/route has 3 destinations (podinfo-primary, podinfo-canary, beta), want two: " +
+				"podinfo-primary and podinfo-canary"}},
+		"primary twice": {`{"tcp":[{"route":[` + all + `,` + to("podinfo-primary.prod") + `,` + canary + `]}]}`,
+			[]string{"/spec/tcp/0/route has 3 destinations"}},
+		"third beside a good route": {`{"http":[{"route":[` + all + `,` + canary + `]},{"route":[` + all + `,` +
+			canary + `,` + to("beta") + `]}]}`,
 			[]string{"/spec/http/1/route has 3 destinations"}},
 	}
 	for name, c := range cases {
@@ -152,7 +169,8 @@ func TestFindRefuses(t *testing.T) {
 
 func TestCheckWeights(t *testing.T) {
 	two := func(primary, canary string) string {
-		return `{"route":[{"destination":{"host":"podinfo-primary"}` + primary + `},{"destination":{"host":"podinfo-canary"}` + canary + `}]}`
+		return `{"route":[{"destination":{"host":"podinfo-primary"}` + primary +
+			`},{"destination":{"host":"podinfo-canary"}` + canary + `}]}`
 	}
 	cases := map[string]struct {
 		routes string
@@ -162,11 +180,13 @@ func TestCheckWeights(t *testing.T) {
 		"all to the primary": {two(`,"weight":100`, ``), 0, ""},
 		"shared":             {two(`,"weight":60`, `,"weight":40`), 40, ""},
 		"all to the canary":  {two(``, `,"weight":100`), 100, ""},
-		"beyond":             {two(`,"weight":-30`, `,"weight":130`), 130, "weights -30 (primary) and 130 (canary), want 0 to 100 with sum 100"},
-		"beyond, turned":     {two(`,"weight":130`, `,"weight":-5`), 0, "weights 130 (primary) and -5 (canary)"},
-		"sum below":          {two(`,"weight":70`, `,"weight":20`), 20, "weights 70 (primary) and 20 (canary)"},
-		"none":               {two(``, ``), 0, "weights 0 (primary) and 0 (canary)"},
-		"different":          {two(`,"weight":80`, `,"weight":20`) + "," + two(`,"weight":60`, `,"weight":40`), 40, "/spec/http/0/route gives the canary 20 %, /spec/http/1/route 40 %, want the same in each route"},
+		"beyond": {two(`,"weight":-30`, `,"weight":130`), 130,
+			"weights -30 (primary) and 130 (canary), want 0 to 100 with sum 100"},
+		"beyond, turned": {two(`,"weight":130`, `,"weight":-5`), 0, "weights 130 (primary) and -5 (canary)"},
+		"sum below":      {two(`,"weight":70`, `,"weight":20`), 20, "weights 70 (primary) and 20 (canary)"},
+		"none":           {two(``, ``), 0, "weights 0 (primary) and 0 (canary)"},
+		"different": {two(`,"weight":80`, `,"weight":20`) + "," + two(`,"weight":60`, `,"weight":40`), 40,
+			"/spec/http/0/route gives the canary 20 %, /spec/http/1/route 40 %, want the same in each route"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -21,8 +21,10 @@ import (
 // objects is what is asked of the API for Deployments; the dynamic client has it as it is.
 type objects interface {
 	Get(context.Context, string, metav1.GetOptions, ...string) (*unstructured.Unstructured, error)
-	Create(context.Context, *unstructured.Unstructured, metav1.CreateOptions, ...string) (*unstructured.Unstructured, error)
-	Patch(context.Context, string, types.PatchType, []byte, metav1.PatchOptions, ...string) (*unstructured.Unstructured, error)
+	Create(context.Context, *unstructured.Unstructured, metav1.CreateOptions, ...string) (*unstructured.Unstructured,
+		error)
+	Patch(context.Context, string, types.PatchType, []byte, metav1.PatchOptions, ...string) (*unstructured.Unstructured,
+		error)
 	Watch(context.Context, metav1.ListOptions) (watch.Interface, error)
 }
 
@@ -59,7 +61,8 @@ func (c Deployments) Get(ctx context.Context, name string) (*Deployment, error) 
 // Update writes a Deployment by a JSON patch that holds only while its stamp is as it was read, so
 // that a late step of one run cannot undo what another has done. decide returns the operations for the
 // Deployment as it is; none leaves it. It is asked again where somebody else was faster.
-func (c Deployments) Update(ctx context.Context, name string, decide func(*Deployment) ([]kube.Operation, error)) (*Deployment, error) {
+func (c Deployments) Update(ctx context.Context, name string,
+	decide func(*Deployment) ([]kube.Operation, error)) (*Deployment, error) {
 	for {
 		before, err := c.latest(ctx, name)
 		if err != nil || before == nil {
@@ -70,11 +73,13 @@ func (c Deployments) Update(ctx context.Context, name string, decide func(*Deplo
 		if err != nil || len(ops) == 0 {
 			return before, err
 		}
-		patch, err := kube.Patch(append([]kube.Operation{kube.TestAnnotation(before.Annotations, application.RunAnnotation)}, ops...)...)
+		patch, err := kube.Patch(append([]kube.Operation{kube.TestAnnotation(before.Annotations,
+			application.RunAnnotation)}, ops...)...)
 		if err != nil {
 			return before, err
 		}
-		after, err := c.Objects.Patch(ctx, name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: kube.FieldManager})
+		after, err := c.Objects.Patch(ctx, name, types.JSONPatchType, patch,
+			metav1.PatchOptions{FieldManager: kube.FieldManager})
 		switch {
 		case err == nil:
 			return FromObject(after)
@@ -124,39 +129,43 @@ func (e *NotReadyError) Error() string {
 
 // WaitReady follows a Deployment until it is ready; check, if there is one, sees each change before. After
 // the deadline it returns a *NotReadyError.
-func (c Deployments) WaitReady(ctx context.Context, name string, deadline time.Duration, check func(*Deployment) error) (*Deployment, error) {
+func (c Deployments) WaitReady(ctx context.Context, name string, deadline time.Duration,
+	check func(*Deployment) error) (*Deployment, error) {
 	last := &NotReadyError{Name: name, Deadline: deadline, Progress: "it does not exist"}
 	limited, cancel := context.WithTimeoutCause(ctx, deadline, last)
 	defer cancel()
 	var ready *Deployment
-	err := kube.Follow(limited, c.Objects, kube.Named(name), func(event watch.EventType, object runtime.Object) (bool, error) {
-		d, err := FromObject(object)
-		if err != nil {
-			return false, err
-		}
-		if event == watch.Deleted {
-			return false, fmt.Errorf("waiting for Deployment %s: it was deleted", name)
-		}
-		if check != nil {
-			if err := check(d); err != nil {
+	err := kube.Follow(limited, c.Objects, kube.Named(name),
+		func(event watch.EventType, object runtime.Object) (bool, error) {
+			d, err := FromObject(object)
+			if err != nil {
 				return false, err
 			}
-		}
-		last.Progress, ready = d.Progress(), d
-		return d.Ready(), nil
-	})
+			if event == watch.Deleted {
+				return false, fmt.Errorf("waiting for Deployment %s: it was deleted", name)
+			}
+			if check != nil {
+				if err := check(d); err != nil {
+					return false, err
+				}
+			}
+			last.Progress, ready = d.Progress(), d
+			return d.Ready(), nil
+		})
 	return ready, err
 }
 
 // WaitGone follows a Deployment that wants no pods until it has none. Its status may be older than that of its
 // pods, so one that is scaled up before would be taken for ready while they go.
 func (c Deployments) WaitGone(ctx context.Context, name string, deadline time.Duration) error {
-	limited, cancel := context.WithTimeoutCause(ctx, deadline, fmt.Errorf("the pods of Deployment %s are not gone after %s", name, deadline))
+	limited, cancel := context.WithTimeoutCause(ctx, deadline,
+		fmt.Errorf("the pods of Deployment %s are not gone after %s", name, deadline))
 	defer cancel()
-	return kube.Follow(limited, c.Objects, kube.Named(name), func(event watch.EventType, object runtime.Object) (bool, error) {
-		d, err := FromObject(object)
-		return err == nil && (event == watch.Deleted || d.Wanted() > 0 || d.Status.Replicas == 0), err
-	})
+	return kube.Follow(limited, c.Objects, kube.Named(name),
+		func(event watch.EventType, object runtime.Object) (bool, error) {
+			d, err := FromObject(object)
+			return err == nil && (event == watch.Deleted || d.Wanted() > 0 || d.Status.Replicas == 0), err
+		})
 }
 
 // Scale is the operation that sets how many pods a Deployment asks for.

@@ -46,7 +46,8 @@ func primary(t *testing.T, a *releasetest.App) *workload.Deployment {
 	if err != nil {
 		t.Fatal(err)
 	}
-	made, err := c.CreatePrimary(t.Context(), application.Application{Namespace: a.Namespace, Name: "podinfo"}, target, copied, stamp)
+	made, err := c.CreatePrimary(t.Context(), application.Application{Namespace: a.Namespace, Name: "podinfo"}, target,
+		copied, stamp)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,12 +79,15 @@ func TestCreatePrimary(t *testing.T) {
 		"at rest": func(d *appsv1.Deployment) { *d.Spec.Replicas = 0 },
 		"paused":  func(d *appsv1.Deployment) { d.Spec.Paused, *d.Spec.Replicas = true, 0 },
 		"expression that pins the name": func(d *appsv1.Deployment) {
-			d.Spec.Selector.MatchExpressions = []metav1.LabelSelectorRequirement{{Key: "app", Operator: metav1.LabelSelectorOpIn, Values: []string{"podinfo"}}}
+			d.Spec.Selector.MatchExpressions = []metav1.LabelSelectorRequirement{{Key: "app",
+				Operator: metav1.LabelSelectorOpIn, Values: []string{"podinfo"}}}
 		},
 		"everything else": func(d *appsv1.Deployment) {
 			d.Spec.MinReadySeconds = 1
-			d.Spec.Template.Spec.Affinity = &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{RequiredDuringSchedulingIgnoredDuringExecution: []corev1.PodAffinityTerm{
-				{TopologyKey: "zone", LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "podinfo"}}}}}}
+			d.Spec.Template.Spec.Affinity = &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{
+				RequiredDuringSchedulingIgnoredDuringExecution: []corev1.PodAffinityTerm{
+					{TopologyKey: "zone",
+						LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "podinfo"}}}}}}
 		},
 	}
 	for name, change := range cases {
@@ -96,8 +100,10 @@ func TestCreatePrimary(t *testing.T) {
 				t.Fatal(err)
 			}
 			target := get(t, a.Run("first").Deployments, "podinfo")
-			got := fmt.Sprint(made.Promoted() == target.Revision(), " ", made.Stamp(), " ", made.Labels, " ", max(target.Wanted(), 1) == ready.Wanted(), " ", ready.Spec.Selector.MatchLabels)
-			if want := "true shop/first/1 map[app:podinfo-primary serin.dev/app:podinfo] true map[app:podinfo-primary]"; got != want {
+			got := fmt.Sprint(made.Promoted() == target.Revision(), " ", made.Stamp(), " ", made.Labels, " ",
+				max(target.Wanted(), 1) == ready.Wanted(), " ", ready.Spec.Selector.MatchLabels)
+			if want := "true shop/first/1 map[app:podinfo-primary serin.dev/app:podinfo] true " +
+				"map[app:podinfo-primary]"; got != want {
 				t.Errorf("primary %s, want %s", got, want)
 			}
 		})
@@ -116,18 +122,21 @@ func TestWaitReady(t *testing.T) {
 	a.Node.Image(releasetest.Image("2"), apitest.Unready)
 	a.Push("2")
 	_, err = c.WaitReady(t.Context(), "podinfo", time.Second, nil)
-	if !errors.As(err, &late) || !strings.Contains(err.Error(), "Deployment podinfo is not ready after 1s: ") || !strings.Contains(err.Error(), "of 2 pods updated") {
+	if !errors.As(err, &late) || !strings.Contains(err.Error(), "Deployment podinfo is not ready after 1s: ") ||
+		!strings.Contains(err.Error(), "of 2 pods updated") {
 		t.Errorf("pods that do not become ready: %v", err)
 	}
 
 	stopped, stop := context.WithCancel(t.Context())
 	time.AfterFunc(100*time.Millisecond, stop)
-	if _, err := c.WaitReady(stopped, "podinfo", time.Minute, nil); !errors.Is(err, context.Canceled) || errors.As(err, &late) && late == nil {
+	if _, err := c.WaitReady(stopped, "podinfo", time.Minute, nil); !errors.Is(err, context.Canceled) ||
+		errors.As(err, &late) && late == nil {
 		t.Errorf("stopped: %v, want %v", err, context.Canceled)
 	}
 
 	wrong := errors.New("wrong")
-	if _, err := c.WaitReady(t.Context(), "podinfo", time.Minute, func(*workload.Deployment) error { return wrong }); !errors.Is(err, wrong) {
+	if _, err := c.WaitReady(t.Context(), "podinfo", time.Minute,
+		func(*workload.Deployment) error { return wrong }); !errors.Is(err, wrong) {
 		t.Errorf("a check that fails: %v, want %v", err, wrong)
 	}
 
@@ -205,10 +214,12 @@ func TestUpdateOfWhatIsRefused(t *testing.T) {
 	_, err := c.Update(t.Context(), "podinfo", func(*workload.Deployment) ([]kube.Operation, error) {
 		return []kube.Operation{kube.Replace("/spec/template/spec/containers/0/name", "No Name")}, nil
 	})
-	if err == nil || !strings.Contains(err.Error(), "writing Deployment podinfo: ") || !strings.Contains(err.Error(), "No Name") || writes > 3 {
+	if err == nil || !strings.Contains(err.Error(), "writing Deployment podinfo: ") ||
+		!strings.Contains(err.Error(), "No Name") || writes > 3 {
 		t.Errorf("%d writes, error %v, want what it was refused for", writes, err)
 	}
-	d, err := c.Update(t.Context(), "nobody", func(*workload.Deployment) ([]kube.Operation, error) { return nil, errors.New("asked") })
+	d, err := c.Update(t.Context(), "nobody",
+		func(*workload.Deployment) ([]kube.Operation, error) { return nil, errors.New("asked") })
 	if d != nil || err != nil {
 		t.Errorf("a Deployment that is missing: %v, %v, want neither", d, err)
 	}

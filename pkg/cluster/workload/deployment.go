@@ -138,7 +138,8 @@ func (d *Deployment) StampedBy(id run.ID) bool { return d.Stamp() == id.String()
 // Promoted is the revision that a primary was last given, empty for none.
 func (d *Deployment) Promoted() string { return d.Annotations[application.RevisionAnnotation] }
 
-// Previous is the revision from which the run of the stamp promoted a primary, empty where it has not, or has undone it.
+// Previous is the revision from which the run of the stamp promoted a primary, empty where it has not, or has undone
+// it.
 func (d *Deployment) Previous() string { return d.Annotations[application.PreviousAnnotation] }
 
 // Wanted is how many pods the Deployment asks for.
@@ -153,19 +154,22 @@ func (d *Deployment) Wanted() int32 {
 // Deployment that wants none is not: nobody would serve.
 func (d *Deployment) Ready() bool {
 	s := d.Status
-	return d.Wanted() > 0 && s.ObservedGeneration >= d.Generation && s.UpdatedReplicas == d.Wanted() && s.Replicas == d.Wanted() && s.AvailableReplicas == d.Wanted()
+	return d.Wanted() > 0 && s.ObservedGeneration >= d.Generation && s.UpdatedReplicas == d.Wanted() &&
+		s.Replicas == d.Wanted() && s.AvailableReplicas == d.Wanted()
 }
 
-// RolledOut says whether no pod of an earlier template is left, and one of the present is available: a rollout that was once complete, even
-// if a pod has failed since.
+// RolledOut says whether no pod of an earlier template is left, and one of the present is available: a rollout that was
+// once complete, even if a pod has failed since.
 func (d *Deployment) RolledOut() bool {
 	s := d.Status
-	return s.ObservedGeneration >= d.Generation && s.UpdatedReplicas == d.Wanted() && s.Replicas == d.Wanted() && s.AvailableReplicas > 0
+	return s.ObservedGeneration >= d.Generation && s.UpdatedReplicas == d.Wanted() && s.Replicas == d.Wanted() &&
+		s.AvailableReplicas > 0
 }
 
 // Progress is the state of the pods in words.
 func (d *Deployment) Progress() string {
-	text := fmt.Sprintf("%d of %d pods updated, %d available", d.Status.UpdatedReplicas, d.Wanted(), d.Status.AvailableReplicas)
+	text := fmt.Sprintf("%d of %d pods updated, %d available", d.Status.UpdatedReplicas, d.Wanted(),
+		d.Status.AvailableReplicas)
 	for _, c := range d.Status.Conditions {
 		if c.Status != "True" && c.Message != "" || c.Type == "ReplicaFailure" {
 			text += "; " + c.Message

@@ -32,25 +32,42 @@ func parse(t testing.TB, text string) *workload.Deployment {
 // podinfo is a target with this selector and this rest of the pod template, as flow YAML.
 func podinfo(t testing.TB, selector, labels, spec string) *workload.Deployment {
 	t.Helper()
-	return parse(t, fmt.Sprintf("{metadata: {name: podinfo}, spec: {selector: %s, template: {metadata: {labels: %s}, spec: %s}}}", selector, labels, spec))
+	return parse(t,
+		fmt.Sprintf("{metadata: {name: podinfo}, spec: {selector: %s, template: {metadata: {labels: %s}, spec: %s}}}",
+			selector, labels, spec))
 }
 
 const one = "{containers: [{name: podinfo, image: 'podinfo:1'}]}"
 
 func TestRevision(t *testing.T) {
-	base := podinfo(t, "{matchLabels: {app: podinfo}}", "{app: podinfo}", "{containers: [{name: podinfo, image: 'podinfo:1', env: [{name: A, value: '<&>'}]}]}").Revision()
+	base := podinfo(t, "{matchLabels: {app: podinfo}}", "{app: podinfo}",
+		"{containers: [{name: podinfo, image: 'podinfo:1', env: [{name: A, value: '<&>'}]}]}").Revision()
 	cases := map[string]struct {
 		text string
 		same bool
 	}{
-		"order":               {"{spec: {template: {spec: {containers: [{image: 'podinfo:1', env: [{value: '<&>', name: A}], name: podinfo}]}, metadata: {labels: {app: podinfo}}}, selector: {matchLabels: {app: podinfo}}}}", true},
-		"null members":        {"{spec: {selector: {}, template: {metadata: {labels: {app: podinfo}, creationTimestamp: null, annotations: null}, spec: {containers: [{name: podinfo, image: 'podinfo:1', args: null, env: [{name: A, value: '<&>', valueFrom: null}]}]}}}}", true},
-		"outside":             {"{metadata: {annotations: {a: b}, labels: {c: d}}, spec: {replicas: 7, paused: true, selector: {}, template: {metadata: {labels: {app: podinfo}}, spec: {containers: [{name: podinfo, image: 'podinfo:1', env: [{name: A, value: '<&>'}]}]}}}}", true},
-		"image":               {"{spec: {selector: {}, template: {metadata: {labels: {app: podinfo}}, spec: {containers: [{name: podinfo, image: 'podinfo:2', env: [{name: A, value: '<&>'}]}]}}}}", false},
-		"label":               {"{spec: {selector: {}, template: {metadata: {labels: {app: podinfo, v: '2'}}, spec: {containers: [{name: podinfo, image: 'podinfo:1', env: [{name: A, value: '<&>'}]}]}}}}", false},
-		"annotation":          {"{spec: {selector: {}, template: {metadata: {labels: {app: podinfo}, annotations: {restartedAt: now}}, spec: {containers: [{name: podinfo, image: 'podinfo:1', env: [{name: A, value: '<&>'}]}]}}}}", false},
-		"unknown field":       {"{spec: {selector: {}, template: {metadata: {labels: {app: podinfo}}, spec: {fromTheFuture: {a: 1}, containers: [{name: podinfo, image: 'podinfo:1', env: [{name: A, value: '<&>'}]}]}}}}", false},
-		"empty is not absent": {"{spec: {selector: {}, template: {metadata: {labels: {app: podinfo}}, spec: {volumes: [], containers: [{name: podinfo, image: 'podinfo:1', env: [{name: A, value: '<&>'}]}]}}}}", false},
+		"order": {"{spec: {template: {spec: {containers: [{image: 'podinfo:1', env: [{value: '<&>', " +
+			"name: A}], name: podinfo}]}, metadata: {labels: {app: podinfo}}}, selector: {matchLabels: {app: " +
+			"podinfo}}}}", true},
+		"null members": {"{spec: {selector: {}, template: {metadata: {labels: {app: podinfo}, " +
+			"creationTimestamp: null, annotations: null}, spec: {containers: [{name: podinfo, image: 'podinfo:1', " +
+			"args: null, env: [{name: A, value: '<&>', valueFrom: null}]}]}}}}", true},
+		"outside": {"{metadata: {annotations: {a: b}, labels: {c: d}}, spec: {replicas: 7, paused: " +
+			"true, selector: {}, template: {metadata: {labels: {app: podinfo}}, spec: {containers: [{name: podinfo, " +
+			"image: 'podinfo:1', env: [{name: A, value: '<&>'}]}]}}}}", true},
+		"image": {"{spec: {selector: {}, template: {metadata: {labels: {app: podinfo}}, spec: " +
+			"{containers: [{name: podinfo, image: 'podinfo:2', env: [{name: A, value: '<&>'}]}]}}}}", false},
+		"label": {"{spec: {selector: {}, template: {metadata: {labels: {app: podinfo, v: '2'}}, spec: " +
+			"{containers: [{name: podinfo, image: 'podinfo:1', env: [{name: A, value: '<&>'}]}]}}}}", false},
+		"annotation": {"{spec: {selector: {}, template: {metadata: {labels: {app: podinfo}, annotations: " +
+			"{restartedAt: now}}, spec: {containers: [{name: podinfo, image: 'podinfo:1', env: [{name: A, value: " +
+			"'<&>'}]}]}}}}", false},
+		"unknown field": {"{spec: {selector: {}, template: {metadata: {labels: {app: podinfo}}, spec: " +
+			"{fromTheFuture: {a: 1}, containers: [{name: podinfo, image: 'podinfo:1', env: [{name: A, value: " +
+			"'<&>'}]}]}}}}", false},
+		"empty is not " +
+			"absent": {"{spec: {selector: {}, template: {metadata: {labels: {app: podinfo}}, spec: {volumes: [], " +
+			"containers: [{name: podinfo, image: 'podinfo:1', env: [{name: A, value: '<&>'}]}]}}}}", false},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -74,13 +91,22 @@ func TestReady(t *testing.T) {
 		text string
 		want bool
 	}{
-		"ready":               {"{metadata: {generation: 2}, spec: {replicas: 2, selector: {}, template: {}}, status: {observedGeneration: 2, replicas: 2, updatedReplicas: 2, availableReplicas: 2}}", true},
-		"replicas by default": {"{metadata: {generation: 1}, spec: {selector: {}, template: {}}, status: {observedGeneration: 1, replicas: 1, updatedReplicas: 1, availableReplicas: 1}}", true},
-		"not seen yet":        {"{metadata: {generation: 3}, spec: {replicas: 2, selector: {}, template: {}}, status: {observedGeneration: 2, replicas: 2, updatedReplicas: 2, availableReplicas: 2}}", false},
-		"half available":      {"{metadata: {generation: 2}, spec: {replicas: 2, selector: {}, template: {}}, status: {observedGeneration: 2, replicas: 2, updatedReplicas: 2, availableReplicas: 1}}", false},
-		"an old pod is left":  {"{metadata: {generation: 2}, spec: {replicas: 2, selector: {}, template: {}}, status: {observedGeneration: 2, replicas: 3, updatedReplicas: 2, availableReplicas: 2}}", false},
-		"old pods serve":      {"{metadata: {generation: 2}, spec: {replicas: 2, selector: {}, template: {}}, status: {observedGeneration: 2, replicas: 2, updatedReplicas: 1, availableReplicas: 2}}", false},
-		"nobody is not ready": {"{metadata: {generation: 2}, spec: {replicas: 0, selector: {}, template: {}}, status: {observedGeneration: 2}}", false},
+		"ready": {"{metadata: {generation: 2}, spec: {replicas: 2, selector: {}, template: {}}, " +
+			"status: {observedGeneration: 2, replicas: 2, updatedReplicas: 2, availableReplicas: 2}}", true},
+		"replicas by " +
+			"default": {"{metadata: {generation: 1}, spec: {selector: {}, template: {}}, status: " +
+			"{observedGeneration: 1, replicas: 1, updatedReplicas: 1, availableReplicas: 1}}", true},
+		"not seen yet": {"{metadata: {generation: 3}, spec: {replicas: 2, selector: {}, template: {}}, " +
+			"status: {observedGeneration: 2, replicas: 2, updatedReplicas: 2, availableReplicas: 2}}", false},
+		"half available": {"{metadata: {generation: 2}, spec: {replicas: 2, selector: {}, template: {}}, " +
+			"status: {observedGeneration: 2, replicas: 2, updatedReplicas: 2, availableReplicas: 1}}", false},
+		"an old pod is left": {"{metadata: {generation: 2}, spec: {replicas: 2, selector: {}, template: {}}, " +
+			"status: {observedGeneration: 2, replicas: 3, updatedReplicas: 2, availableReplicas: 2}}", false},
+		"old pods serve": {"{metadata: {generation: 2}, spec: {replicas: 2, selector: {}, template: {}}, " +
+			"status: {observedGeneration: 2, replicas: 2, updatedReplicas: 1, availableReplicas: 2}}", false},
+		"nobody is not " +
+			"ready": {"{metadata: {generation: 2}, spec: {replicas: 0, selector: {}, template: {}}, status: " +
+			"{observedGeneration: 2}}", false},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -99,12 +125,17 @@ func TestSetImage(t *testing.T) {
 		want                   []kube.Operation
 		err                    string
 	}{
-		"the only container": {one, "", "podinfo:2", []kube.Operation{kube.Test("/spec/template/spec/containers/0/name", "podinfo"), kube.Replace("/spec/template/spec/containers/0/image", "podinfo:2")}, ""},
-		"by name":            {two, "proxy", "envoy:2", []kube.Operation{kube.Test("/spec/template/spec/containers/1/name", "proxy"), kube.Replace("/spec/template/spec/containers/1/image", "envoy:2")}, ""},
-		"has it":             {one, "podinfo", "podinfo:1", nil, ""},
-		"no image":           {two, "", "", nil, ""},
-		"which of two":       {two, "", "podinfo:2", nil, `setting image podinfo:2 on Deployment podinfo: container "", want one of podinfo, proxy`},
-		"unknown":            {one, "web", "podinfo:2", nil, `container "web", want one of podinfo`},
+		"the only container": {one, "", "podinfo:2",
+			[]kube.Operation{kube.Test("/spec/template/spec/containers/0/name", "podinfo"),
+				kube.Replace("/spec/template/spec/containers/0/image", "podinfo:2")}, ""},
+		"by name": {two, "proxy", "envoy:2",
+			[]kube.Operation{kube.Test("/spec/template/spec/containers/1/name", "proxy"),
+				kube.Replace("/spec/template/spec/containers/1/image", "envoy:2")}, ""},
+		"has it":   {one, "podinfo", "podinfo:1", nil, ""},
+		"no image": {two, "", "", nil, ""},
+		"which of two": {two, "", "podinfo:2", nil,
+			`setting image podinfo:2 on Deployment podinfo: container "", want one of podinfo, proxy`},
+		"unknown": {one, "web", "podinfo:2", nil, `container "web", want one of podinfo`},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -24,7 +24,8 @@ func SetImage(target *Deployment, container, image string) ([]kube.Operation, er
 		}
 	}
 	if at < 0 {
-		return nil, failure.Configf("setting image %s on Deployment %s: container %q, want one of %s", image, target.Name, container, strings.Join(names, ", "))
+		return nil, failure.Configf("setting image %s on Deployment %s: container %q, want one of %s", image,
+			target.Name, container, strings.Join(names, ", "))
 	}
 	if containers[at].Image == image {
 		return nil, nil

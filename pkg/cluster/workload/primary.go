@@ -34,8 +34,10 @@ func CopyOf(target *Deployment) (Copy, error) {
 			return Copy{key, value, value + "-primary"}, nil
 		}
 	}
-	return Copy{}, failure.Configf("reading Deployment %s: its selector (%s) has none of the labels %s, want one to tell it from the primary",
-		target.Name, metav1.FormatLabelSelector(target.Spec.Selector), strings.Join(identities, ", "))
+	return Copy{},
+		failure.Configf("reading Deployment %s: its selector (%s) has none of the labels %s, want one to tell it "+
+			"from the primary",
+			target.Name, metav1.FormatLabelSelector(target.Spec.Selector), strings.Join(identities, ", "))
 }
 
 // Template is the primary's pod template for a target, with the labels that an existing primary selects.
@@ -54,7 +56,8 @@ func (c Copy) Template(target, primary *Deployment) map[string]any {
 
 func setLabels(template map[string]any, set map[string]string) {
 	for key, value := range set {
-		_ = unstructured.SetNestedField(template, value, "metadata", "labels", key) // a pod template's labels are strings
+		// a pod template's labels are strings
+		_ = unstructured.SetNestedField(template, value, "metadata", "labels", key)
 	}
 }
 
@@ -85,7 +88,8 @@ func (c Copy) renameSelectors(node any) {
 // Clash is an error where target and primary would own each other's pods.
 func (c Copy) Clash(target, primary *Deployment) error {
 	selectors := map[string]*metav1.LabelSelector{"target's": target.Spec.Selector}
-	pods := map[string]labels.Set{"target's": target.Spec.Template.Metadata.Labels, "primary's": maps.Clone(target.Spec.Template.Metadata.Labels)}
+	pods := map[string]labels.Set{"target's": target.Spec.Template.Metadata.Labels,
+		"primary's": maps.Clone(target.Spec.Template.Metadata.Labels)}
 	if pods["primary's"] == nil {
 		pods["primary's"] = labels.Set{}
 	}
@@ -101,7 +105,8 @@ func (c Copy) Clash(target, primary *Deployment) error {
 		}
 		for other, set := range pods {
 			if other != whose && parsed.Matches(set) {
-				return failure.Configf("reading Deployment %s: the %s selector (%s) matches the %s pods (%s), want selectors that clash with no other",
+				return failure.Configf("reading Deployment %s: the %s selector (%s) matches the %s pods (%s), want "+
+					"selectors that clash with no other",
 					target.Name, whose, metav1.FormatLabelSelector(selector), other, set)
 			}
 		}
@@ -119,7 +124,8 @@ func (c Copy) Selector(primary *Deployment) map[string]string {
 
 // CreatePrimary makes the primary as a copy of the target, with the stamp of a run and the revision. One that
 // exists by now is left as it is.
-func (c Deployments) CreatePrimary(ctx context.Context, app application.Application, target *Deployment, copied Copy, by run.ID) (*Deployment, error) {
+func (c Deployments) CreatePrimary(ctx context.Context, app application.Application, target *Deployment, copied Copy,
+	by run.ID) (*Deployment, error) {
 	spec := runtime.DeepCopyJSON(target.spec)
 	copied.renameSelectors(spec["selector"])
 	spec["template"] = copied.Template(target, nil)
@@ -130,7 +136,8 @@ func (c Deployments) CreatePrimary(ctx context.Context, app application.Applicat
 	primary.SetKind("Deployment")
 	primary.SetName(app.Primary())
 	primary.SetLabels(map[string]string{application.Label: app.Name, copied.key: copied.to})
-	primary.SetAnnotations(map[string]string{application.RunAnnotation: by.String(), application.RevisionAnnotation: target.Revision()})
+	primary.SetAnnotations(map[string]string{application.RunAnnotation: by.String(),
+		application.RevisionAnnotation: target.Revision()})
 	var created *unstructured.Unstructured
 	err := kube.Retry(ctx, func(ctx context.Context) (err error) {
 		created, err = c.Objects.Create(ctx, primary, metav1.CreateOptions{FieldManager: kube.FieldManager})
@@ -157,17 +164,21 @@ func Become(primary *Deployment, template map[string]any, revision string, by ru
 	return append(ops, kube.Replace("/spec/template", template))
 }
 
-// Promote are the operations of Become, and those that keep from which revision: who finds no record of the run then knows what to undo.
+// Promote are the operations of Become, and those that keep from which revision: who finds no record of the run then
+// knows what to undo.
 func Promote(primary *Deployment, template map[string]any, revision string, by run.ID) []kube.Operation {
 	ops := Become(primary, template, revision, by)
-	return append(ops, kube.Add(kube.Path("metadata", "annotations", application.PreviousAnnotation), primary.Promoted()))
+	return append(ops, kube.Add(kube.Path("metadata", "annotations", application.PreviousAnnotation),
+		primary.Promoted()))
 }
 
-// Restamp are the operations that give a primary the stamp of a run which has not promoted it, so that no late patch of another step holds.
+// Restamp are the operations that give a primary the stamp of a run which has not promoted it, so that no late patch of
+// another step holds.
 func Restamp(primary *Deployment, by run.ID) []kube.Operation {
 	ops := Stamp(primary, by)
 	if _, there := primary.Annotations[application.PreviousAnnotation]; there {
-		ops = append(ops, kube.Operation{Op: "remove", Path: kube.Path("metadata", "annotations", application.PreviousAnnotation)})
+		ops = append(ops, kube.Operation{Op: "remove",
+			Path: kube.Path("metadata", "annotations", application.PreviousAnnotation)})
 	}
 	return ops
 }

@@ -27,15 +27,26 @@ func TestTemplateOfThePrimary(t *testing.T) {
 		primary                string // selector of the primary that exists
 		want                   string
 	}{
-		"app":                   {"{matchLabels: {app: podinfo}}", "{app: podinfo, v: '1'}", one, "", "{metadata: {labels: {app: podinfo-primary, v: '1'}}, spec: " + one + "}"},
-		"name":                  {"{matchLabels: {name: podinfo, tier: web}}", "{name: podinfo, tier: web}", one, "", "{metadata: {labels: {name: podinfo-primary, tier: web}}, spec: " + one + "}"},
-		"recommended":           {"{matchLabels: {app.kubernetes.io/instance: prod, app.kubernetes.io/name: podinfo}}", "{app.kubernetes.io/instance: prod, app.kubernetes.io/name: podinfo}", one, "", "{metadata: {labels: {app.kubernetes.io/instance: prod, app.kubernetes.io/name: podinfo-primary}}, spec: " + one + "}"},
-		"app goes first":        {"{matchLabels: {app.kubernetes.io/name: x, app: podinfo}}", "{app.kubernetes.io/name: x, app: podinfo}", one, "", "{metadata: {labels: {app.kubernetes.io/name: x, app: podinfo-primary}}, spec: " + one + "}"},
-		"one of its own":        {"{matchLabels: {role: podinfo}}", "{role: podinfo}", one, "", "{metadata: {labels: {role: podinfo-primary}}, spec: " + one + "}"},
-		"value is another word": {"{matchLabels: {app: web}}", "{app: web}", one, "", "{metadata: {labels: {app: web-primary}}, spec: " + one + "}"},
-		"a primary that Flagger made": {"{matchLabels: {app: podinfo, tier: web}}", "{app: podinfo, tier: web}", one, "{matchLabels: {app: podinfo-primary}}",
+		"app": {"{matchLabels: {app: podinfo}}", "{app: podinfo, v: '1'}", one, "",
+			"{metadata: {labels: {app: podinfo-primary, v: '1'}}, spec: " + one + "}"},
+		"name": {"{matchLabels: {name: podinfo, tier: web}}", "{name: podinfo, tier: web}", one, "",
+			"{metadata: {labels: {name: podinfo-primary, tier: web}}, spec: " + one + "}"},
+		"recommended": {"{matchLabels: {app.kubernetes.io/instance: prod, app.kubernetes.io/name: podinfo}}",
+			"{app.kubernetes.io/instance: prod, app.kubernetes.io/name: podinfo}", one, "",
+			"{metadata: {labels: {app.kubernetes.io/instance: prod, app.kubernetes.io/name: podinfo-primary}}, spec: " +
+				one + "}"},
+		"app goes first": {"{matchLabels: {app.kubernetes.io/name: x, app: podinfo}}",
+			"{app.kubernetes.io/name: x, app: podinfo}", one, "",
+			"{metadata: {labels: {app.kubernetes.io/name: x, app: podinfo-primary}}, spec: " + one + "}"},
+		"one of its own": {"{matchLabels: {role: podinfo}}", "{role: podinfo}", one, "",
+			"{metadata: {labels: {role: podinfo-primary}}, spec: " + one + "}"},
+		"value is another word": {"{matchLabels: {app: web}}", "{app: web}", one, "",
+			"{metadata: {labels: {app: web-primary}}, spec: " + one + "}"},
+		"a primary that Flagger made": {"{matchLabels: {app: podinfo, tier: web}}", "{app: podinfo, tier: web}", one,
+			"{matchLabels: {app: podinfo-primary}}",
 			"{metadata: {labels: {app: podinfo-primary, tier: web}}, spec: " + one + "}"},
-		"a primary with a selector of its own": {"{matchLabels: {app: podinfo}}", "{app: podinfo}", one, "{matchLabels: {app: podinfo-main, side: a}}",
+		"a primary with a selector of its own": {"{matchLabels: {app: podinfo}}", "{app: podinfo}", one,
+			"{matchLabels: {app: podinfo-main, side: a}}",
 			"{metadata: {labels: {app: podinfo-main, side: a}}, spec: " + one + "}"},
 		"affinity and spread": {"{matchLabels: {app: podinfo}}", "{app: podinfo}", `{containers: [],
 			affinity: {podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{topologyKey: zone, labelSelector: {matchLabels: {app: podinfo}}}],
@@ -46,7 +57,10 @@ func TestTemplateOfThePrimary(t *testing.T) {
 			  preferredDuringSchedulingIgnoredDuringExecution: [{weight: 1, podAffinityTerm: {labelSelector: {matchExpressions: [{key: app, operator: In, values: [podinfo-primary, other]}]}}}]},
 			 podAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{labelSelector: {matchLabels: {app: redis}}}, {labelSelector: {matchExpressions: [{key: name, operator: In, values: [podinfo]}]}}]}},
 			topologySpreadConstraints: [{maxSkew: 1, labelSelector: {matchLabels: {app: podinfo-primary}}}]}}`},
-		"unknown fields": {"{matchLabels: {app: podinfo}}", "{app: podinfo}", "{fromTheFuture: {a: [1]}, containers: [{name: a, new: true}]}", "", "{metadata: {labels: {app: podinfo-primary}}, spec: {fromTheFuture: {a: [1]}, containers: [{name: a, new: true}]}}"},
+		"unknown fields": {"{matchLabels: {app: podinfo}}", "{app: podinfo}",
+			"{fromTheFuture: {a: [1]}, containers: [{name: a, new: true}]}", "",
+			"{metadata: {labels: {app: podinfo-primary}}, spec: {fromTheFuture: {a: [1]}, containers: [{name: a, " +
+				"new: true}]}}"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -93,7 +107,8 @@ func TestCopyRefuses(t *testing.T) {
 	for name, selector := range cases {
 		t.Run(name, func(t *testing.T) {
 			_, err := workload.CopyOf(podinfo(t, selector, "{app: podinfo}", one))
-			if !errors.Is(err, failure.ErrConfig) || !strings.Contains(err.Error(), "has none of the labels app, name, app.kubernetes.io/name") {
+			if !errors.Is(err, failure.ErrConfig) ||
+				!strings.Contains(err.Error(), "has none of the labels app, name, app.kubernetes.io/name") {
 				t.Errorf("error %v, want it to name the labels", err)
 			}
 		})
@@ -102,13 +117,23 @@ func TestCopyRefuses(t *testing.T) {
 
 func TestClash(t *testing.T) {
 	cases := map[string]struct{ selector, labels, primary, want string }{
-		"none":                                   {"{matchLabels: {app: podinfo}}", "{app: podinfo}", "", ""},
-		"primary of its own":                     {"{matchLabels: {app: podinfo}}", "{app: podinfo}", "{matchLabels: {app: podinfo-primary}}", ""},
-		"expression that fits both":              {"{matchLabels: {app: podinfo}, matchExpressions: [{key: tier, operator: Exists}]}", "{app: podinfo, tier: web}", "", ""},
-		"primary selects all":                    {"{matchLabels: {app: podinfo}}", "{app: podinfo, tier: web}", "{matchLabels: {tier: web}}", "the primary's selector (tier=web) matches the target's pods (app=podinfo,tier=web)"},
-		"primary is the target":                  {"{matchLabels: {app: podinfo}}", "{app: podinfo}", "{matchLabels: {app: podinfo}}", "matches the"},
-		"expression of the target pins the name": {"{matchLabels: {app: podinfo}, matchExpressions: [{key: app, operator: In, values: [podinfo]}]}", "{app: podinfo}", "", ""},
-		"expression that is none":                {"{matchLabels: {app: podinfo}, matchExpressions: [{key: app, operator: Near}]}", "{app: podinfo}", "", `"Near" is not a valid label selector operator`},
+		"none": {"{matchLabels: {app: podinfo}}", "{app: podinfo}", "", ""},
+		"primary of its own": {"{matchLabels: {app: podinfo}}", "{app: podinfo}",
+			"{matchLabels: {app: podinfo-primary}}", ""},
+		"expression that fits " +
+			"both": {"{matchLabels: {app: podinfo}, matchExpressions: [{key: tier, operator: Exists}]}",
+			"{app: podinfo, tier: web}", "", ""},
+		"primary selects all": {"{matchLabels: {app: podinfo}}", "{app: podinfo, tier: web}",
+			"{matchLabels: {tier: " +
+				"web}}", "the primary's selector (tier=web) matches the target's pods (app=podinfo,tier=web)"},
+		"primary is the target": {"{matchLabels: {app: podinfo}}", "{app: podinfo}",
+			"{matchLabels: {app: podinfo}}", "matches the"},
+		"expression of the target pins the " +
+			"name": {"{matchLabels: {app: podinfo}, matchExpressions: [{key: app, operator: In, values: [podinfo]}]}",
+			"{app: podinfo}", "", ""},
+		"expression that is " +
+			"none": {"{matchLabels: {app: podinfo}, matchExpressions: [{key: app, operator: Near}]}",
+			"{app: podinfo}", "", `"Near" is not a valid label selector operator`},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -122,7 +147,8 @@ func TestClash(t *testing.T) {
 				primary = podinfo(t, c.primary, "{}", one)
 			}
 			err = copied.Clash(target, primary)
-			if (err == nil) != (c.want == "") || err != nil && (!strings.Contains(err.Error(), c.want) || !errors.Is(err, failure.ErrConfig)) {
+			if (err == nil) != (c.want == "") || err != nil &&
+				(!strings.Contains(err.Error(), c.want) || !errors.Is(err, failure.ErrConfig)) {
 				t.Errorf("error %v, want %q in it", err, c.want)
 			}
 		})

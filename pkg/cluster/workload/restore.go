@@ -25,7 +25,8 @@ type lister interface {
 func TemplateOf(ctx context.Context, replicaSets lister, primary *Deployment, revision string) (map[string]any, error) {
 	var all *unstructured.UnstructuredList
 	err := kube.Retry(ctx, func(ctx context.Context) (err error) {
-		all, err = replicaSets.List(ctx, metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(primary.Spec.Selector)})
+		all, err = replicaSets.List(ctx,
+			metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(primary.Spec.Selector)})
 		return err
 	})
 	if err != nil {
@@ -36,7 +37,8 @@ func TemplateOf(ctx context.Context, replicaSets lister, primary *Deployment, re
 	for _, set := range all.Items {
 		owner := metav1.GetControllerOf(&set)
 		number, _ := strconv.Atoi(set.GetAnnotations()[revisionNumber])
-		if owner == nil || owner.UID != primary.UID || set.GetAnnotations()[application.RevisionAnnotation] != revision || number <= newest {
+		if owner == nil || owner.UID != primary.UID ||
+			set.GetAnnotations()[application.RevisionAnnotation] != revision || number <= newest {
 			continue
 		}
 		found, _, err := unstructured.NestedMap(set.Object, "spec", "template")

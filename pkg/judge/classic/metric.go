@@ -58,7 +58,8 @@ func (m Metric) validate(position int) error {
 	case m.Min == nil && m.Max == nil:
 		return failure.Configf("reading metrics: %s has neither min nor max, want one", m.Name)
 	case m.Min != nil && m.Max != nil && *m.Min > *m.Max:
-		return failure.Configf("reading metrics: %s has min %v above max %v, want them in order", m.Name, *m.Min, *m.Max)
+		return failure.Configf("reading metrics: %s has min %v above max %v, want them in order", m.Name, *m.Min,
+			*m.Max)
 	case m.builtIn() && m.Name != verdict.SuccessRate && m.Name != verdict.RequestDuration:
 		return failure.Configf("reading metrics: %s has no query, want one, or the name %s or %s",
 			m.Name, verdict.SuccessRate, verdict.RequestDuration)
@@ -78,7 +79,8 @@ type Subject struct {
 func Fill(list []Metric, of Subject, interval time.Duration, variables string) ([]Metric, error) {
 	var values map[string]string
 	if err := json.Unmarshal([]byte(variables), &values); err != nil && variables != "" {
-		return nil, failure.Configf(`reading variables: %w, want a JSON object of strings such as {"team": "shop"}`, err)
+		return nil, failure.Configf(`reading variables: %w, want a JSON object of strings such as {"team": "shop"}`,
+			err)
 	}
 	filled := make([]Metric, 0, len(list))
 	for _, m := range list {

@@ -66,8 +66,10 @@ func TestTallyVectors(t *testing.T) {
 	for i, c := range readVectors(t).Classic {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			counted, found, stage := play(c.Phases, Rules{Threshold: c.Threshold, Checks: c.Checks, NoValuesFail: true})
-			if word(found) != c.Verdict || counted.Failed != c.FailedChecks || stage != c.Phase || counted.done != c.Check {
-				t.Errorf("%s with %d failed at stage %d check %d, want %s with %d at %d, %d", word(found), counted.Failed,
+			if word(found) != c.Verdict || counted.Failed != c.FailedChecks || stage != c.Phase ||
+				counted.done != c.Check {
+				t.Errorf("%s with %d failed at stage %d check %d, want %s with %d at %d, %d", word(found),
+					counted.Failed,
 					stage, counted.done, c.Verdict, c.FailedChecks, c.Phase, c.Check)
 			}
 		})

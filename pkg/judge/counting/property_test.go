@@ -29,8 +29,9 @@ func wild(r *rand.Rand, metric string) model.Matrix {
 		offset := r.IntN(15000)
 		for _, code := range []string{"200", "404", "503"}[:1+r.IntN(3)] {
 			for _, le := range []string{"100", "100.0", "250", "+Inf"} {
-				labels := model.Metric{"__name__": model.LabelValue(metric), "destination_workload": model.LabelValue(workload),
-					"response_code": model.LabelValue(code)}
+				labels := model.Metric{"__name__": model.LabelValue(metric),
+					"destination_workload": model.LabelValue(workload),
+					"response_code":        model.LabelValue(code)}
 				name := []model.LabelName{"pod", "kubernetes_pod_name", "pod_name"}[pod%3]
 				labels[name] = model.LabelValue(fmt.Sprint(workload, "-", pod))
 				if metric == Durations {
@@ -59,7 +60,8 @@ func counted(r *rand.Rand, from, to, offset int) []model.SamplePair {
 		case 1:
 			continue // a missed scrape
 		case 2:
-			samples = append(samples, model.SamplePair{Timestamp: at(s*1000 + offset), Value: model.SampleValue(math.NaN())})
+			samples = append(samples, model.SamplePair{Timestamp: at(s*1000 + offset),
+				Value: model.SampleValue(math.NaN())})
 			continue
 		}
 		value += float64(r.IntN(30))
@@ -197,7 +199,8 @@ func sane(t *testing.T, p sequential.Pair) {
 func TestReaderRefuses(t *testing.T) {
 	one := func(metric model.Metric, v float64) model.Matrix {
 		metric["destination_workload"] = "app"
-		return model.Matrix{{Metric: metric, Values: []model.SamplePair{{Timestamp: at(1000), Value: model.SampleValue(v)}}}}
+		return model.Matrix{{Metric: metric, Values: []model.SamplePair{{Timestamp: at(1000),
+			Value: model.SampleValue(v)}}}}
 	}
 	cases := map[string]struct {
 		m    model.Matrix

@@ -46,13 +46,15 @@ func (r Reader) seriesOf(m model.Matrix, from, to model.Time) ([]*series, error)
 			continue
 		}
 		if err := s.read(stream.Values, from, to); err != nil {
-			return nil, fmt.Errorf("reading %s of %s: %w", s.metric[model.MetricNameLabel], r.Selection.nameOf(s.arm), err)
+			return nil, fmt.Errorf("reading %s of %s: %w", s.metric[model.MetricNameLabel], r.Selection.nameOf(s.arm),
+				err)
 		}
 		if len(s.samples) == 0 {
 			continue
 		}
 		if err := labels.label(s); err != nil {
-			return nil, fmt.Errorf("reading %s of %s: %w", s.metric[model.MetricNameLabel], r.Selection.nameOf(s.arm), err)
+			return nil, fmt.Errorf("reading %s of %s: %w", s.metric[model.MetricNameLabel], r.Selection.nameOf(s.arm),
+				err)
 		}
 		list = append(list, s)
 	}

@@ -79,7 +79,8 @@ func TestQueryClassifiesAnswers(t *testing.T) {
 		"empty":  {200, `{"status":"success","data":{"resultType":"vector","result":[]}}`, 0, false, ""},
 		"warning": {200, scalar + `,"warnings":["store down"]}`, 1, true,
 			"a partial answer (store down), want a whole answer"},
-		"unknown type":      {200, `{"status":"success","data":{"resultType":"tensor","result":[]}}`, 2, false, "want JSON"},
+		"unknown type": {200, `{"status":"success","data":{"resultType":"tensor","result":[]}}`, 2, false,
+			"want JSON"},
 		"not JSON":          {200, `<html>login</html>`, 2, false, "want JSON"},
 		"moved":             {302, ``, 2, false, "302 Found, want 200: is this the address of Prometheus?"},
 		"bad request":       {400, refusal("bad_data", "parse error at char 5"), 2, false, ": parse error at char 5"},
@@ -116,7 +117,8 @@ func TestQueryClassifiesAnswers(t *testing.T) {
 			if retryable != c.retryable {
 				t.Errorf("worth another try: %v (%v), want %v", retryable, err, c.retryable)
 			}
-			if err != nil && !strings.Contains(err.Error(), c.text) || err != nil && strings.Contains(err.Error(), "hidden") {
+			if err != nil && !strings.Contains(err.Error(), c.text) || err != nil &&
+				strings.Contains(err.Error(), "hidden") {
 				t.Errorf("error %q, want %q in it and no secret", err, c.text)
 			}
 			if asked != 1 {
@@ -135,7 +137,9 @@ func TestQuerySendsWhatItShould(t *testing.T) {
 	writeFile(t, token, "first\n")
 	var form, auth, tenant []string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		form = append(form, r.Method+" "+r.URL.Path+" "+r.FormValue("query")+" "+r.FormValue("time")+" "+r.FormValue("timeout")+" "+r.FormValue("limit"))
+		form = append(form,
+			r.Method+" "+r.URL.Path+" "+r.FormValue("query")+" "+r.FormValue("time")+" "+
+				r.FormValue("timeout")+" "+r.FormValue("limit"))
 		auth, tenant = append(auth, r.Header.Get("Authorization")), append(tenant, r.Header.Get("X-Scope-OrgID"))
 		_, _ = w.Write([]byte(`{"status":"success","data":{"resultType":"vector","result":[]}}`))
 	}))

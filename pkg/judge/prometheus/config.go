@@ -36,7 +36,8 @@ func (c Config) address() (string, error) {
 	u, err := url.Parse(c.URL)
 	switch {
 	case err == nil && u.User != nil:
-		return "", failure.Configf("reading prometheus-url: a user in the address, want none: use prometheus-token-path")
+		return "",
+			failure.Configf("reading prometheus-url: a user in the address, want none: use prometheus-token-path")
 	case err != nil:
 		return "", failure.Configf("reading prometheus-url: not an address, want http:// or https://")
 	case u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "":

@@ -103,7 +103,8 @@ func (c *Client) network(ctx context.Context, err error) error {
 	case errors.Is(err, failure.ErrConfig):
 		return err
 	case errors.Is(err, errBodyLimit):
-		return failure.Configf("querying %s: an answer over %d MiB, want less: narrow the query", c.address, c.bodyLimit>>20)
+		return failure.Configf("querying %s: an answer over %d MiB, want less: narrow the query", c.address,
+			c.bodyLimit>>20)
 	case os.IsTimeout(err) || errors.Is(err, context.DeadlineExceeded):
 		return &trouble{c.address, "timeout", ErrUnavailable, 0}
 	case errors.As(err, &errno):

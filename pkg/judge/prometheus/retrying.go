@@ -72,7 +72,8 @@ func (r *Retrying) try(ctx context.Context, ask func() error) error {
 		if partial == mostPartial || !r.until.IsZero() && now.Add(pause).After(r.until) {
 			return exhausted{t, now.Sub(start)}
 		}
-		slog.WarnContext(ctx, "prometheus is asked again", "error", t.Error(), "in", pause.Round(time.Millisecond).String())
+		slog.WarnContext(ctx, "prometheus is asked again", "error", t.Error(), "in",
+			pause.Round(time.Millisecond).String())
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)

@@ -51,7 +51,8 @@ func TestSamplesWithRealPrometheus(t *testing.T) {
 			for _, s := range m {
 				for i, sample := range s.Values {
 					if i > 0 && sample.Timestamp <= s.Values[i-1].Timestamp {
-						t.Errorf("%s: sample at %s after one at %s", s.Metric, sample.Timestamp, s.Values[i-1].Timestamp)
+						t.Errorf("%s: sample at %s after one at %s", s.Metric, sample.Timestamp,
+							s.Values[i-1].Timestamp)
 					}
 					if sample.Timestamp.Time().After(noon.Add(-c.span)) {
 						got[string(s.Metric["pod"])]++

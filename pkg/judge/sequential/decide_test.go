@@ -123,7 +123,8 @@ func TestDecide(t *testing.T) {
 		t.Run(v.Name, func(t *testing.T) {
 			r := Rules{Gate: Gate(v.Gate), MinDwell: seconds(v.MinDwell), TimeBox: seconds(v.TimeBox),
 				Deadline: seconds(v.Deadline), Alpha: 0.01, Beta: 0.05, Once: v.AsOf}
-			s := Standing{Since: seconds(v.Since), Hard: v.Hard, Blame: v.Blame, BlameMax: v.BlameMax, Acquit: v.AcquitMax,
+			s := Standing{Since: seconds(v.Since), Hard: v.Hard, Blame: v.Blame, BlameMax: v.BlameMax,
+				Acquit: v.AcquitMax,
 				Strata: v.Closed, Held: v.Held, Obeyed: v.WeightOK, Canary: v.Nc, Primary: v.Np}
 			if v.LatencyJudged {
 				s.Latency = &Latency{v.LatencyBlame, v.LatencyBlameMax, v.LatencyAcquit}

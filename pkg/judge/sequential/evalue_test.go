@@ -93,13 +93,15 @@ func TestConstants(t *testing.T) {
 		"clamp": list([]float64{lowestRate, highestRate}),
 		"hard": map[string]any{"canary_share": hardCanaryShare, "min_canary": float64(hardCanary),
 			"min_primary": float64(hardPrimary), "primary_share": hardPrimaryShare},
-		"hold": map[string]any{"absolute": holdRate, "relative": holdRelative}, "memory_seconds": float64(memorySeconds),
-		"min_requests": float64(fewestRequests), "pseudo_requests": float64(pseudoRequests),
+		"hold":           map[string]any{"absolute": holdRate, "relative": holdRelative},
+		"memory_seconds": float64(memorySeconds),
+		"min_requests":   float64(fewestRequests), "pseudo_requests": float64(pseudoRequests),
 		"weight_check": map[string]any{"alpha": 0.001, "concentration": float64(concentration),
 			"grace_seconds": weightGrace.Seconds(), "odds": float64(oddsFactor)},
 		"latency": map[string]any{"margin": latencyRule.Margin, "margin_relative": latencyRule.MarginRelative,
 			"quantiles": list(quantiles),
-			"tolerance": latencyRule.Tolerance, "tolerance_relative": latencyRule.ToleranceRelative, "warm_up_seconds": 60.0},
+			"tolerance": latencyRule.Tolerance, "tolerance_relative": latencyRule.ToleranceRelative,
+			"warm_up_seconds": 60.0},
 	}
 	for name := range got {
 		if diff := cmp.Diff(all.Constants[name], got[name]); diff != "" {

@@ -47,7 +47,8 @@ func (p *Progress) Add(cell Pair, slow []Pair) (stratum Pair, closed bool) {
 // set, whether it is obeyed, and whether the canary fails hard.
 func (p *Progress) Standing() Standing {
 	return Standing{
-		Blame: p.errors.Blame(), BlameMax: p.errors.BlameMax(), Acquit: p.errors.AcquitMax(), Latency: p.durations.standing(),
-		Strata: p.errors.Strata(), Held: held(p.recent, p.grid, p.errors.Before),
+		Blame: p.errors.Blame(), BlameMax: p.errors.BlameMax(), Acquit: p.errors.AcquitMax(),
+		Latency: p.durations.standing(),
+		Strata:  p.errors.Strata(), Held: held(p.recent, p.grid, p.errors.Before),
 	}
 }

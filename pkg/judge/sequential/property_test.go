@@ -17,7 +17,8 @@ func random(r *rand.Rand) Evidence {
 	e := Evidence{
 		Stages: []Stage{{0, 0.2}, {time.Duration(r.IntN(300)) * time.Second, 0.4}}, Grid: 15 * time.Second,
 		Settle: 5 * time.Second,
-		Basis:  basis, History: counts(r, 5000), Until: time.Duration(300+r.IntN(600)) * time.Second, Together: r.IntN(2) == 0,
+		Basis:  basis, History: counts(r, 5000), Until: time.Duration(300+r.IntN(600)) * time.Second,
+		Together: r.IntN(2) == 0,
 	}
 	e.Stages = append(e.Stages, Stage{e.Stages[1].At + time.Duration(r.IntN(100))*time.Second, 0.6})
 	e.Bounds = []Bound{{100, counts(r, 5000)}, {500, counts(r, 5000)}}

@@ -158,7 +158,8 @@ func TestDesignEffect(t *testing.T) {
 	v := all.V
 	got := logE(v.pair(), rates{v.Qc, v.Qp}, v.Delta, direction(v.Direction)) / v.Design
 	near(t, "log e", got, v.LogE)
-	near(t, "log e of fewer", logE(v.pair().times(1/v.Design), rates{v.Qc, v.Qp}, v.Delta, direction(v.Direction)), v.LogE)
+	near(t, "log e of fewer", logE(v.pair().times(1/v.Design), rates{v.Qc, v.Qp}, v.Delta, direction(v.Direction)),
+		v.LogE)
 }
 
 func TestTraces(t *testing.T) {

@@ -37,12 +37,14 @@ func TestCheckTexts(t *testing.T) {
 			"queue-depth 10.01, want 1 to 10"},
 		"low": {depth, 0.5, "Halt podinfo.prod advancement queue-depth 0.5 < 1", "queue-depth 0.5, want 1 to 10"},
 		"no rate": {rate, none,
-			"Halt advancement no values found for istio metric request-success-rate probably podinfo.prod is not receiving " +
+			"Halt advancement no values found for istio metric request-success-rate probably podinfo.prod is not " +
+				"receiving " +
 				"traffic", "request-success-rate had no values in 1m (istio_requests_total of podinfo, 0 requests)"},
 		"no depth": {depth, none, "Halt advancement no values found for custom metric queue-depth",
 			"queue-depth had no values in 30s"},
 		"no duration": {duration, none,
-			"Halt advancement no values found for istio metric request-duration probably podinfo.prod is not receiving traffic",
+			"Halt advancement no values found for istio metric request-duration probably podinfo.prod is not " +
+				"receiving traffic",
 			"request-duration had no values in 1m (istio_request_duration_milliseconds of podinfo, 0 requests)"},
 	}
 	for name, c := range cases {

@@ -27,7 +27,8 @@ func (c Check) Halt() string {
 		what, unit = "request duration", "ms"
 	}
 	sign, bound := m.crossed()
-	return fmt.Sprintf("Halt %s advancement %s %s%s %s %s%s", c.Canary, what, m.shown(), unit, sign, number(bound), unit)
+	return fmt.Sprintf("Halt %s advancement %s %s%s %s %s%s", c.Canary, what, m.shown(), unit, sign, number(bound),
+		unit)
 }
 
 // Text is the check in a sentence with its numbers.

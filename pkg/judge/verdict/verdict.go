@@ -120,7 +120,8 @@ func (v *Verdict) ConcludeChecks(d Decision, empty int, service string) {
 		v.Text = fmt.Sprintf("%d of %d checks passed, last: %s", v.Passed, v.Wanted, v.lastCheck(Passed))
 	case Fail:
 		v.Decision, v.Code = Fail, Threshold
-		v.Text = fmt.Sprintf("%d of %d checks failed, last: %s", v.Failed, v.Threshold, v.Checks[len(v.Checks)-1].Text())
+		v.Text = fmt.Sprintf("%d of %d checks failed, last: %s", v.Failed, v.Threshold,
+			v.Checks[len(v.Checks)-1].Text())
 	case Inconclusive:
 		v.Decision, v.Code = Inconclusive, WithoutValues
 		v.Text = fmt.Sprintf("%s, %s", v.lastCheck(NoValues), plural(empty, "check"))
@@ -139,8 +140,9 @@ func (v *Verdict) countedBy(service string) {
 		v.Target.Split = "workload"
 	default:
 		v.Target.Split = "service"
-		v.Warnings = append(v.Warnings, fmt.Sprintf("reporter %s: requests are counted where they were sent, to Service %s",
-			v.Target.Reporter, service))
+		v.Warnings = append(v.Warnings,
+			fmt.Sprintf("reporter %s: requests are counted where they were sent, to Service %s",
+				v.Target.Reporter, service))
 	}
 }
 

@@ -53,8 +53,9 @@ func (w Weighing) told() *Weighed {
 	for _, m := range w.Moments {
 		told.AllCells = append(told.AllCells, w.cell(m))
 		if m.Closed {
-			told.Strata = append(told.Strata, Stratum{m.End.Seconds(), RatioOf(m.Stratum.Canary), RatioOf(m.Stratum.Primary),
-				m.Metric.Blame, m.Metric.Acquit})
+			told.Strata = append(told.Strata,
+				Stratum{m.End.Seconds(), RatioOf(m.Stratum.Canary), RatioOf(m.Stratum.Primary),
+					m.Metric.Blame, m.Metric.Acquit})
 		}
 	}
 	told.Grid.Strata = len(told.Strata)
@@ -99,7 +100,8 @@ func (w Weighing) share() Share {
 func (w Weighing) cell(m sequential.Moment) Cell {
 	c := Cell{
 		End: m.End.Seconds(), Stage: m.Stage + 1, Canary: RatioOf(m.Cell.Canary), Primary: RatioOf(m.Cell.Primary),
-		Blame: m.Metric.Blame, Acquit: m.Metric.Acquit, Held: m.Held, AcquitMax: m.Metric.AcquitMax, State: w.Rules.State(m),
+		Blame: m.Metric.Blame, Acquit: m.Metric.Acquit, Held: m.Held, AcquitMax: m.Metric.AcquitMax,
+		State: w.Rules.State(m),
 	}
 	if m.Latency != nil {
 		c.Latency = &Latency{Blame: m.Latency.Blame, Acquit: m.Latency.Acquit}

@@ -18,7 +18,8 @@ func (w Weighing) text(v Verdict) string {
 		return fmt.Sprintf("canary %s against primary %s in the %s up to %s",
 			share(w.Hard.Canary), share(w.Hard.Primary), inSeconds(w.Grid), timeOfDay(w.Start.Add(w.Hard.At)))
 	case sequential.Worse:
-		return fmt.Sprintf("%s, blame %s, want below %s", w.both(v, w.Errors), short(w.Errors.BlameMax()), short(1/alpha))
+		return fmt.Sprintf("%s, blame %s, want below %s", w.both(v, w.Errors), short(w.Errors.BlameMax()),
+			short(1/alpha))
 	case sequential.Slower:
 		return fmt.Sprintf("%s, blame %s over %s, want below %s",
 			w.both(v, w.slowest()), short(w.Latency.BlameMax), plural(len(w.Bounds), "bound"), short(1/alpha))
@@ -26,7 +27,8 @@ func (w Weighing) text(v Verdict) string {
 		return fmt.Sprintf("%s, worse by %s pp ruled out: acquit %s, want %s",
 			w.both(v, w.Errors), short(100*w.Errors.Margin), short(w.Errors.AcquitMax()), short(1/beta))
 	case sequential.BoxedTime:
-		return fmt.Sprintf("%s, nothing speaks against it: blame %s, want at most 1", w.both(v, w.Errors), short(w.Blame))
+		return fmt.Sprintf("%s, nothing speaks against it: blame %s, want at most 1", w.both(v, w.Errors),
+			short(w.Blame))
 	}
 	return w.lack(v)
 }
@@ -63,7 +65,8 @@ func (w Weighing) unproven(v Verdict) string {
 	enough := 1 / w.Rules.Beta
 	text := fmt.Sprintf("%s, acquit %s, want %s", w.both(v, w.Errors), short(w.Errors.AcquitMax()), short(enough))
 	if w.Latency != nil && w.Errors.AcquitMax() >= enough {
-		text = fmt.Sprintf("%s, acquit of latency %s, want %s", w.both(v, w.Errors), short(w.Latency.Acquit), short(enough))
+		text = fmt.Sprintf("%s, acquit of latency %s, want %s", w.both(v, w.Errors), short(w.Latency.Acquit),
+			short(enough))
 	}
 	if v.Missing != nil {
 		text += fmt.Sprintf(": %s more to the canary would do", count(*v.Missing))
@@ -125,7 +128,8 @@ func (w Weighing) reporter() string {
 }
 
 func share(c sequential.Counts) string {
-	return fmt.Sprintf("%s/%s (%s)", number(roundedCount(c.Bad)), number(roundedCount(c.Requests)), percentage(c.Rate()))
+	return fmt.Sprintf("%s/%s (%s)", number(roundedCount(c.Bad)), number(roundedCount(c.Requests)),
+		percentage(c.Rate()))
 }
 
 func percentage(rate float64) string { return strconv.FormatFloat(100*rate, 'f', 2, 64) + " %" }

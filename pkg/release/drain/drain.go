@@ -111,7 +111,8 @@ func Wait(ctx context.Context, q querier, w Workload, since, least, most time.Du
 			return fmt.Errorf("draining %s-canary: %w", w.App, failed)
 		}
 		if done {
-			slog.InfoContext(ctx, "drain is done", "app", w.App, "after", elapsed().String(), "state", string(o.last.state), "seen", o.last.text)
+			slog.InfoContext(ctx, "drain is done", "app", w.App, "after", elapsed().String(), "state",
+				string(o.last.state), "seen", o.last.text)
 			return nil
 		}
 		if err := sleep(ctx, clk, poll); err != nil {
@@ -128,8 +129,8 @@ type observer struct {
 	last    observation
 }
 
-// learn asks for the time on Prometheus's clock. That of the change is so long before; the time that the answer takes puts it
-// later than it was, if anything, so that no sample from before counts.
+// learn asks for the time on Prometheus's clock. That of the change is so long before; the time that the answer takes
+// puts it later than it was, if anything, so that no sample from before counts.
 func (o *observer) learn(ctx context.Context, elapsed time.Duration) (time.Time, error) {
 	at, err := o.q.Now(ctx)
 	if err == nil && o.changed.IsZero() {

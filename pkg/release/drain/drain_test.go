@@ -96,7 +96,8 @@ func samples() []prometheustest.Series {
 		both("vanished", counter(sent("vanished", "vanished-canary"), five, 0, -time.Second)),
 		both("gone", counter(sent("gone", "gone-canary"), five, -time.Minute, -time.Minute)),
 		both("uncalled"),
-		both("direct", counter(sent("direct", "direct-canary"), five, 0, ever), counter(received("direct"), five, ever, ever)),
+		both("direct", counter(sent("direct", "direct-canary"), five, 0, ever),
+			counter(received("direct"), five, ever, ever)),
 		[]prometheustest.Series{
 			counter(received("blind"), five, 0, ever),
 			counter(received("blind-sending"), five, ever, ever),
@@ -116,27 +117,34 @@ func TestDrainWithRealPrometheus(t *testing.T) {
 		waited     time.Duration
 		text       string
 	}{
-		"quiet":         {drain.Quiet, drain.Quiet, 12 * time.Second, ""},
-		"late":          {drain.Sending, drain.Quiet, 22 * time.Second, ""},
-		"sending":       {drain.Sending, drain.Sending, 60 * time.Second, "draining sending-canary: still sending: gateway (source, code 200, 10 requests in 5s) after 1m0s: the canary's pods stay up"},
-		"apex":          {drain.Sending, drain.Sending, 60 * time.Second, "still sending: gateway"},
-		"refused":       {drain.Sending, drain.Sending, 60 * time.Second, "still sending: gateway (source, code 503, 10 requests in 5s)"},
-		"restarted":     {drain.Quiet, drain.Quiet, 12 * time.Second, ""},
-		"vanished":      {drain.Unknown, drain.Unknown, 60 * time.Second, "fewer than 2 scrapes since the change: gateway (source, code 200, 0 since the change) after 1m0s"},
-		"gone":          {drain.Quiet, drain.Quiet, 12 * time.Second, ""},
-		"uncalled":      {drain.Quiet, drain.Quiet, 12 * time.Second, ""},
-		"direct":        {drain.Quiet, drain.Quiet, 12 * time.Second, ""},
-		"blind":         {drain.Unknown, drain.Unknown, 60 * time.Second, ""},
-		"blind-sending": {drain.Sending, drain.Sending, 60 * time.Second, "still sending: gateway (destination, code 200"},
-		"slow":          {drain.Unknown, drain.Unknown, 62 * time.Second, ""},
-		"stopped":       {drain.Unknown, drain.Unknown, 60 * time.Second, "0 scrapes of the application since the change, want 2 after 1m0s"},
-		"away":          {drain.Unknown, drain.Unknown, 60 * time.Second, ""},
-		"nobody":        {drain.Unknown, drain.Unknown, 60 * time.Second, ""},
+		"quiet": {drain.Quiet, drain.Quiet, 12 * time.Second, ""},
+		"late":  {drain.Sending, drain.Quiet, 22 * time.Second, ""},
+		"sending": {drain.Sending, drain.Sending, 60 * time.Second,
+			"draining sending-canary: still sending: gateway (source, code 200, 10 requests in 5s) after 1m0s: the " +
+				"canary's pods stay up"},
+		"apex": {drain.Sending, drain.Sending, 60 * time.Second, "still sending: gateway"},
+		"refused": {drain.Sending, drain.Sending, 60 * time.Second,
+			"still sending: gateway (source, code 503, 10 requests in 5s)"},
+		"restarted": {drain.Quiet, drain.Quiet, 12 * time.Second, ""},
+		"vanished": {drain.Unknown, drain.Unknown, 60 * time.Second,
+			"fewer than 2 scrapes since the change: gateway (source, code 200, 0 since the change) after 1m0s"},
+		"gone":     {drain.Quiet, drain.Quiet, 12 * time.Second, ""},
+		"uncalled": {drain.Quiet, drain.Quiet, 12 * time.Second, ""},
+		"direct":   {drain.Quiet, drain.Quiet, 12 * time.Second, ""},
+		"blind":    {drain.Unknown, drain.Unknown, 60 * time.Second, ""},
+		"blind-sending": {drain.Sending, drain.Sending, 60 * time.Second,
+			"still sending: gateway (destination, code 200"},
+		"slow": {drain.Unknown, drain.Unknown, 62 * time.Second, ""},
+		"stopped": {drain.Unknown, drain.Unknown, 60 * time.Second,
+			"0 scrapes of the application since the change, want 2 after 1m0s"},
+		"away":   {drain.Unknown, drain.Unknown, 60 * time.Second, ""},
+		"nobody": {drain.Unknown, drain.Unknown, 60 * time.Second, ""},
 	}
 	for app, c := range cases {
 		t.Run(app, func(t *testing.T) {
 			w := drain.Workload{Namespace: "prod", App: app}
-			for after, want := range map[time.Duration]drain.State{12 * time.Second: c.at12, time.Minute: c.at60, 2 * time.Second: drain.Unknown} {
+			for after, want := range map[time.Duration]drain.State{12 * time.Second: c.at12, time.Minute: c.at60,
+				2 * time.Second: drain.Unknown} {
 				got, err := drain.Observe(t.Context(), client, w, noon, noon.Add(after))
 				if err != nil || got != want {
 					t.Errorf("%s after the change it is %s, %v, want %s", after, got, err, want)
@@ -161,7 +169,8 @@ func TestDrainWithRealPrometheus(t *testing.T) {
 	t.Run("long after the change", func(t *testing.T) {
 		for app, want := range map[string]time.Duration{"quiet": 0, "nobody": 0} {
 			q := &past{client, noon.Add(3 * time.Minute)}
-			err := drain.Wait(t.Context(), q, drain.Workload{Namespace: "prod", App: app}, 3*time.Minute, 10*time.Second, time.Minute, clock{q, time.Hour})
+			err := drain.Wait(t.Context(), q, drain.Workload{Namespace: "prod", App: app}, 3*time.Minute,
+				10*time.Second, time.Minute, clock{q, time.Hour})
 			if waited := q.now.Sub(noon.Add(3 * time.Minute)); err != nil || waited != want {
 				t.Errorf("%s waited %s, %v, want %s", app, waited, err, want)
 			}
@@ -172,7 +181,8 @@ func TestDrainWithRealPrometheus(t *testing.T) {
 func TestWaitWithoutPrometheus(t *testing.T) {
 	w := drain.Workload{Namespace: "prod", App: "podinfo"}
 	q := &past{nil, noon.Add(5 * time.Second)}
-	if err := drain.Wait(t.Context(), nil, w, 5*time.Second, 10*time.Second, time.Minute, clock{q, 0}); err != nil || q.now != noon.Add(time.Minute) {
+	if err := drain.Wait(t.Context(), nil, w, 5*time.Second, 10*time.Second, time.Minute, clock{q, 0}); err != nil ||
+		q.now != noon.Add(time.Minute) {
 		t.Errorf("without an address it waits until %s, %v, want a minute from the change", q.now, err)
 	}
 
@@ -183,14 +193,16 @@ func TestWaitWithoutPrometheus(t *testing.T) {
 		t.Fatal(err)
 	}
 	q = &past{client, noon}
-	if err := drain.Wait(t.Context(), client, w, 0, 10*time.Second, time.Minute, clock{q, 0}); err != nil || q.now != noon.Add(time.Minute) {
+	if err := drain.Wait(t.Context(), client, w, 0, 10*time.Second, time.Minute, clock{q, 0}); err != nil ||
+		q.now != noon.Add(time.Minute) {
 		t.Errorf("without an answer it waits until %s, %v, want a minute from the change", q.now, err)
 	}
 
 	ctx, stop := context.WithCancelCause(t.Context())
 	why := errors.New("SIGTERM")
 	stop(why)
-	if err := drain.Wait(ctx, client, w, 0, 10*time.Second, time.Minute, clock{&past{nil, noon}, 0}); !errors.Is(err, why) {
+	if err := drain.Wait(ctx, client, w, 0, 10*time.Second, time.Minute, clock{&past{nil, noon}, 0}); !errors.Is(err,
+		why) {
 		t.Errorf("ended context: %v, want its cause", err)
 	}
 }

@@ -99,7 +99,8 @@ func sender(m model.Metric, h history) string {
 }
 
 func (w Workload) isCanary(m model.Metric) bool {
-	service := string(m["destination_service_name"]) == w.App+"-canary" && string(m["destination_service_namespace"]) == w.Namespace
+	service := string(m["destination_service_name"]) == w.App+"-canary" &&
+		string(m["destination_service_namespace"]) == w.Namespace
 	workload := string(m["destination_workload"]) == w.App && string(m["destination_workload_namespace"]) == w.Namespace
 	return service || workload
 }

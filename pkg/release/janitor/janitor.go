@@ -14,12 +14,11 @@ import (
 
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/rollback"
 	"github.com/serin-cd/serin/pkg/release/weight"
 	"github.com/serin-cd/serin/pkg/task/failure"
 	"github.com/serin-cd/serin/pkg/task/run"
-
-	"github.com/serin-cd/serin/pkg/release"
 )
 
 // fresh is how long after its end a run's target is looked at each time; afterwards once an hour.
@@ -33,9 +32,9 @@ type Janitor struct {
 	Drain     func(*release.Release) error // says how the drain of an application is observed
 }
 
-// Sweep reads all VirtualServices of the namespace in one call and takes back what was abandoned. The record tells which
-// are Serin's: one that Serin did not make has no label. All applications are seen to at once, because each may drain
-// for a minute.
+// Sweep reads all VirtualServices of the namespace in one call and takes back what was abandoned. The record tells
+// which are Serin's: one that Serin did not make has no label. All applications are seen to at once, because each may
+// drain for a minute.
 func (j Janitor) Sweep(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, j.Deadline+2*time.Minute)
 	defer cancel()

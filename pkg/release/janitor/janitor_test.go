@@ -20,6 +20,7 @@ import (
 	"github.com/serin-cd/serin/internal/apitest"
 	"github.com/serin-cd/serin/internal/releasetest"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/janitor"
 	"github.com/serin-cd/serin/pkg/release/lease"
 	"github.com/serin-cd/serin/pkg/release/prepare"
@@ -28,8 +29,6 @@ import (
 	"github.com/serin-cd/serin/pkg/release/stage"
 	"github.com/serin-cd/serin/pkg/task/parameter"
 	"github.com/serin-cd/serin/pkg/task/run"
-
-	"github.com/serin-cd/serin/pkg/release"
 )
 
 func TestMain(m *testing.M) { apitest.Main(m, apitest.Controllers) }
@@ -65,13 +64,16 @@ func deleted(t *testing.T, a *releasetest.App, r *release.Release) {
 
 func finished(t *testing.T, a *releasetest.App, r *release.Release) {
 	_, err := a.Cluster.Objects(kube.PipelineRuns, a.Namespace).Patch(t.Context(), r.ID.Name, types.MergePatchType,
-		[]byte(`{"status":{"conditions":[{"type":"Succeeded","status":"False","reason":"Cancelled"}]}}`), metav1.PatchOptions{}, "status")
+		[]byte(`{"status":{"conditions":[{"type":"Succeeded","status":"False","reason":"Cancelled"}]}}`),
+		metav1.PatchOptions{}, "status")
 	must(t, err)
 }
 
 func expired(t *testing.T, a *releasetest.App, _ *release.Release) {
-	patch := fmt.Sprintf(`{"spec":{"renewTime":%q}}`, time.Now().Add(-2*time.Minute).UTC().Format("2006-01-02T15:04:05.000000Z"))
-	_, err := a.Cluster.Objects(kube.Leases, a.Namespace).Patch(t.Context(), "serin-podinfo", types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+	patch := fmt.Sprintf(`{"spec":{"renewTime":%q}}`,
+		time.Now().Add(-2*time.Minute).UTC().Format("2006-01-02T15:04:05.000000Z"))
+	_, err := a.Cluster.Objects(kube.Leases, a.Namespace).Patch(t.Context(), "serin-podinfo", types.MergePatchType,
+		[]byte(patch), metav1.PatchOptions{})
 	must(t, err)
 }
 
@@ -88,7 +90,8 @@ func TestLeaseDeleted(t *testing.T) {
 	j := sweeper(t, a, &calls, &writes)
 	for range 2 {
 		must(t, j.Sweep(t.Context()))
-		a.Want(releasetest.State{Weight: 20, Phase: run.Shifting, Target: 2, Stages: 1, Primary: releasetest.Image("1")})
+		a.Want(releasetest.State{Weight: 20, Phase: run.Shifting, Target: 2, Stages: 1,
+			Primary: releasetest.Image("1")})
 	}
 	if got := writes.Load(); got != 1 {
 		t.Errorf("%d writes, want one, of the Lease", got)
@@ -132,7 +135,8 @@ func TestLeaseTakenWhileItWasMissing(t *testing.T) {
 }
 
 // sweeper is a janitor that counts its calls.
-func sweeper(t *testing.T, a *releasetest.App, calls, writes *atomic.Int32, through ...func(http.RoundTripper) http.RoundTripper) janitor.Janitor {
+func sweeper(t *testing.T, a *releasetest.App, calls, writes *atomic.Int32,
+	through ...func(http.RoundTripper) http.RoundTripper) janitor.Janitor {
 	t.Helper()
 	config := apitest.Config(t)
 	config.Wrap(releasetest.Before(func(r *http.Request) error {
@@ -150,10 +154,11 @@ func sweeper(t *testing.T, a *releasetest.App, calls, writes *atomic.Int32, thro
 	cluster, err := kube.New(config)
 	must(t, err)
 	quiet := a.Run("observer").Drain
-	return janitor.Janitor{Cluster: cluster, Namespace: a.Namespace, Deadline: time.Minute, Drain: func(r *release.Release) error {
-		r.Drain = quiet
-		return nil
-	}}
+	return janitor.Janitor{Cluster: cluster, Namespace: a.Namespace, Deadline: time.Minute,
+		Drain: func(r *release.Release) error {
+			r.Drain = quiet
+			return nil
+		}}
 }
 
 // account gives the janitor the rights that it is installed with.
@@ -200,7 +205,8 @@ func TestRunsThatNobodyEnds(t *testing.T) {
 		a.Route("somebody", `[{"op":"replace","path":"/metadata/annotations/serin.dev~1run","value":"?"}]`)
 	}
 	another := func(t *testing.T, a *releasetest.App, _ *release.Release) {
-		a.Record("somebody", `{"id":"shop/other/uid","phase":"shifting","phases":[{"weight":20,"at":"2026-11-23T12:00:00Z"}]}`)
+		a.Record("somebody",
+			`{"id":"shop/other/uid","phase":"shifting","phases":[{"weight":20,"at":"2026-11-23T12:00:00Z"}]}`)
 	}
 	unphased := func(t *testing.T, a *releasetest.App, r *release.Release) {
 		a.Record("somebody", fmt.Sprintf(`{"id":%q,"phase":"shifting","revision":"a","previous":"b"}`, r.ID))
@@ -214,7 +220,8 @@ func TestRunsThatNobodyEnds(t *testing.T) {
 			t.Fatal("promoted a version that does not become ready")
 		}
 	}
-	third := func(t *testing.T, a *releasetest.App, _ *release.Release) { // that died after its record, before its stamp
+	// that died after its record, before its stamp
+	third := func(t *testing.T, a *releasetest.App, _ *release.Release) {
 		killed := &releasetest.Process{Writes: 1}
 		if _, err := a.Prepare(a.Run("third", killed.Through)); err == nil {
 			t.Fatal("the third run was not killed")
@@ -226,15 +233,16 @@ func TestRunsThatNobodyEnds(t *testing.T) {
 		through func(http.RoundTripper) http.RoundTripper
 		taken   bool
 	}{
-		"live at 20":                             {weight: 20},
-		"live at 0, Lease expired":               {weight: 0, changes: []change{expired}},
-		"live at 20, Lease expired: no Tekton":   {weight: 20, changes: []change{expired}, taken: true},
-		"deleted at 20, Lease fresh":             {weight: 20, changes: []change{deleted}, taken: true},
-		"deleted while preparing":                {weight: 0, changes: []change{deleted}, taken: true},
-		"cancelled at 40":                        {weight: 40, changes: []change{finished}, taken: true},
-		"deleted at 20, not labelled":            {weight: 20, changes: []change{unlabelled, deleted}, taken: true},
-		"unreadable at 20, Lease fresh":          {weight: 20, through: unreadable},
-		"unreadable at 20, Lease expired":        {weight: 20, changes: []change{expired}, through: unreadable, taken: true},
+		"live at 20":                           {weight: 20},
+		"live at 0, Lease expired":             {weight: 0, changes: []change{expired}},
+		"live at 20, Lease expired: no Tekton": {weight: 20, changes: []change{expired}, taken: true},
+		"deleted at 20, Lease fresh":           {weight: 20, changes: []change{deleted}, taken: true},
+		"deleted while preparing":              {weight: 0, changes: []change{deleted}, taken: true},
+		"cancelled at 40":                      {weight: 40, changes: []change{finished}, taken: true},
+		"deleted at 20, not labelled":          {weight: 20, changes: []change{unlabelled, deleted}, taken: true},
+		"unreadable at 20, Lease fresh":        {weight: 20, through: unreadable},
+		"unreadable at 20, Lease expired": {weight: 20, changes: []change{expired}, through: unreadable,
+			taken: true},
 		"deleted while promoting":                {weight: 60, changes: []change{promoting, deleted}, taken: true},
 		"closed, live: finish will settle":       {weight: 20, changes: []change{closed}},
 		"closed, finished, pods left":            {weight: 20, changes: []change{closed, finished}, taken: true},
@@ -245,11 +253,12 @@ func TestRunsThatNobodyEnds(t *testing.T) {
 		"record broken at 20, Lease expired":     {weight: 20, changes: []change{broken, expired}, taken: true},
 		"record broken at 0, Lease expired":      {weight: 0, changes: []change{broken, expired}},
 		"record broken at 0, deleted":            {weight: 0, changes: []change{broken, deleted}, taken: true},
-		"record broken while promoting, deleted": {weight: 60, changes: []change{promoting, broken, deleted}, taken: true},
-		"id of another at 20, live":              {weight: 20, changes: []change{another}},
-		"id of another at 20, deleted":           {weight: 20, changes: []change{another, deleted}, taken: true},
-		"phases removed at 20, live":             {weight: 20, changes: []change{unphased}},
-		"phases removed at 20, Lease expired":    {weight: 20, changes: []change{unphased, expired}, taken: true},
+		"record broken while promoting, deleted": {weight: 60, changes: []change{promoting, broken, deleted},
+			taken: true},
+		"id of another at 20, live":           {weight: 20, changes: []change{another}},
+		"id of another at 20, deleted":        {weight: 20, changes: []change{another, deleted}, taken: true},
+		"phases removed at 20, live":          {weight: 20, changes: []change{unphased}},
+		"phases removed at 20, Lease expired": {weight: 20, changes: []change{unphased, expired}, taken: true},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -273,7 +282,8 @@ func TestRunsThatNobodyEnds(t *testing.T) {
 				return
 			}
 			must(t, j.Sweep(t.Context())) // the pods may be of another run than the record
-			want := releasetest.State{Phase: run.Closed, Outcome: run.RolledBack, Stages: a.State().Stages, Primary: releasetest.Image("1")}
+			want := releasetest.State{Phase: run.Closed, Outcome: run.RolledBack, Stages: a.State().Stages,
+				Primary: releasetest.Image("1")}
 			a.Want(want)
 			writes.Store(0)
 			must(t, j.Sweep(t.Context()))

@@ -30,8 +30,10 @@ const (
 // objects is what is asked of the API for Leases; the dynamic client has it as it is.
 type objects interface {
 	Get(context.Context, string, metav1.GetOptions, ...string) (*unstructured.Unstructured, error)
-	Create(context.Context, *unstructured.Unstructured, metav1.CreateOptions, ...string) (*unstructured.Unstructured, error)
-	Patch(context.Context, string, types.PatchType, []byte, metav1.PatchOptions, ...string) (*unstructured.Unstructured, error)
+	Create(context.Context, *unstructured.Unstructured, metav1.CreateOptions, ...string) (*unstructured.Unstructured,
+		error)
+	Patch(context.Context, string, types.PatchType, []byte, metav1.PatchOptions, ...string) (*unstructured.Unstructured,
+		error)
 	Watch(context.Context, metav1.ListOptions) (watch.Interface, error)
 }
 
@@ -56,7 +58,8 @@ type HeldError struct {
 }
 
 func (e *HeldError) Error() string {
-	return fmt.Sprintf("Lease %s is held by run %s since %s: wait for it or cancel it", e.Lease, e.Holder, e.Since.Format(time.RFC3339))
+	return fmt.Sprintf("Lease %s is held by run %s since %s: wait for it or cancel it", e.Lease, e.Holder,
+		e.Since.Format(time.RFC3339))
 }
 
 // Acquire takes the Lease, or renews it where the run holds it already. It takes it from another
@@ -146,10 +149,11 @@ func IsExpired(l *coordination.Lease, now time.Time) bool {
 	return now.After(l.Spec.RenewTime.Add(time.Duration(*l.Spec.LeaseDurationSeconds) * time.Second))
 }
 
-// Renew is one beat. A Lease that somebody has deleted is made again, and one that nobody holds, because a run that took it
-// meanwhile has given it up, is taken again. It does nothing to a Lease that another run holds.
+// Renew is one beat. A Lease that somebody has deleted is made again, and one that nobody holds, because a run that
+// took it meanwhile has given it up, is taken again. It does nothing to a Lease that another run holds.
 func (l Lease) Renew(ctx context.Context) error {
-	err := l.patch(ctx, kube.Test("/spec/holderIdentity", l.Holder.String()), kube.Add("/spec/renewTime", l.spec().RenewTime))
+	err := l.patch(ctx, kube.Test("/spec/holderIdentity", l.Holder.String()),
+		kube.Add("/spec/renewTime", l.spec().RenewTime))
 	if !apierrors.IsNotFound(err) && !kube.Raced(err) {
 		return err
 	}
@@ -178,7 +182,8 @@ func (l Lease) orMade(ctx context.Context) (*coordination.Lease, error) {
 
 // take makes the Lease out to the run while it is as it was read.
 func (l Lease) take(ctx context.Context, now *coordination.Lease) (*coordination.Lease, error) {
-	return l.made(ctx, l.patch(ctx, kube.Test("/metadata/resourceVersion", now.ResourceVersion), kube.Add("/spec", l.spec())))
+	return l.made(ctx, l.patch(ctx, kube.Test("/metadata/resourceVersion", now.ResourceVersion),
+		kube.Add("/spec", l.spec())))
 }
 
 // made reads the Lease after it was written, or after another was faster.
@@ -189,8 +194,8 @@ func (l Lease) made(ctx context.Context, err error) (*coordination.Lease, error)
 	return l.Get(ctx)
 }
 
-// Keep renews the Lease as soon as the API server's time is known, from the first call that the step makes, and at every
-// beat until ctx ends. A Lease is no permission to write, so a beat that fails is only logged.
+// Keep renews the Lease as soon as the API server's time is known, from the first call that the step makes, and at
+// every beat until ctx ends. A Lease is no permission to write, so a beat that fails is only logged.
 func (l Lease) Keep(ctx context.Context) {
 	select {
 	case <-ctx.Done():
@@ -224,7 +229,8 @@ func (l Lease) beat(ctx context.Context) {
 // Release gives the Lease up. A Lease that is gone, or that another run holds, is left as it is.
 func (l Lease) Release(ctx context.Context) error {
 	err := kube.Retry(ctx, func(ctx context.Context) error {
-		return l.patch(ctx, kube.Test("/spec/holderIdentity", l.Holder.String()), kube.Replace("/spec/holderIdentity", ""))
+		return l.patch(ctx, kube.Test("/spec/holderIdentity", l.Holder.String()),
+			kube.Replace("/spec/holderIdentity", ""))
 	})
 	if apierrors.IsNotFound(err) || kube.Raced(err) {
 		return nil
@@ -234,7 +240,8 @@ func (l Lease) Release(ctx context.Context) error {
 
 func (l Lease) spec() coordination.LeaseSpec {
 	holder, now, seconds := l.Holder.String(), metav1.NewMicroTime(l.Clock.Now()), int32(Unattended/time.Second)
-	return coordination.LeaseSpec{HolderIdentity: &holder, LeaseDurationSeconds: &seconds, AcquireTime: &now, RenewTime: &now}
+	return coordination.LeaseSpec{HolderIdentity: &holder, LeaseDurationSeconds: &seconds, AcquireTime: &now,
+		RenewTime: &now}
 }
 
 func (l Lease) create(ctx context.Context) error {
@@ -246,7 +253,8 @@ func (l Lease) create(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("making Lease %s: %w", l.App.Lease(), err)
 	}
-	_, err = l.Objects.Create(ctx, &unstructured.Unstructured{Object: object}, metav1.CreateOptions{FieldManager: kube.FieldManager})
+	_, err = l.Objects.Create(ctx, &unstructured.Unstructured{Object: object},
+		metav1.CreateOptions{FieldManager: kube.FieldManager})
 	return err
 }
 
@@ -255,7 +263,8 @@ func (l Lease) patch(ctx context.Context, ops ...kube.Operation) error {
 	if err != nil {
 		return fmt.Errorf("writing Lease %s: %w", l.App.Lease(), err)
 	}
-	if _, err := l.Objects.Patch(ctx, l.App.Lease(), types.JSONPatchType, body, metav1.PatchOptions{FieldManager: kube.FieldManager}); err != nil {
+	if _, err := l.Objects.Patch(ctx, l.App.Lease(), types.JSONPatchType, body,
+		metav1.PatchOptions{FieldManager: kube.FieldManager}); err != nil {
 		return fmt.Errorf("writing Lease %s: %w", l.App.Lease(), err)
 	}
 	return nil
@@ -271,12 +280,14 @@ const (
 	Anothers Standing = "another's"
 )
 
-// Standing says how a run, the holder, stands to the Lease. One that is missing, or that nobody holds or renews, does not tell whether
-// the run is alive: it is made out to it, so that a run that is alive renews it, and that of one that is not expires.
+// Standing says how a run, the holder, stands to the Lease. One that is missing, or that nobody holds or renews, does
+// not tell whether the run is alive: it is made out to it, so that a run that is alive renews it, and that of one that
+// is not expires.
 func (l Lease) Standing(ctx context.Context) (Standing, error) {
 	now, err := l.orMade(ctx)
 	if err == nil && Holder(now) != l.Holder.String() && IsExpired(now, l.Clock.Now()) {
-		slog.Info("lease taken for a run from one that no longer renews it", "run", l.Holder.String(), "holder", Holder(now))
+		slog.Info("lease taken for a run from one that no longer renews it", "run", l.Holder.String(), "holder",
+			Holder(now))
 		now, err = l.take(ctx, now)
 	}
 	switch {
@@ -290,7 +301,8 @@ func (l Lease) Standing(ctx context.Context) (Standing, error) {
 	return Kept, nil
 }
 
-// Lapsed says whether a run that has ended, the holder, no longer keeps the Lease: it has expired, is gone, or is another's.
+// Lapsed says whether a run that has ended, the holder, no longer keeps the Lease: it has expired, is gone, or is
+// another's.
 func (l Lease) Lapsed(ctx context.Context) (bool, error) {
 	now, err := l.Get(ctx)
 	if apierrors.IsNotFound(err) {

@@ -39,7 +39,8 @@ func (c *clock) Known() <-chan struct{} {
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 // at is the Lease in a namespace as a run sees it at a time, through these transports.
-func at(t *testing.T, namespace, holder string, now time.Time, through ...func(http.RoundTripper) http.RoundTripper) lease.Lease {
+func at(t *testing.T, namespace, holder string, now time.Time,
+	through ...func(http.RoundTripper) http.RoundTripper) lease.Lease {
 	t.Helper()
 	config := apitest.Config(t)
 	for _, wrap := range through {
@@ -50,8 +51,9 @@ func at(t *testing.T, namespace, holder string, now time.Time, through ...func(h
 		t.Fatal(err)
 	}
 	return lease.Lease{
-		Objects: cluster.Objects(kube.Leases, namespace), App: application.Application{Namespace: namespace, Name: "podinfo"},
-		Holder: run.ID{Namespace: namespace, Name: holder, UID: "uid"}, Clock: &clock{now},
+		Objects: cluster.Objects(kube.Leases, namespace),
+		App:     application.Application{Namespace: namespace, Name: "podinfo"},
+		Holder:  run.ID{Namespace: namespace, Name: holder, UID: "uid"}, Clock: &clock{now},
 	}
 }
 
@@ -67,7 +69,8 @@ func line(t *testing.T, l lease.Lease) string {
 		t.Fatal(err)
 	}
 	name := strings.TrimPrefix(lease.Holder(found), l.App.Namespace+"/")
-	return fmt.Sprintf("%s since %s renewed %s", name, clockTime(found.Spec.AcquireTime), clockTime(found.Spec.RenewTime))
+	return fmt.Sprintf("%s since %s renewed %s", name, clockTime(found.Spec.AcquireTime),
+		clockTime(found.Spec.RenewTime))
 }
 
 func clockTime(t *metav1.MicroTime) string {
@@ -85,21 +88,39 @@ func TestLeaseInItsLife(t *testing.T) {
 		want string
 		err  string
 	}{
-		{"acquire", func() error { return at(t, ns, "a", noon).Acquire(t.Context(), never) }, "a/uid since 12:00:00 renewed 12:00:00", ""},
-		{"acquire again", func() error { return at(t, ns, "a", noon.Add(time.Second)).Acquire(t.Context(), never) }, "a/uid since 12:00:00 renewed 12:00:01", ""},
-		{"renew", func() error { return at(t, ns, "a", noon.Add(30*time.Second)).Renew(t.Context()) }, "a/uid since 12:00:00 renewed 12:00:30", ""},
-		{"renew again", func() error { return at(t, ns, "a", noon.Add(60*time.Second)).Renew(t.Context()) }, "a/uid since 12:00:00 renewed 12:01:00", ""},
-		{"another asks", func() error { return at(t, ns, "b", noon.Add(61*time.Second)).Acquire(t.Context(), never) }, "a/uid since 12:00:00 renewed 12:01:00",
+		{"acquire", func() error { return at(t, ns, "a", noon).Acquire(t.Context(), never) },
+			"a/uid since 12:00:00 renewed 12:00:00", ""},
+		{"acquire again", func() error { return at(t, ns, "a", noon.Add(time.Second)).Acquire(t.Context(), never) },
+			"a/uid since 12:00:00 renewed 12:00:01", ""},
+		{"renew", func() error { return at(t, ns, "a", noon.Add(30*time.Second)).Renew(t.Context()) },
+			"a/uid since 12:00:00 renewed 12:00:30", ""},
+		{"renew again", func() error { return at(t, ns, "a", noon.Add(60*time.Second)).Renew(t.Context()) },
+			"a/uid since 12:00:00 renewed 12:01:00", ""},
+		{"another asks", func() error { return at(t, ns, "b", noon.Add(61*time.Second)).Acquire(t.Context(), never) },
+			"a/uid since 12:00:00 renewed 12:01:00",
 			"Lease serin-podinfo is held by run " + ns + "/a/uid since 2026-01-02T12:00:00Z: wait for it or cancel it"},
-		{"another renews", func() error { return at(t, ns, "b", noon.Add(61*time.Second)).Renew(t.Context()) }, "a/uid since 12:00:00 renewed 12:01:00", "writing Lease serin-podinfo"},
-		{"another releases", func() error { return at(t, ns, "b", noon).Release(t.Context()) }, "a/uid since 12:00:00 renewed 12:01:00", ""},
-		{"not expired", func() error { return at(t, ns, "b", noon.Add(150*time.Second)).Acquire(t.Context(), whenExpired) }, "a/uid since 12:00:00 renewed 12:01:00", "held by run"},
-		{"expired", func() error { return at(t, ns, "b", noon.Add(151*time.Second)).Acquire(t.Context(), whenExpired) }, "b/uid since 12:02:31 renewed 12:02:31", ""},
-		{"the old one renews", func() error { return at(t, ns, "a", noon.Add(152*time.Second)).Renew(t.Context()) }, "b/uid since 12:02:31 renewed 12:02:31", "writing Lease"},
-		{"abandoned", func() error { return at(t, ns, "c", noon.Add(153*time.Second)).Acquire(t.Context(), always) }, "c/uid since 12:02:33 renewed 12:02:33", ""},
-		{"release", func() error { return at(t, ns, "c", noon).Release(t.Context()) }, " since 12:02:33 renewed 12:02:33", ""},
-		{"release again", func() error { return at(t, ns, "c", noon).Release(t.Context()) }, " since 12:02:33 renewed 12:02:33", ""},
-		{"acquire what is free", func() error { return at(t, ns, "d", noon.Add(time.Hour)).Acquire(t.Context(), never) }, "d/uid since 13:00:00 renewed 13:00:00", ""},
+		{"another renews", func() error { return at(t, ns, "b", noon.Add(61*time.Second)).Renew(t.Context()) },
+			"a/uid since 12:00:00 renewed 12:01:00", "writing Lease serin-podinfo"},
+		{"another releases", func() error { return at(t, ns, "b", noon).Release(t.Context()) },
+			"a/uid since 12:00:00 renewed 12:01:00", ""},
+		{"not expired", func() error {
+			return at(t, ns, "b", noon.Add(150*time.Second)).Acquire(t.Context(),
+				whenExpired)
+		}, "a/uid since 12:00:00 renewed 12:01:00", "held by run"},
+		{"expired", func() error { return at(t, ns, "b", noon.Add(151*time.Second)).Acquire(t.Context(), whenExpired) },
+			"b/uid since 12:02:31 renewed 12:02:31", ""},
+		{"the old one renews", func() error { return at(t, ns, "a", noon.Add(152*time.Second)).Renew(t.Context()) },
+			"b/uid since 12:02:31 renewed 12:02:31", "writing Lease"},
+		{"abandoned", func() error { return at(t, ns, "c", noon.Add(153*time.Second)).Acquire(t.Context(), always) },
+			"c/uid since 12:02:33 renewed 12:02:33", ""},
+		{"release", func() error { return at(t, ns, "c", noon).Release(t.Context()) },
+			" since 12:02:33 renewed 12:02:33", ""},
+		{"release again", func() error { return at(t, ns, "c", noon).Release(t.Context()) },
+			" since 12:02:33 renewed 12:02:33", ""},
+		{"acquire what is free", func() error {
+			return at(t, ns, "d", noon.Add(time.Hour)).Acquire(t.Context(),
+				never)
+		}, "d/uid since 13:00:00 renewed 13:00:00", ""},
 	}
 	for _, s := range steps {
 		err := s.do()
@@ -130,7 +151,8 @@ func TestStanding(t *testing.T) {
 	}
 	remove := func() {
 		t.Helper()
-		if err := apitest.Client(t).CoordinationV1().Leases(ns).Delete(t.Context(), "serin-podinfo", metav1.DeleteOptions{}); err != nil {
+		if err := apitest.Client(t).CoordinationV1().Leases(ns).Delete(t.Context(), "serin-podinfo",
+			metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -147,13 +169,15 @@ func TestStanding(t *testing.T) {
 		{"after it", nil, "a", lease.Unattended + time.Second, lease.Expired, "a/uid since 12:00:00 renewed 12:00:00"},
 		{"of another", nil, "b", 0, lease.Anothers, "a/uid since 12:00:00 renewed 12:00:00"},
 		{"it was deleted", remove, "a", time.Hour, lease.Kept, "a/uid since 13:00:00 renewed 13:00:00"},
-		{"nobody renews it", nil, "a", time.Hour + lease.Unattended + time.Second, lease.Expired, "a/uid since 13:00:00 renewed 13:00:00"},
+		{"nobody renews it", nil, "a", time.Hour + lease.Unattended + time.Second, lease.Expired,
+			"a/uid since 13:00:00 renewed 13:00:00"},
 		{"it was given up", func() {
 			if err := at(t, ns, "a", noon).Release(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}, "b", 2 * time.Hour, lease.Kept, "b/uid since 14:00:00 renewed 14:00:00"},
-		{"another holds it, and renews it", nil, "a", 2*time.Hour + lease.Unattended, lease.Anothers, "b/uid since 14:00:00 renewed 14:00:00"},
+		{"another holds it, and renews it", nil, "a", 2*time.Hour + lease.Unattended, lease.Anothers,
+			"b/uid since 14:00:00 renewed 14:00:00"},
 		{"another held it, and does not", nil, "a", 3 * time.Hour, lease.Kept, "a/uid since 15:00:00 renewed 15:00:00"},
 	}
 	for _, s := range steps {
@@ -185,7 +209,8 @@ func TestLapsed(t *testing.T) {
 	if err := at(t, ns, "a", noon).Acquire(t.Context(), never); err != nil {
 		t.Fatal(err)
 	}
-	if lapsed("a", noon.Add(lease.Unattended)) || !lapsed("a", noon.Add(lease.Unattended+time.Second)) || !lapsed("b", noon) {
+	if lapsed("a", noon.Add(lease.Unattended)) || !lapsed("a", noon.Add(lease.Unattended+time.Second)) ||
+		!lapsed("b", noon) {
 		t.Errorf("want the holder's Lease to lapse after %s, and another's at once", lease.Unattended)
 	}
 }
@@ -240,11 +265,13 @@ func TestFirstBeatWaitsForTheServersTime(t *testing.T) {
 			if err := at(t, ns, "a", noon).Acquire(t.Context(), never); err != nil {
 				t.Fatal(err)
 			}
-			l := lease.Lease{Objects: cluster.Objects(kube.Leases, ns), App: app, Holder: run.ID{Namespace: ns, Name: "a", UID: "uid"}, Clock: cluster}
+			l := lease.Lease{Objects: cluster.Objects(kube.Leases, ns), App: app,
+				Holder: run.ID{Namespace: ns, Name: "a", UID: "uid"}, Clock: cluster}
 			ctx, stop := context.WithCancel(t.Context())
 			var keeping sync.WaitGroup
 			keeping.Go(func() { l.Keep(ctx) })
-			if _, err := cluster.Objects(kube.Leases, ns).List(t.Context(), metav1.ListOptions{}); err != nil { // the step's first call
+			// the step's first call
+			if _, err := cluster.Objects(kube.Leases, ns).List(t.Context(), metav1.ListOptions{}); err != nil {
 				t.Fatal(err)
 			}
 			var renewed time.Time
@@ -274,9 +301,11 @@ func TestExpired(t *testing.T) {
 		now  time.Time
 		want bool
 	}{
-		"fresh":            {coordination.LeaseSpec{RenewTime: &renewed, LeaseDurationSeconds: &seconds}, noon, false},
-		"at its end":       {coordination.LeaseSpec{RenewTime: &renewed, LeaseDurationSeconds: &seconds}, noon.Add(90 * time.Second), false},
-		"after":            {coordination.LeaseSpec{RenewTime: &renewed, LeaseDurationSeconds: &seconds}, noon.Add(91 * time.Second), true},
+		"fresh": {coordination.LeaseSpec{RenewTime: &renewed, LeaseDurationSeconds: &seconds}, noon, false},
+		"at its end": {coordination.LeaseSpec{RenewTime: &renewed, LeaseDurationSeconds: &seconds},
+			noon.Add(90 * time.Second), false},
+		"after": {coordination.LeaseSpec{RenewTime: &renewed, LeaseDurationSeconds: &seconds},
+			noon.Add(91 * time.Second), true},
 		"never renewed":    {coordination.LeaseSpec{LeaseDurationSeconds: &seconds}, noon, true},
 		"without duration": {coordination.LeaseSpec{RenewTime: &renewed}, noon, true},
 	}
@@ -313,7 +342,8 @@ func TestTwoAcquirersRace(t *testing.T) {
 	cases := map[string]func(t *testing.T, ns string){
 		"for a Lease to make": func(*testing.T, string) {},
 		"for a free one": func(t *testing.T, ns string) {
-			if err := errors.Join(at(t, ns, "z", noon).Acquire(t.Context(), never), at(t, ns, "z", noon).Release(t.Context())); err != nil {
+			if err := errors.Join(at(t, ns, "z", noon).Acquire(t.Context(), never),
+				at(t, ns, "z", noon).Release(t.Context())); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -341,7 +371,8 @@ func TestTwoAcquirersRace(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !errors.As(lost, &held) || held.Holder != lease.Holder(found) || strings.Count(lost.Error(), "is held by") != 1 {
+			if !errors.As(lost, &held) || held.Holder != lease.Holder(found) ||
+				strings.Count(lost.Error(), "is held by") != 1 {
 				t.Errorf("errors %v, holder %s, want one refused in favour of the other", lost, lease.Holder(found))
 			}
 		})
@@ -382,7 +413,8 @@ func TestKeepBeatsAtOnceAndEnds(t *testing.T) {
 		return nil
 	})
 	patch := []byte(`[{"op":"remove","path":"/spec/holderIdentity"}]`)
-	if _, err := apitest.Client(t).CoordinationV1().Leases(ns).Patch(t.Context(), "serin-podinfo", types.JSONPatchType, patch, metav1.PatchOptions{}); err != nil {
+	if _, err := apitest.Client(t).CoordinationV1().Leases(ns).Patch(t.Context(), "serin-podinfo", types.JSONPatchType,
+		patch, metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	cancel()

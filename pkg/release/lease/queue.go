@@ -42,10 +42,11 @@ type waiter struct {
 	alive func(run.ID) bool
 }
 
-// Wait acquires the Lease as Acquire does, and waits as long as another run has it. Of several runs that wait the newest
-// stays: the others, and one whose turn has come after that of a newer run, fail with ErrOvertaken. alive says of a run that
-// waits whether it still does.
-func (l Lease) Wait(ctx context.Context, place Place, alive func(run.ID) bool, abandoned func(holder string, expired bool) (bool, error)) error {
+// Wait acquires the Lease as Acquire does, and waits as long as another run has it. Of several runs that wait the
+// newest stays: the others, and one whose turn has come after that of a newer run, fail with ErrOvertaken. alive says
+// of a run that waits whether it still does.
+func (l Lease) Wait(ctx context.Context, place Place, alive func(run.ID) bool,
+	abandoned func(holder string, expired bool) (bool, error)) error {
 	for {
 		err := l.acquireAs(ctx, &waiter{place, alive}, abandoned)
 		var held *HeldError
@@ -63,18 +64,19 @@ func (l Lease) Wait(ctx context.Context, place Place, alive func(run.ID) bool, a
 func (l Lease) change(ctx context.Context, holder string) error {
 	limited, cancel := context.WithTimeout(ctx, Unattended)
 	defer cancel()
-	err := kube.Follow(limited, l.Objects, kube.Named(l.App.Lease()), func(event watch.EventType, object runtime.Object) (bool, error) {
-		u, ok := object.(*unstructured.Unstructured)
-		if !ok {
-			return false, nil
-		}
-		var now coordination.Lease
-		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &now); err != nil {
-			return false, err
-		}
-		first := newest(&now)
-		return event == watch.Deleted || Holder(&now) != holder || first == nil || first.Run != l.Holder, nil
-	})
+	err := kube.Follow(limited, l.Objects, kube.Named(l.App.Lease()),
+		func(event watch.EventType, object runtime.Object) (bool, error) {
+			u, ok := object.(*unstructured.Unstructured)
+			if !ok {
+				return false, nil
+			}
+			var now coordination.Lease
+			if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &now); err != nil {
+				return false, err
+			}
+			first := newest(&now)
+			return event == watch.Deleted || Holder(&now) != holder || first == nil || first.Run != l.Holder, nil
+		})
 	if limited.Err() != nil && ctx.Err() == nil {
 		return nil
 	}
@@ -110,7 +112,8 @@ func (l Lease) enqueue(ctx context.Context, now *coordination.Lease, w *waiter) 
 	if err != nil {
 		return err
 	}
-	ops := append([]kube.Operation{kube.Test("/metadata/resourceVersion", now.ResourceVersion)}, kube.Annotate(now.Annotations, waiting, string(text))...)
+	ops := append([]kube.Operation{kube.Test("/metadata/resourceVersion", now.ResourceVersion)},
+		kube.Annotate(now.Annotations, waiting, string(text))...)
 	return l.patch(ctx, ops...)
 }
 

@@ -36,10 +36,11 @@ func (b *Busy) EnvDecode(text string) error {
 // Queue says what becomes of a run while another has the application.
 type Queue struct {
 	// What the run does if another run has the application: fail at once, wait until the other has ended, or supersede,
-	// which ends it. Of several runs that wait, the newest stays. Use wait or supersede if pushes come faster than releases.
+	// which ends it. Of several runs that wait, the newest stays. Use wait or supersede if pushes come faster than
+	// releases.
 	OnBusy Busy `env:"ON_BUSY, default=fail"`
-	// How long the run waits for another one, with on-busy wait. For more than 1m, render a Pipeline with --busy-timeout: its
-	// task prepare has the time.
+	// How long the run waits for another one, with on-busy wait. For more than 1m, render a Pipeline with
+	// --busy-timeout: its task prepare has the time.
 	BusyTimeout parameter.Duration `env:"BUSY_TIMEOUT, default=1m"`
 }
 
@@ -71,14 +72,17 @@ func acquire(ctx context.Context, r *release.Release, on Busy) (superseded bool,
 	}
 	created, _ := r.Created(ctx, r.ID)
 	if created.IsZero() {
-		return false, fmt.Errorf("acquiring %s: PipelineRun %s cannot be read: which run is the newer one is not known", r.App, r.ID.Name)
+		return false, fmt.Errorf("acquiring %s: PipelineRun %s cannot be read: which run is the newer one is not known",
+			r.App, r.ID.Name)
 	}
 	mine := lease.Place{Run: r.ID, Created: created}
 	if on == Supersede {
-		err = r.Lease.Acquire(ctx, abandoned(ctx, r, func(other lease.Place) (bool, error) { return !other.Newer(mine), overtaken(other, mine) }))
+		err = r.Lease.Acquire(ctx, abandoned(ctx, r,
+			func(other lease.Place) (bool, error) { return !other.Newer(mine), overtaken(other, mine) }))
 	} else {
 		begin := time.Now()
-		err = r.Lease.Wait(ctx, mine, waits(ctx, r), abandoned(ctx, r, func(other lease.Place) (bool, error) { return false, overtaken(other, mine) }))
+		err = r.Lease.Wait(ctx, mine, waits(ctx, r),
+			abandoned(ctx, r, func(other lease.Place) (bool, error) { return false, overtaken(other, mine) }))
 		if err != nil && ctx.Err() != nil {
 			err = fmt.Errorf("waited %s: %w", time.Since(begin).Round(time.Second), err)
 		}
@@ -106,7 +110,8 @@ func overtaken(other, mine lease.Place) error {
 }
 
 // abandoned says whether the Lease may be taken from its holder. Of one that is alive live decides, if it is given.
-func abandoned(ctx context.Context, r *release.Release, live func(lease.Place) (bool, error)) func(string, bool) (bool, error) {
+func abandoned(ctx context.Context, r *release.Release, live func(lease.Place) (bool, error)) func(string, bool) (bool,
+	error) {
 	return func(holder string, expired bool) (bool, error) {
 		id, err := run.ParseID(holder)
 		if err != nil {

@@ -11,14 +11,13 @@ import (
 
 	"github.com/serin-cd/serin/internal/apitest"
 	"github.com/serin-cd/serin/internal/releasetest"
+	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/lease"
 	"github.com/serin-cd/serin/pkg/release/prepare"
 	"github.com/serin-cd/serin/pkg/release/record"
 	"github.com/serin-cd/serin/pkg/release/rollback"
 	"github.com/serin-cd/serin/pkg/release/stage"
 	"github.com/serin-cd/serin/pkg/task/run"
-
-	"github.com/serin-cd/serin/pkg/release"
 )
 
 // turn is how acquiring ended.
@@ -65,7 +64,8 @@ func TestTheNewestWaiterStays(t *testing.T) {
 	if got := <-acquire(t, first, prepare.Wait); got != (turn{}) {
 		t.Fatalf("a free Lease: %+v", got)
 	}
-	if got := <-acquire(t, second, prepare.Fail); got.err == nil || !strings.Contains(got.err.Error(), "/a/") || !strings.Contains(got.err.Error(), "since 2") {
+	if got := <-acquire(t, second, prepare.Fail); got.err == nil || !strings.Contains(got.err.Error(), "/a/") ||
+		!strings.Contains(got.err.Error(), "since 2") {
 		t.Errorf("fail: %v, want the holder and since when", got.err)
 	}
 	b := acquire(t, second, prepare.Wait)
@@ -106,7 +106,8 @@ func TestNobodyWaitsForARunThatIsGone(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	third := a.PipelineRun("c")
-	if _, err := prepare.Acquire(ctx, third, prepare.Queue{OnBusy: prepare.Wait}); err == nil || !strings.Contains(err.Error(), "waited 2s") || !strings.Contains(err.Error(), "/b/") {
+	if _, err := prepare.Acquire(ctx, third, prepare.Queue{OnBusy: prepare.Wait}); err == nil ||
+		!strings.Contains(err.Error(), "waited 2s") || !strings.Contains(err.Error(), "/b/") {
 		t.Errorf("waiting for too long: %v, want for how long, and who has it", err)
 	}
 }

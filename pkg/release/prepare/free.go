@@ -45,8 +45,8 @@ func free(ctx context.Context, r *release.Release, p Preparation, f found) (foun
 	return look(ctx, r, p)
 }
 
-// damaged takes back the run that the target's stamp names, where the record is not to be relied upon, and says whether it did. Of one that
-// is alive, with traffic, it is an error.
+// damaged takes back the run that the target's stamp names, where the record is not to be relied upon, and says whether
+// it did. Of one that is alive, with traffic, it is an error.
 func damaged(ctx context.Context, r *release.Release, p Preparation, state weight.State) (bool, error) {
 	owner, err := rollback.Owner(ctx, r.Cluster, r.App, state)
 	if errors.Is(err, failure.ErrConfig) || err == nil && owner.ID == r.ID {
@@ -61,8 +61,10 @@ func damaged(ctx context.Context, r *release.Release, p Preparation, state weigh
 		return left, fmt.Errorf("taking back run %s: %w", owner.ID.Name, err)
 	}
 	if !left && state.Weight() > 0 {
-		return false, fmt.Errorf("preparing %s: the canary has %d %%, its pods are those of PipelineRun %s/%s, which is alive, and %s: wait for it or cancel it",
-			r.App, state.Weight(), owner.ID.Namespace, owner.ID.Name, state.Damage())
+		return false,
+			fmt.Errorf("preparing %s: the canary has %d %%, its pods are those of PipelineRun %s/%s, which is "+
+				"alive, and %s: wait for it or cancel it",
+				r.App, state.Weight(), owner.ID.Namespace, owner.ID.Name, state.Damage())
 	}
 	return left, nil
 }

@@ -40,7 +40,8 @@ func TestRoutingThatIsMissing(t *testing.T) {
 			}
 			a.Want(state)
 			vs := a.VirtualService()
-			if diff := cmp.Diff([][]string{{"podinfo.test", "podinfo"}, {"public"}}, [][]string{vs.Spec.Hosts, vs.Spec.Gateways}); diff != "" {
+			if diff := cmp.Diff([][]string{{"podinfo.test", "podinfo"}, {"public"}},
+				[][]string{vs.Spec.Hosts, vs.Spec.Gateways}); diff != "" {
 				t.Errorf("hosts and gateways (-want +got):\n%s", diff)
 			}
 			for _, rule := range []string{"podinfo-primary", "podinfo-canary"} {
@@ -48,7 +49,8 @@ func TestRoutingThatIsMissing(t *testing.T) {
 					t.Errorf("DestinationRule %s: %v", rule, err)
 				}
 			}
-			a.WantEvents("DestinationRule podinfo-primary was missing, and was made again", "DestinationRule podinfo-canary was missing",
+			a.WantEvents("DestinationRule podinfo-primary was missing, and was made again",
+				"DestinationRule podinfo-canary was missing",
 				"VirtualService podinfo was missing, and was made again, with all traffic to the primary")
 			if push {
 				must(t, stage.Shift(t.Context(), r, 20))
@@ -78,13 +80,16 @@ func TestRecordThatTellsNothing(t *testing.T) {
 				if half {
 					a.Node.Image(releasetest.Image("2"), apitest.Unready)
 					killed := &releasetest.Process{Writes: 2} // the record is promoting, the primary is at version 2
-					if _, err := promote.Run(t.Context(), a.PipelineRun("left", killed.Through), time.Second); err == nil {
+					if _, err := promote.Run(t.Context(), a.PipelineRun("left", killed.Through),
+						time.Second); err == nil {
 						t.Fatal("promoted, want it killed")
 					}
 				}
 				a.Record("kubectl-edit", text)
 				a.Push("3")
-				if _, err := a.Prepare(a.Run("next")); err == nil || !strings.Contains(err.Error(), "/left, which is alive, and ") || !strings.Contains(err.Error(), "kubectl-edit wrote it") {
+				if _, err := a.Prepare(a.Run("next")); err == nil ||
+					!strings.Contains(err.Error(), "/left, which is alive, and ") ||
+					!strings.Contains(err.Error(), "kubectl-edit wrote it") {
 					t.Errorf("while the run is alive: %v, want it named, and who wrote the record", err)
 				}
 				a.Finish("left")

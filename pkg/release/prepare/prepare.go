@@ -11,13 +11,12 @@ import (
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/cluster/workload"
 	"github.com/serin-cd/serin/pkg/judge"
+	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/record"
 	"github.com/serin-cd/serin/pkg/release/weight"
 	"github.com/serin-cd/serin/pkg/task/failure"
 	"github.com/serin-cd/serin/pkg/task/parameter"
 	"github.com/serin-cd/serin/pkg/task/run"
-
-	"github.com/serin-cd/serin/pkg/release"
 )
 
 // Proceed is the outcome of a preparation whose canary is ready to be judged.
@@ -36,8 +35,8 @@ type Config struct {
 	// Hosts of the VirtualService, separated by commas; the application's name is always added. Used only if the
 	// VirtualService has to be made.
 	Hosts []string `env:"HOSTS"`
-	// Gateways of the VirtualService, as NAMESPACE/NAME, separated by commas; mesh stands for all sidecars. Used only if the
-	// VirtualService has to be made. Add yours if callers come from outside the mesh.
+	// Gateways of the VirtualService, as NAMESPACE/NAME, separated by commas; mesh stands for all sidecars. Used only
+	// if the VirtualService has to be made. Add yours if callers come from outside the mesh.
 	Gateways []string `env:"GATEWAYS, default=mesh"`
 	// Port of the Services that Serin makes. Used only if the application has no Service of its own.
 	Port parameter.Count `env:"PORT, default=80"`
@@ -52,7 +51,8 @@ type Preparation struct {
 }
 
 // Step is Run for a program: it keeps the Lease, and leaves the application alone if it is not the run's turn.
-func Step(ctx context.Context, r *release.Release, c Config, s release.Settling, rules judge.Config) (run.Outcome, string, error) {
+func Step(ctx context.Context, r *release.Release, c Config, s release.Settling, rules judge.Config) (run.Outcome,
+	string, error) {
 	if c.Turn == Superseded {
 		return run.Superseded, "none", nil
 	}
@@ -133,7 +133,9 @@ func look(ctx context.Context, r *release.Release, p Preparation) (f found, err 
 		return f, err
 	}
 	if f.target.Spec.Strategy.Type == "Recreate" {
-		return f, failure.Configf("reading Deployment %s: strategy Recreate would empty the primary at each promotion, want RollingUpdate", r.App)
+		return f,
+			failure.Configf("reading Deployment %s: strategy Recreate would empty the primary at each promotion, "+
+				"want RollingUpdate", r.App)
 	}
 	if _, err := workload.SetImage(f.target, p.Container, p.Image); err != nil {
 		return f, err
@@ -164,8 +166,10 @@ func look(ctx context.Context, r *release.Release, p Preparation) (f found, err 
 		}
 	}
 	if f.first() && !serves(f.target) && !serves(f.primary) {
-		return f, failure.Configf("releasing %s for the first time: the target has no ready replicas (%s), want at least 1: scale it up and let it become ready",
-			r.App, f.target.Progress())
+		return f,
+			failure.Configf("releasing %s for the first time: the target has no ready replicas (%s), want at least "+
+				"1: scale it up and let it become ready",
+				r.App, f.target.Progress())
 	}
 	return f, nil
 }

@@ -19,13 +19,12 @@ import (
 	"github.com/serin-cd/serin/internal/apitest"
 	"github.com/serin-cd/serin/internal/releasetest"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/lease"
 	"github.com/serin-cd/serin/pkg/release/prepare"
 	"github.com/serin-cd/serin/pkg/release/stage"
 	"github.com/serin-cd/serin/pkg/task/failure"
 	"github.com/serin-cd/serin/pkg/task/run"
-
-	"github.com/serin-cd/serin/pkg/release"
 )
 
 func TestMain(m *testing.M) { apitest.Main(m, apitest.Controllers) }
@@ -54,7 +53,8 @@ func route(a *releasetest.App, t *testing.T, hosts ...string) {
 	t.Helper()
 	var destinations []any
 	for _, h := range hosts {
-		destinations = append(destinations, map[string]any{"destination": map[string]any{"host": h}, "weight": int64(100 / len(hosts))})
+		destinations = append(destinations, map[string]any{"destination": map[string]any{"host": h},
+			"weight": int64(100 / len(hosts))})
 	}
 	vs := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{
 		"hosts": []any{"podinfo"}, "http": []any{map[string]any{"route": destinations}}}}}
@@ -65,18 +65,21 @@ func route(a *releasetest.App, t *testing.T, hosts ...string) {
 	must(t, err)
 }
 
-var virtualServices = schema.GroupVersionResource{Group: "networking.istio.io", Version: "v1", Resource: "virtualservices"}
+var virtualServices = schema.GroupVersionResource{Group: "networking.istio.io", Version: "v1",
+	Resource: "virtualservices"}
 
 // versions are those of all that a release could change.
 func versions(t *testing.T, a *releasetest.App) map[string]string {
 	t.Helper()
 	all := map[string]string{}
 	rules := schema.GroupVersionResource{Group: "networking.istio.io", Version: "v1", Resource: "destinationrules"}
-	for _, resource := range []schema.GroupVersionResource{kube.Deployments, kube.ReplicaSets, kube.Services, kube.Leases, kube.ConfigMaps, kube.Events, virtualServices, rules} {
+	for _, resource := range []schema.GroupVersionResource{kube.Deployments, kube.ReplicaSets, kube.Services,
+		kube.Leases, kube.ConfigMaps, kube.Events, virtualServices, rules} {
 		list, err := a.Cluster.Objects(resource, a.Namespace).List(t.Context(), metav1.ListOptions{})
 		must(t, err)
 		for _, object := range list.Items {
-			if reason, _, _ := unstructured.NestedString(object.Object, "reason"); resource != kube.Events || reason == "Synced" {
+			if reason, _, _ := unstructured.NestedString(object.Object, "reason"); resource != kube.Events ||
+				reason == "Synced" {
 				all[resource.Resource+"/"+object.GetName()] = object.GetResourceVersion()
 			}
 		}
@@ -87,7 +90,8 @@ func versions(t *testing.T, a *releasetest.App) map[string]string {
 func TestRefusalsChangeNothing(t *testing.T) {
 	released := func(a *releasetest.App, _ *testing.T) { a.First(); a.Push("2") }
 	second := func(d *appsv1.Deployment) {
-		d.Spec.Template.Spec.Containers = append(d.Spec.Template.Spec.Containers, corev1.Container{Name: "proxy", Image: "envoy:1"})
+		d.Spec.Template.Spec.Containers = append(d.Spec.Template.Spec.Containers,
+			corev1.Container{Name: "proxy", Image: "envoy:1"})
 	}
 	cases := map[string]struct {
 		target  func(*appsv1.Deployment)
@@ -96,8 +100,10 @@ func TestRefusalsChangeNothing(t *testing.T) {
 		code    int
 		text    []string
 	}{
-		"no target": {arrange: func(a *releasetest.App, _ *testing.T) { a.Delete("podinfo") }, code: 2, text: []string{"reading Deployment podinfo: there is none in namespace", "deploy the application first"}},
-		"Recreate":  {target: func(d *appsv1.Deployment) { d.Spec.Strategy.Type = "Recreate" }, code: 2, text: []string{"strategy Recreate would empty the primary at each promotion, want RollingUpdate"}},
+		"no target": {arrange: func(a *releasetest.App, _ *testing.T) { a.Delete("podinfo") }, code: 2,
+			text: []string{"reading Deployment podinfo: there is none in namespace", "deploy the application first"}},
+		"Recreate": {target: func(d *appsv1.Deployment) { d.Spec.Strategy.Type = "Recreate" }, code: 2,
+			text: []string{"strategy Recreate would empty the primary at each promotion, want RollingUpdate"}},
 		"Recreate later": {arrange: func(a *releasetest.App, t *testing.T) {
 			released(a, t)
 			a.Patch("podinfo", "kubectl", `[{"op":"replace","path":"/spec/strategy","value":{"type":"Recreate"}}]`)
@@ -105,27 +111,39 @@ func TestRefusalsChangeNothing(t *testing.T) {
 		"nobody is ready": {arrange: func(a *releasetest.App, _ *testing.T) {
 			a.Node.Label("app=podinfo", apitest.Unready)
 			a.Eventually("no pod is ready", func() bool { return a.Deployment("podinfo").Status.ReadyReplicas == 0 })
-		}, code: 2, text: []string{"releasing podinfo.", "for the first time: the target has no ready replicas", "want at least 1"}},
-		"at 0": {target: func(d *appsv1.Deployment) { *d.Spec.Replicas = 0 }, code: 2, text: []string{"no ready replicas (0 of 0 pods updated", "scale it up"}},
+		}, code: 2, text: []string{"releasing podinfo.", "for the first time: the target has no ready replicas",
+			"want at least 1"}},
+		"at 0": {target: func(d *appsv1.Deployment) { *d.Spec.Replicas = 0 }, code: 2,
+			text: []string{"no ready replicas (0 of 0 pods updated", "scale it up"}},
 		"selector without a name": {target: func(d *appsv1.Deployment) {
 			labels := map[string]string{"role": "web", "tier": "front"}
 			d.Spec.Selector.MatchLabels, d.Spec.Template.Labels = labels, labels
-		}, code: 2, text: []string{"its selector (role=web,tier=front) has none of the labels app, name, app.kubernetes.io/name"}},
-		"selectors clash": {target: func(d *appsv1.Deployment) { d.Spec.Template.Labels["tier"] = "web" }, arrange: func(a *releasetest.App, t *testing.T) {
-			clash := a.Deployment("podinfo").DeepCopy()
-			clash.ObjectMeta = metav1.ObjectMeta{Name: "podinfo-primary"}
-			*clash.Spec.Replicas = 0
-			clash.Spec.Selector.MatchLabels = map[string]string{"tier": "web"}
-			_, err := a.Client.AppsV1().Deployments(a.Namespace).Create(t.Context(), clash, metav1.CreateOptions{})
-			must(t, err)
-			a.Eventually("it is seen", func() bool { return a.Deployment("podinfo-primary").Status.ObservedGeneration == 1 })
-		}, code: 2, text: []string{"the primary's selector (tier=web) matches the target's pods"}},
-		"route to the application": {arrange: func(a *releasetest.App, t *testing.T) { route(a, t, "podinfo") }, code: 2,
-			text: []string{"reading VirtualService podinfo: no route has both podinfo-primary and podinfo-canary as destinations (found: podinfo): add", "- destination: {host: podinfo-canary}"}},
-		"third destination": {arrange: func(a *releasetest.App, t *testing.T) { route(a, t, "podinfo-primary", "podinfo-canary", "beta") }, code: 2,
+		}, code: 2, text: []string{"its selector (role=web,tier=front) has none of the labels app, name, " +
+			"app.kubernetes.io/name"}},
+		"selectors clash": {target: func(d *appsv1.Deployment) { d.Spec.Template.Labels["tier"] = "web" },
+			arrange: func(a *releasetest.App, t *testing.T) {
+				clash := a.Deployment("podinfo").DeepCopy()
+				clash.ObjectMeta = metav1.ObjectMeta{Name: "podinfo-primary"}
+				*clash.Spec.Replicas = 0
+				clash.Spec.Selector.MatchLabels = map[string]string{"tier": "web"}
+				_, err := a.Client.AppsV1().Deployments(a.Namespace).Create(t.Context(), clash, metav1.CreateOptions{})
+				must(t, err)
+				a.Eventually("it is seen",
+					func() bool { return a.Deployment("podinfo-primary").Status.ObservedGeneration == 1 })
+			}, code: 2, text: []string{"the primary's selector (tier=web) matches the target's pods"}},
+		"route to the application": {arrange: func(a *releasetest.App, t *testing.T) { route(a, t, "podinfo") },
+			code: 2,
+			text: []string{"reading VirtualService podinfo: no route has both podinfo-primary and podinfo-canary as " +
+				"destinations (found: podinfo): add", "- destination: {host: podinfo-canary}"}},
+		"third destination": {arrange: func(a *releasetest.App,
+			t *testing.T) {
+			route(a, t, "podinfo-primary", "podinfo-canary", "beta")
+		}, code: 2,
 			text: []string{"/spec/http/0/route has 3 destinations (podinfo-primary, podinfo-canary, beta), want two"}},
-		"unknown container": {change: func(p *prepare.Preparation) { p.Image, p.Container = "podinfo:2", "web" }, code: 2, text: []string{`container "web", want one of podinfo`}},
-		"which container":   {target: second, change: func(p *prepare.Preparation) { p.Image = "podinfo:2" }, code: 2, text: []string{`container "", want one of podinfo, proxy`}},
+		"unknown container": {change: func(p *prepare.Preparation) { p.Image, p.Container = "podinfo:2", "web" },
+			code: 2, text: []string{`container "web", want one of podinfo`}},
+		"which container": {target: second, change: func(p *prepare.Preparation) { p.Image = "podinfo:2" }, code: 2,
+			text: []string{`container "", want one of podinfo, proxy`}},
 		"Prometheus away": {arrange: released, change: func(p *prepare.Preparation) {
 			p.Image = releasetest.Image("3")
 			p.Probe = func(context.Context) error { return errors.New("asking Prometheus: no route to host") }
@@ -139,7 +157,8 @@ func TestRefusalsChangeNothing(t *testing.T) {
 			must(t, err)
 			must(t, stage.Shift(t.Context(), a.PipelineRun("other"), 20))
 			must(t, a.PipelineRun("other").Lease.Acquire(t.Context(), nil))
-		}, code: 1, text: []string{"preparing podinfo.", "/other has been at it since", "(phase shifting, canary weight 20): wait for it or cancel it"}},
+		}, code: 1, text: []string{"preparing podinfo.", "/other has been at it since",
+			"(phase shifting, canary weight 20): wait for it or cancel it"}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -221,7 +240,8 @@ func TestCanaryThatDoesNotStart(t *testing.T) {
 	a.Node.Image(releasetest.Image("2"), apitest.Unready)
 	a.Push("2")
 	_, err := prepared(t, a.Run("run"), func(p *prepare.Preparation) { p.Deadline = time.Second })
-	if failure.Code(err) != failure.ExitRejected || !strings.Contains(err.Error(), "Deployment podinfo is not ready after 1s: 2 of 2 pods updated, 0 available") {
+	if failure.Code(err) != failure.ExitRejected ||
+		!strings.Contains(err.Error(), "Deployment podinfo is not ready after 1s: 2 of 2 pods updated, 0 available") {
 		t.Errorf("error %v (exit %d), want exit %d", err, failure.Code(err), failure.ExitRejected)
 	}
 	a.Want(releasetest.State{Phase: run.Closed, Outcome: run.RolledBack, Target: 2, Primary: releasetest.Image("1")})
@@ -239,7 +259,8 @@ func TestTargetThatChangesWhileItStarts(t *testing.T) {
 	}()
 	a.Eventually("the target has pods", func() bool { return a.Deployment("podinfo").Status.Replicas == 2 })
 	a.Push("3")
-	if err := <-done; failure.Code(err) != failure.ExitInconclusive || !strings.Contains(err.Error(), "the target changed from revision") {
+	if err := <-done; failure.Code(err) != failure.ExitInconclusive ||
+		!strings.Contains(err.Error(), "the target changed from revision") {
 		t.Errorf("error %v (exit %d), want exit %d", err, failure.Code(err), failure.ExitInconclusive)
 	}
 	a.Want(releasetest.State{Phase: run.Closed, Outcome: run.RolledBack, Target: 2, Primary: releasetest.Image("1")})
@@ -250,11 +271,13 @@ func TestFirstReleaseWhosePrimaryDoesNotStart(t *testing.T) {
 	a.ApexService()
 	a.Node.Label("app=podinfo-primary", apitest.Unready)
 	_, err := prepared(t, a.Run("run"), func(p *prepare.Preparation) { p.Deadline = time.Second })
-	if failure.Code(err) != failure.ExitRejected || !strings.Contains(err.Error(), "for the first time: Deployment podinfo-primary is not ready after 1s") {
+	if failure.Code(err) != failure.ExitRejected ||
+		!strings.Contains(err.Error(), "for the first time: Deployment podinfo-primary is not ready after 1s") {
 		t.Errorf("error %v (exit %d), want exit %d", err, failure.Code(err), failure.ExitRejected)
 	}
 	if apex, replicas := a.Apex(), *a.Deployment("podinfo").Spec.Replicas; apex != "podinfo" || replicas != 2 {
-		t.Errorf("the apex Service selects %s, and the target has %d replicas, want the target to go on serving", apex, replicas)
+		t.Errorf("the apex Service selects %s, and the target has %d replicas, want the target to go on serving", apex,
+			replicas)
 	}
 	a.MustBeServed()
 	a.Node.Label("app=podinfo-primary", apitest.Ready)
@@ -272,15 +295,18 @@ func TestHelmUpgradeOfTheSameRevision(t *testing.T) {
 	a.Patch("podinfo", "helm", `[{"op":"replace","path":"/spec/replicas","value":2}]`)
 	a.Eventually("the target is up", func() bool { return a.Deployment("podinfo").Status.ReadyReplicas == 2 })
 	_, err := a.Client.CoreV1().Services(a.Namespace).Patch(t.Context(), "podinfo", types.JSONPatchType,
-		[]byte(`[{"op":"replace","path":"/spec/selector","value":{"app":"podinfo"}}]`), metav1.PatchOptions{FieldManager: "helm"})
+		[]byte(`[{"op":"replace","path":"/spec/selector","value":{"app":"podinfo"}}]`),
+		metav1.PatchOptions{FieldManager: "helm"})
 	must(t, err)
-	a.Route("kubectl-edit", `[{"op":"replace","path":"/spec/http/0/route/0/weight","value":50},{"op":"add","path":"/spec/http/0/route/1/weight","value":50}]`)
+	a.Route("kubectl-edit",
+		`[{"op":"replace","path":"/spec/http/0/route/0/weight","value":50},{"op":"add","path":"/spec/http/0/route/1/weight","value":50}]`)
 	outcome, err := prepared(t, a.Run("again"), nothing)
 	if err != nil || outcome != run.Unchanged {
 		t.Errorf("outcome %q (%v), want %q", outcome, err, run.Unchanged)
 	}
 	a.Want(releasetest.State{Phase: run.Closed, Outcome: run.Initialized, Primary: releasetest.Image("1")})
-	a.WantEvents("pointed at the primary again: helm had changed it", "Scaling down podinfo.", ": helm had scaled it up, and its revision serves already")
+	a.WantEvents("pointed at the primary again: helm had changed it", "Scaling down podinfo.",
+		": helm had scaled it up, and its revision serves already")
 }
 
 // TestHelmUpgradeOfAnother is how a release begins where Helm keeps replicas and selector.
@@ -288,9 +314,11 @@ func TestHelmUpgradeOfAnother(t *testing.T) {
 	a := releasetest.New(t)
 	a.ApexService()
 	a.First()
-	a.Patch("podinfo", "helm", `[{"op":"replace","path":"/spec/replicas","value":3},{"op":"replace","path":"/spec/template/spec/containers/0/image","value":"`+releasetest.Image("2")+`"}]`)
+	a.Patch("podinfo", "helm",
+		`[{"op":"replace","path":"/spec/replicas","value":3},{"op":"replace","path":"/spec/template/spec/containers/0/image","value":"`+releasetest.Image("2")+`"}]`)
 	_, err := a.Client.CoreV1().Services(a.Namespace).Patch(t.Context(), "podinfo", types.JSONPatchType,
-		[]byte(`[{"op":"replace","path":"/spec/selector","value":{"app":"podinfo"}}]`), metav1.PatchOptions{FieldManager: "helm"})
+		[]byte(`[{"op":"replace","path":"/spec/selector","value":{"app":"podinfo"}}]`),
+		metav1.PatchOptions{FieldManager: "helm"})
 	must(t, err)
 	outcome, err := prepared(t, a.Run("run"), nothing)
 	if err != nil || outcome != prepare.Proceed {
@@ -331,7 +359,8 @@ func TestTargetDeletedMeanwhile(t *testing.T) {
 	}
 }
 
-// TestLostRecord takes the VirtualService's annotation, or all of the VirtualService: what is new is judged all the same.
+// TestLostRecord takes the VirtualService's annotation, or all of the VirtualService: what is new is judged all the
+// same.
 func TestLostRecord(t *testing.T) {
 	cases := map[string]func(*releasetest.App, *testing.T){
 		"annotation": func(a *releasetest.App, _ *testing.T) {
@@ -341,7 +370,8 @@ func TestLostRecord(t *testing.T) {
 			a.Route("kubectl", `[{"op":"replace","path":"/metadata/annotations/serin.dev~1run","value":"{}"}]`)
 		},
 		"VirtualService": func(a *releasetest.App, t *testing.T) {
-			must(t, a.Cluster.Objects(virtualServices, a.Namespace).Delete(t.Context(), "podinfo", metav1.DeleteOptions{}))
+			must(t, a.Cluster.Objects(virtualServices, a.Namespace).Delete(t.Context(), "podinfo",
+				metav1.DeleteOptions{}))
 			route(a, t, "podinfo-primary", "podinfo-canary")
 		},
 	}
@@ -385,9 +415,13 @@ func TestAcquire(t *testing.T) {
 		holder func(*releasetest.App) string
 		want   bool
 	}{
-		"nobody's":             {func(*releasetest.App) string { return "" }, true},
-		"a live run's":         {func(a *releasetest.App) string { return a.PipelineRun("other").ID.String() }, false},
-		"a finished run's":     {func(a *releasetest.App) string { r := a.PipelineRun("other"); a.Finish("other"); return r.ID.String() }, true},
+		"nobody's":     {func(*releasetest.App) string { return "" }, true},
+		"a live run's": {func(a *releasetest.App) string { return a.PipelineRun("other").ID.String() }, false},
+		"a finished run's": {func(a *releasetest.App) string {
+			r := a.PipelineRun("other")
+			a.Finish("other")
+			return r.ID.String()
+		}, true},
 		"a run's that is gone": {func(a *releasetest.App) string { return a.ID("gone").String() }, true},
 		"another of the name": {func(a *releasetest.App) string {
 			id := a.PipelineRun("other").ID

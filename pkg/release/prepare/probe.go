@@ -10,7 +10,8 @@ import (
 
 // prober checks how the canary will be judged, and returns the question that is put to Prometheus
 // before anything is changed: every metric once.
-func prober(app application.Application, config judge.Config, server prometheus.Config) (func(context.Context) error, error) {
+func prober(app application.Application, config judge.Config, server prometheus.Config) (func(context.Context) error,
+	error) {
 	j, err := judge.New(config, judge.Target{Namespace: app.Namespace, Canary: app.Name, Primary: app.Primary()})
 	if err != nil {
 		return nil, err

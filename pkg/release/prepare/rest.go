@@ -28,13 +28,15 @@ func rest(ctx context.Context, r *release.Release, p Preparation, f found, settl
 	if !settle || f.target.Wanted() == 0 {
 		return nil
 	}
-	slog.Info("target at work without a run", "deployment", r.App.String(), "replicas", f.target.Wanted(), "writer", kube.Writer(f.target, "replicas"))
-	r.Events.Warningf(ctx, "Scaling down %s: %s had scaled it up, and its revision serves already", r.App, kube.Writer(f.target, "replicas"))
+	slog.Info("target at work without a run", "deployment", r.App.String(), "replicas", f.target.Wanted(), "writer",
+		kube.Writer(f.target, "replicas"))
+	r.Events.Warningf(ctx, "Scaling down %s: %s had scaled it up, and its revision serves already", r.App,
+		kube.Writer(f.target, "replicas"))
 	return r.SettleTarget(ctx, f.target)
 }
 
-// routing makes what is missing of an application that was released before, where its VirtualService is: to ask for the DestinationRules
-// at each run would cost two calls.
+// routing makes what is missing of an application that was released before, where its VirtualService is: to ask for the
+// DestinationRules at each run would cost two calls.
 func routing(ctx context.Context, r *release.Release, p Preparation, f found) error {
 	if f.state != nil {
 		return nil
@@ -49,6 +51,7 @@ func routing(ctx context.Context, r *release.Release, p Preparation, f found) er
 	if err := r.Routing.CreateVirtualService(ctx, p.Hosts, p.Gateways, ""); err != nil {
 		return err
 	}
-	r.Events.Warningf(ctx, "VirtualService %s was missing, and was made again, with all traffic to the primary", r.App.Name)
+	r.Events.Warningf(ctx, "VirtualService %s was missing, and was made again, with all traffic to the primary",
+		r.App.Name)
 	return nil
 }

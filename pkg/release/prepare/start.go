@@ -43,31 +43,35 @@ func scaleUp(ctx context.Context, r *release.Release, p Preparation, f found) er
 			return err
 		}
 	}
-	target, err := r.Deployments.From(f.target).Update(ctx, r.App.Name, func(d *workload.Deployment) ([]kube.Operation, error) {
-		if d.StampedBy(r.ID) && d.Wanted() > 0 {
-			return nil, nil
-		}
-		replicas := d.Wanted()
-		if replicas == 0 {
-			replicas = max(f.primary.Wanted(), 1)
-		}
-		// Always written: whoever settles the run before may have scaled down since, under the same stamp.
-		return append(workload.Stamp(d, r.ID), workload.Scale(replicas)), nil
-	})
+	target, err := r.Deployments.From(f.target).Update(ctx, r.App.Name,
+		func(d *workload.Deployment) ([]kube.Operation, error) {
+			if d.StampedBy(r.ID) && d.Wanted() > 0 {
+				return nil, nil
+			}
+			replicas := d.Wanted()
+			if replicas == 0 {
+				replicas = max(f.primary.Wanted(), 1)
+			}
+			// Always written: whoever settles the run before may have scaled down since, under the same stamp.
+			return append(workload.Stamp(d, r.ID), workload.Scale(replicas)), nil
+		})
 	if err == nil && target == nil {
 		return failure.Configf("preparing %s: the target was deleted", r.App)
 	}
 	return err
 }
 
-// ready waits for the canary; a revision that does not start is rejected, one that changes meanwhile was never looked at.
+// ready waits for the canary; a revision that does not start is rejected, one that changes meanwhile was never looked
+// at.
 func ready(ctx context.Context, r *release.Release, p Preparation, revision string) error {
 	_, err := r.Deployments.WaitReady(ctx, r.App.Name, p.Deadline, func(d *workload.Deployment) error {
 		if got := d.Revision(); got != revision {
-			return failure.Inconclusivef("preparing %s: the target changed from revision %s to %s: start a run for the new one", r.App, workload.Short(revision), workload.Short(got))
+			return failure.Inconclusivef("preparing %s: the target changed from revision %s to %s: start a run for "+
+				"the new one", r.App, workload.Short(revision), workload.Short(got))
 		}
 		if d.Wanted() == 0 {
-			return failure.Inconclusivef("preparing %s: its target was scaled to 0: the run was taken back, or %s did it", r.App, kube.Writer(d, "replicas"))
+			return failure.Inconclusivef("preparing %s: its target was scaled to 0: the run was taken back, or %s "+
+				"did it", r.App, kube.Writer(d, "replicas"))
 		}
 		return nil
 	})

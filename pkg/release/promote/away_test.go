@@ -64,7 +64,8 @@ func TestPrimaryIsChangedOnceProxiesAreConnected(t *testing.T) {
 			must(t, err)
 			a.Want(promoted)
 			if after := w.first["podinfo-primary"].Sub(w.first["route"]); after < c.atLeast || after > c.atMost {
-				t.Errorf("the primary was changed %s after the route could be written, want %s to %s", after, c.atLeast, c.atMost)
+				t.Errorf("the primary was changed %s after the route could be written, want %s to %s", after, c.atLeast,
+					c.atMost)
 			}
 		})
 	}
@@ -81,8 +82,10 @@ func TestTargetChangesBeforeProxiesAreConnected(t *testing.T) {
 	}()
 	a.Eventually("it promotes", func() bool { return a.State().Phase == run.Promoting })
 	a.Push("3")
-	a.Eventually("the canary has no traffic", func() bool { s := a.State(); return s.Weight == 0 && s.Phase == run.Promoting })
-	if err := <-done; failure.Code(err) != failure.ExitInconclusive || !strings.Contains(err.Error(), "was judged: start a run for the new one") {
+	a.Eventually("the canary has no traffic",
+		func() bool { s := a.State(); return s.Weight == 0 && s.Phase == run.Promoting })
+	if err := <-done; failure.Code(err) != failure.ExitInconclusive ||
+		!strings.Contains(err.Error(), "was judged: start a run for the new one") {
 		t.Errorf("error %v, want it to say that another revision was judged", err)
 	}
 	if s := a.State(); s.Phase != run.Closed || s.Outcome != run.RolledBack || !primaryRuns(a, "1") {

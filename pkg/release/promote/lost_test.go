@@ -69,7 +69,9 @@ func TestRouteDeletedBeforeAPromotionIsClosed(t *testing.T) {
 	_, err := promote.Run(t.Context(), r, time.Minute)
 	must(t, err)
 	a.Want(promoted)
-	if s, err := r.Fence.Read(t.Context()); err != nil || !strings.HasPrefix(s.Record.Reason, "every stage passed; VirtualService podinfo was deleted") || s.Record.Previous == "" {
+	if s, err := r.Fence.Read(t.Context()); err != nil ||
+		!strings.HasPrefix(s.Record.Reason, "every stage passed; VirtualService podinfo was deleted") ||
+		s.Record.Previous == "" {
 		t.Errorf("record %v (%v), want it whole, and what had happened", s.Record, err)
 	}
 }
@@ -81,14 +83,18 @@ func TestRouteOfOthersDeletedWhilePromoting(t *testing.T) {
 	})
 	a.DeleteRoute()
 	a.Node.Label("app=podinfo-primary", apitest.Ready)
-	if err := <-ended; failure.Code(err) != failure.ExitConfig || !strings.Contains(err.Error(), "ready, but VirtualService podinfo was deleted, by whom is not known; Serin had not made it: apply it again") {
+	if err := <-ended; failure.Code(err) != failure.ExitConfig ||
+		!strings.Contains(err.Error(),
+			"ready, but VirtualService podinfo was deleted, by whom is not known; Serin had not made it: apply it "+
+				"again") {
 		t.Errorf("error %v, want what is, what is missing, and what to do", err)
 	}
 	r := a.Run("second")
 	for range 2 {
 		rec, err := rollback.Run(t.Context(), r, r.ID, "the promotion failed", time.Minute)
 		must(t, err)
-		if outcome, reason := rollback.Outcome(t.Context(), r, rec, true); outcome != run.Promoted || !strings.Contains(reason, "VirtualService podinfo is gone") {
+		if outcome, reason := rollback.Outcome(t.Context(), r, rec, true); outcome != run.Promoted ||
+			!strings.Contains(reason, "VirtualService podinfo is gone") {
 			t.Errorf("finish says %s: %s, want promoted, and that the VirtualService is gone", outcome, reason)
 		}
 		if replicas := *a.Deployment("podinfo").Spec.Replicas; replicas != 0 || !primaryRuns(a, "2") {
@@ -103,7 +109,8 @@ func TestRouteOfOthersDeletedWhilePromoting(t *testing.T) {
 	a.Want(releasetest.State{Primary: releasetest.Image("2")})
 }
 
-// TestPromotionLeftWithoutARecord has the step die while the primary is half changed, and the record, or all of the route, lost.
+// TestPromotionLeftWithoutARecord has the step die while the primary is half changed, and the record, or all of the
+// route, lost.
 func TestPromotionLeftWithoutARecord(t *testing.T) {
 	cases := map[string]struct {
 		lose   func(*releasetest.App)
@@ -111,13 +118,24 @@ func TestPromotionLeftWithoutARecord(t *testing.T) {
 		reason string
 		want   releasetest.State
 	}{
-		"record broken":           {func(a *releasetest.App) { a.Record("kubectl-edit", "?") }, false, "the promotion failed; reading the record of a run: invalid character '?' looking for beginning of value (kubectl-edit wrote it)", releasetest.State{Phase: run.Closed, Outcome: run.RolledBack, Primary: releasetest.Image("1")}},
-		"record broken, complete": {func(a *releasetest.App) { a.Record("kubectl-edit", "?") }, true, "the primary runs the revision; reading the record of a run: invalid character", releasetest.State{Phase: run.Closed, Outcome: run.Promoted, Primary: releasetest.Image("2")}},
+		"record broken": {func(a *releasetest.App) { a.Record("kubectl-edit", "?") }, false,
+			"the promotion failed; reading the record of a run: invalid character '?' looking for beginning of " +
+				"value (kubectl-edit wrote it)", releasetest.State{Phase: run.Closed, Outcome: run.RolledBack,
+				Primary: releasetest.Image("1")}},
+		"record broken, complete": {func(a *releasetest.App) { a.Record("kubectl-edit", "?") }, true,
+			"the primary runs the revision; reading the record of a run: invalid character",
+			releasetest.State{Phase: run.Closed, Outcome: run.Promoted, Primary: releasetest.Image("2")}},
 		"id of another": {func(a *releasetest.App) {
-			a.Record("kubectl-edit", `{"id":"shop/other/uid","phase":"shifting","phases":[{"weight":40,"at":"2026-11-23T12:00:00Z"}]}`)
-		}, false, "the record names run shop/other/uid, phase shifting, canary weight 40: kubectl-edit wrote it", releasetest.State{Phase: run.Closed, Outcome: run.RolledBack, Primary: releasetest.Image("1")}},
-		"route deleted":           {func(a *releasetest.App) { a.DeleteRoute() }, false, "the promotion failed; VirtualService podinfo is gone: start a run", releasetest.State{Outcome: run.RolledBack, Primary: releasetest.Image("1")}},
-		"route deleted, complete": {func(a *releasetest.App) { a.DeleteRoute() }, true, "the primary runs the revision; VirtualService podinfo is gone", releasetest.State{Outcome: run.Promoted, Primary: releasetest.Image("2")}},
+			a.Record("kubectl-edit",
+				`{"id":"shop/other/uid","phase":"shifting","phases":[{"weight":40,"at":"2026-11-23T12:00:00Z"}]}`)
+		}, false, "the record names run shop/other/uid, phase shifting, canary weight 40: kubectl-edit wrote it",
+			releasetest.State{Phase: run.Closed, Outcome: run.RolledBack, Primary: releasetest.Image("1")}},
+		"route deleted": {func(a *releasetest.App) { a.DeleteRoute() }, false,
+			"the promotion failed; VirtualService podinfo is gone: start a run",
+			releasetest.State{Outcome: run.RolledBack, Primary: releasetest.Image("1")}},
+		"route deleted, complete": {func(a *releasetest.App) { a.DeleteRoute() }, true,
+			"the primary runs the revision; VirtualService podinfo is gone",
+			releasetest.State{Outcome: run.Promoted, Primary: releasetest.Image("2")}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -131,12 +149,14 @@ func TestPromotionLeftWithoutARecord(t *testing.T) {
 			c.lose(a)
 			if c.ready {
 				a.Node.Image(releasetest.Image("2"), apitest.Ready)
-				a.Eventually("the primary is at version 2", func() bool { return primaryRuns(a, "2") && a.Deployment("podinfo-primary").Status.Replicas == 2 })
+				a.Eventually("the primary is at version 2",
+					func() bool { return primaryRuns(a, "2") && a.Deployment("podinfo-primary").Status.Replicas == 2 })
 			}
 			for range 2 { // finish is retried
 				rec, err := rollback.Run(t.Context(), r, r.ID, "the promotion failed", time.Minute)
 				must(t, err)
-				if outcome, reason := rollback.Outcome(t.Context(), r, rec, true); outcome != c.want.Outcome || !strings.Contains(reason, c.reason) {
+				if outcome, reason := rollback.Outcome(t.Context(), r, rec, true); outcome != c.want.Outcome ||
+					!strings.Contains(reason, c.reason) {
 					t.Errorf("finish says %s: %s, want %s: %s", outcome, reason, c.want.Outcome, c.reason)
 				}
 			}
@@ -146,7 +166,8 @@ func TestPromotionLeftWithoutARecord(t *testing.T) {
 			if replicas := *a.Deployment("podinfo").Spec.Replicas; replicas != 0 {
 				t.Errorf("the target has %d replicas, want 0", replicas)
 			}
-			if _, err := a.Cluster.VirtualServices(a.Namespace).Get(t.Context(), "podinfo", metav1.GetOptions{}); c.want.Phase == "" != apierrors.IsNotFound(err) {
+			if _, err := a.Cluster.VirtualServices(a.Namespace).Get(t.Context(), "podinfo",
+				metav1.GetOptions{}); c.want.Phase == "" != apierrors.IsNotFound(err) {
 				t.Errorf("reading the VirtualService: %v", err)
 			}
 			if c.want.Phase != "" {
@@ -175,7 +196,8 @@ func TestRecordSpoiledWhilePromoting(t *testing.T) {
 	rec, err := record.Parse(a.VirtualService().Annotations["serin.dev/run"])
 	must(t, err)
 	if rec.Previous != known.Previous || rec.Revision != known.Revision || !rec.Created.Equal(known.Created) ||
-		!strings.Contains(rec.Reason, `every stage passed; reading the record of a run: phase "flying"`) || !strings.Contains(rec.Reason, "(kubectl-edit wrote it)") {
+		!strings.Contains(rec.Reason, `every stage passed; reading the record of a run: phase "flying"`) ||
+		!strings.Contains(rec.Reason, "(kubectl-edit wrote it)") {
 		t.Errorf("record %s, want that of before, closed, and what was wrong with it", rec)
 	}
 }

@@ -16,21 +16,20 @@ import (
 
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/cluster/workload"
+	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/record"
 	"github.com/serin-cd/serin/pkg/release/rollback"
 	"github.com/serin-cd/serin/pkg/release/weight"
 	"github.com/serin-cd/serin/pkg/task/failure"
 	"github.com/serin-cd/serin/pkg/task/run"
-
-	"github.com/serin-cd/serin/pkg/release"
 )
 
-// grace is how long a step that was told to end may take to undo a change of the primary whose answer it did not get: less
-// than the 30 s after which Kubernetes ends it.
+// grace is how long a step that was told to end may take to undo a change of the primary whose answer it did not get:
+// less than the 30 s after which Kubernetes ends it.
 const grace = 20 * time.Second
 
-// reconnect is how long proxies may take to be connected to the mesh's control plane again once it is back: Envoy tries every 30 s at
-// the latest. Until then they do not learn which pods the primary has, and send to those that are gone.
+// reconnect is how long proxies may take to be connected to the mesh's control plane again once it is back: Envoy tries
+// every 30 s at the latest. Until then they do not learn which pods the primary has, and send to those that are gone.
 var reconnect = 30 * time.Second
 
 // away is how long the route's write takes at least where the control plane, whose webhook admits it, is away.
@@ -44,9 +43,9 @@ func Step(ctx context.Context, r *release.Release, deadline time.Duration) (revi
 	return Run(ctx, r, deadline)
 }
 
-// Run promotes what the run has judged, and returns its revision. Until the primary is changed an
-// error takes the traffic back; after that the run stays promoting, to be undone by rollback. A step that is told to end
-// while the change is on its way does not know whether the primary has changed, and undoes it itself.
+// Run promotes what the run has judged, and returns its revision. Until the primary is changed an error takes the
+// traffic back; after that the run stays promoting, to be undone by rollback. A step that is told to end while the
+// change is on its way does not know whether the primary has changed, and undoes it itself.
 func Run(ctx context.Context, r *release.Release, deadline time.Duration) (revision string, err error) {
 	state, err := r.Fence.Read(ctx)
 	if err != nil {
@@ -78,7 +77,8 @@ func Run(ctx context.Context, r *release.Release, deadline time.Duration) (revis
 	return state.Record.Revision, settle(ctx, r, target)
 }
 
-// settle brings the target to rest as it was read before: writing it tests its stamp, so another look would only cost a call.
+// settle brings the target to rest as it was read before: writing it tests its stamp, so another look would only cost a
+// call.
 func settle(ctx context.Context, r *release.Release, target *workload.Deployment) error {
 	if target.StampedBy(r.ID) && target.Wanted() > 0 {
 		return r.SettleTarget(ctx, target)
@@ -111,7 +111,8 @@ func end(ctx context.Context, r *release.Release, state weight.State) (weight.St
 		return record.Close(last, r.ID, run.Promoted, passed+"; "+text, r.Cluster.Now())
 	})
 	if !there {
-		return closed, failure.Configf("promoting %s: the primary runs revision %s, ready, but %s", r.App, workload.Short(state.Record.Revision), text)
+		return closed, failure.Configf("promoting %s: the primary runs revision %s, ready, but %s", r.App,
+			workload.Short(state.Record.Revision), text)
 	}
 	return r.Fence.Close(ctx, r.ID, run.Promoted, passed, r.Cluster)
 }
@@ -126,7 +127,9 @@ func promote(ctx context.Context, r *release.Release, state weight.State) (weigh
 	rec := state.Record
 	changed := rec != nil && rec.ID == r.ID && primary.Promoted() == rec.Revision // by an earlier attempt of this step
 	if got := target.Revision(); rec != nil && rec.ID == r.ID && !changed && got != rec.Revision {
-		return state, nil, failure.Inconclusivef("the target is now at revision %s, %s was judged: start a run for the new one", workload.Short(got), workload.Short(rec.Revision))
+		return state, nil,
+			failure.Inconclusivef("the target is now at revision %s, %s was judged: start a run for the new one",
+				workload.Short(got), workload.Short(rec.Revision))
 	}
 	asked := time.Now()
 	state, err = r.Fence.From(state).BeginPromotion(ctx, r.ID)
@@ -142,9 +145,12 @@ func promote(ctx context.Context, r *release.Release, state weight.State) (weigh
 	return state, target, err
 }
 
-// promoteLater promotes once proxies have had the time to be connected again. Should the target change meanwhile, its traffic goes at once.
-func promoteLater(ctx context.Context, r *release.Release, state weight.State) (weight.State, *workload.Deployment, error) {
-	slog.Info("the route could not be written for a while: waiting until proxies are connected again", "for", reconnect.String())
+// promoteLater promotes once proxies have had the time to be connected again. Should the target change meanwhile, its
+// traffic goes at once.
+func promoteLater(ctx context.Context, r *release.Release, state weight.State) (weight.State, *workload.Deployment,
+	error) {
+	slog.Info("the route could not be written for a while: waiting until proxies are connected again", "for",
+		reconnect.String())
 	watched, stop := context.WithTimeout(ctx, reconnect)
 	defer stop()
 	guard(watched, r, state.Record)
@@ -189,16 +195,17 @@ func change(ctx context.Context, r *release.Release, rec *record.Record, target,
 	r.Events.UID = target.UID
 	r.Events.Normalf(ctx, "Copying %s template spec to %s.%s", r.App, r.App.Primary(), r.App.Namespace)
 	wrote := false
-	now, err := r.Deployments.From(primary).Update(ctx, r.App.Primary(), func(d *workload.Deployment) ([]kube.Operation, error) {
-		if d.Promoted() == rec.Revision {
-			return nil, nil
-		}
-		if d.Stamp() != primary.Stamp() {
-			return nil, fmt.Errorf("Deployment %s was changed by run %q meanwhile", d.Name, d.Stamp())
-		}
-		wrote = true
-		return workload.Promote(d, copied.Template(target, d), rec.Revision, r.ID), nil
-	})
+	now, err := r.Deployments.From(primary).Update(ctx, r.App.Primary(),
+		func(d *workload.Deployment) ([]kube.Operation, error) {
+			if d.Promoted() == rec.Revision {
+				return nil, nil
+			}
+			if d.Stamp() != primary.Stamp() {
+				return nil, fmt.Errorf("Deployment %s was changed by run %q meanwhile", d.Name, d.Stamp())
+			}
+			wrote = true
+			return workload.Promote(d, copied.Template(target, d), rec.Revision, r.ID), nil
+		})
 	if err == nil && now == nil {
 		err = fmt.Errorf("Deployment %s was deleted meanwhile", primary.Name)
 	}
@@ -208,8 +215,9 @@ func change(ctx context.Context, r *release.Release, rec *record.Record, target,
 	return err
 }
 
-// wait follows the primary's rollout, while the canary keeps its share. Should the target change or lose its pods meanwhile,
-// or somebody delete the VirtualService, the canary's share goes to 0 at once: what was judged is on its way to the primary.
+// wait follows the primary's rollout, while the canary keeps its share. Should the target change or lose its pods
+// meanwhile, or somebody delete the VirtualService, the canary's share goes to 0 at once: what was judged is on its way
+// to the primary.
 func wait(ctx context.Context, r *release.Release, state weight.State, deadline time.Duration) error {
 	rec := state.Record
 	watched, stop := context.WithCancel(ctx)
@@ -236,25 +244,27 @@ func wait(ctx context.Context, r *release.Release, state weight.State, deadline 
 }
 
 func guard(ctx context.Context, r *release.Release, rec *record.Record) {
-	err := kube.Follow(ctx, r.Deployments.Objects, kube.Named(r.App.Name), func(event watch.EventType, object runtime.Object) (bool, error) {
-		target, err := workload.FromObject(object)
-		if err != nil {
-			return false, err
-		}
-		if event != watch.Deleted && target.Revision() == rec.Revision && target.Status.AvailableReplicas > 0 {
-			return false, nil
-		}
-		slog.Warn("the canary is no longer what was judged: taking its traffic", "target", target.Progress(), "revision", workload.Short(target.Revision()))
-		_, err = r.Fence.Lower(ctx, r.ID, r.Cluster)
-		return err == nil, err
-	})
+	err := kube.Follow(ctx, r.Deployments.Objects, kube.Named(r.App.Name),
+		func(event watch.EventType, object runtime.Object) (bool, error) {
+			target, err := workload.FromObject(object)
+			if err != nil {
+				return false, err
+			}
+			if event != watch.Deleted && target.Revision() == rec.Revision && target.Status.AvailableReplicas > 0 {
+				return false, nil
+			}
+			slog.Warn("the canary is no longer what was judged: taking its traffic", "target", target.Progress(),
+				"revision", workload.Short(target.Revision()))
+			_, err = r.Fence.Lower(ctx, r.ID, r.Cluster)
+			return err == nil, err
+		})
 	if err != nil && ctx.Err() == nil {
 		slog.Warn("not watching the target", "error", err.Error())
 	}
 }
 
-// guardRoute makes the VirtualService again, with the run as it is, so that it can be completed or undone. One that is deleted before
-// the watch begins has no event, and is read; it is made as it is known.
+// guardRoute makes the VirtualService again, with the run as it is, so that it can be completed or undone. One that is
+// deleted before the watch begins has no event, and is read; it is made as it is known.
 func guardRoute(ctx context.Context, r *release.Release, known *networking.VirtualService) {
 	remake := func(deleted *networking.VirtualService) {
 		text, _ := r.Remake(ctx, deleted, func(last *record.Record, _ string) (*record.Record, error) {
@@ -278,13 +288,14 @@ func guardRoute(ctx context.Context, r *release.Release, known *networking.Virtu
 			}
 		}
 	})
-	err := kube.Follow(ctx, r.Cluster.VirtualServices(r.App.Namespace), kube.Named(r.App.Name), func(event watch.EventType, object runtime.Object) (bool, error) {
-		first()
-		if vs, ok := object.(*networking.VirtualService); ok && event == watch.Deleted {
-			remake(vs)
-		}
-		return false, nil
-	})
+	err := kube.Follow(ctx, r.Cluster.VirtualServices(r.App.Namespace), kube.Named(r.App.Name),
+		func(event watch.EventType, object runtime.Object) (bool, error) {
+			first()
+			if vs, ok := object.(*networking.VirtualService); ok && event == watch.Deleted {
+				remake(vs)
+			}
+			return false, nil
+		})
 	if err != nil && ctx.Err() == nil {
 		slog.Warn("not watching the route", "error", err.Error())
 	}

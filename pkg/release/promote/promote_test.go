@@ -11,14 +11,13 @@ import (
 
 	"github.com/serin-cd/serin/internal/apitest"
 	"github.com/serin-cd/serin/internal/releasetest"
+	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/promote"
 	"github.com/serin-cd/serin/pkg/release/record"
 	"github.com/serin-cd/serin/pkg/release/rollback"
 	"github.com/serin-cd/serin/pkg/release/stage"
 	"github.com/serin-cd/serin/pkg/task/failure"
 	"github.com/serin-cd/serin/pkg/task/run"
-
-	"github.com/serin-cd/serin/pkg/release"
 )
 
 func TestMain(m *testing.M) {
@@ -72,7 +71,8 @@ func TestPromotion(t *testing.T) {
 			}
 		}
 	}
-	a.WantEvents("Copying podinfo.", "template spec to podinfo-primary.", "Routing all traffic to primary", "Promotion completed! Scaling down podinfo.")
+	a.WantEvents("Copying podinfo.", "template spec to podinfo-primary.", "Routing all traffic to primary",
+		"Promotion completed! Scaling down podinfo.")
 }
 
 // TestPromotionReadsTheTargetOnce counts what a release costs the API server.
@@ -97,7 +97,8 @@ func TestPrimaryNeverReadyIsRejectedAndUndone(t *testing.T) {
 	a, r := at(t)
 	a.Node.Label("app=podinfo-primary", apitest.Unready)
 	_, err := promote.Run(t.Context(), r, time.Second)
-	if failure.Code(err) != failure.ExitRejected || !strings.Contains(err.Error(), "Deployment podinfo-primary is not ready after 1s") {
+	if failure.Code(err) != failure.ExitRejected ||
+		!strings.Contains(err.Error(), "Deployment podinfo-primary is not ready after 1s") {
 		t.Errorf("error %v (exit %d), want the primary named and exit %d", err, failure.Code(err), failure.ExitRejected)
 	}
 	a.Want(releasetest.State{Weight: 40, Phase: run.Promoting, Target: 2, Stages: 1, Primary: releasetest.Image("2")})
@@ -105,7 +106,9 @@ func TestPrimaryNeverReadyIsRejectedAndUndone(t *testing.T) {
 	if _, err := rollback.Run(t.Context(), r, r.ID, "the promotion failed", time.Second); err == nil {
 		t.Error("rolled back although the restored primary is not ready, want an error")
 	}
-	a.Want(releasetest.State{Weight: 40, Phase: run.Promoting, Outcome: run.RolledBack, Target: 2, Stages: 1, Primary: releasetest.Image("1")}) // being undone
+	// being undone
+	a.Want(releasetest.State{Weight: 40, Phase: run.Promoting, Outcome: run.RolledBack, Target: 2, Stages: 1,
+		Primary: releasetest.Image("1")})
 
 	a.Node.Label("app=podinfo-primary", apitest.Ready)
 	for range 2 {
@@ -114,10 +117,12 @@ func TestPrimaryNeverReadyIsRejectedAndUndone(t *testing.T) {
 		if rec.Outcome != run.RolledBack || rec.Reason != "the promotion failed" {
 			t.Errorf("record %s, want it rolled back for that reason", rec)
 		}
-		a.Want(releasetest.State{Phase: run.Closed, Outcome: run.RolledBack, Stages: 1, Primary: releasetest.Image("1")})
+		a.Want(releasetest.State{Phase: run.Closed, Outcome: run.RolledBack, Stages: 1,
+			Primary: releasetest.Image("1")})
 	}
 	primary := a.Deployment("podinfo-primary")
-	if got := primary.Annotations["serin.dev/revision"]; !primaryRuns(a, "1") || got == a.Deployment("podinfo").Annotations["serin.dev/revision"] {
+	if got := primary.Annotations["serin.dev/revision"]; !primaryRuns(a, "1") ||
+		got == a.Deployment("podinfo").Annotations["serin.dev/revision"] {
 		t.Errorf("primary's revision %q, want the one of version 1", got)
 	}
 	if err := rollback.Settled(t.Context(), r); err != nil {
@@ -128,7 +133,8 @@ func TestPrimaryNeverReadyIsRejectedAndUndone(t *testing.T) {
 // primaryRuns says whether all of the primary's pods are ready and of a version.
 func primaryRuns(a *releasetest.App, version string) bool {
 	d := a.Deployment("podinfo-primary")
-	return d.Status.ObservedGeneration >= d.Generation && d.Status.UpdatedReplicas == 2 && d.Status.AvailableReplicas == 2 &&
+	return d.Status.ObservedGeneration >= d.Generation && d.Status.UpdatedReplicas == 2 &&
+		d.Status.AvailableReplicas == 2 &&
 		d.Spec.Template.Spec.Containers[0].Image == releasetest.Image(version)
 }
 
@@ -138,10 +144,13 @@ func TestPromotionRefusesAndTakesBack(t *testing.T) {
 		code  int
 		text  string
 	}{
-		"target changed": {func(a *releasetest.App) { a.Push("3") }, failure.ExitInconclusive, "was judged: start a run for the new one"},
-		"target deleted": {func(a *releasetest.App) { a.Delete("podinfo") }, failure.ExitConfig, "there is none in namespace"},
+		"target changed": {func(a *releasetest.App) { a.Push("3") }, failure.ExitInconclusive,
+			"was judged: start a run for the new one"},
+		"target deleted": {func(a *releasetest.App) { a.Delete("podinfo") }, failure.ExitConfig,
+			"there is none in namespace"},
 		"route edited": {func(a *releasetest.App) {
-			a.Route("argocd", `[{"op":"replace","path":"/spec/http/0/route/0/weight","value":50},{"op":"add","path":"/spec/http/0/route/1/weight","value":50}]`)
+			a.Route("argocd",
+				`[{"op":"replace","path":"/spec/http/0/route/0/weight","value":50},{"op":"add","path":"/spec/http/0/route/1/weight","value":50}]`)
 		}, failure.ExitError, "argocd wrote it"},
 	}
 	for name, c := range cases {
@@ -155,7 +164,8 @@ func TestPromotionRefusesAndTakesBack(t *testing.T) {
 			}
 			s, err := r.Fence.Read(t.Context())
 			must(t, err)
-			if s.Weight() != 0 || s.Record.Phase != run.Closed || s.Record.Outcome != run.RolledBack || !primaryRuns(a, "1") {
+			if s.Weight() != 0 || s.Record.Phase != run.Closed || s.Record.Outcome != run.RolledBack ||
+				!primaryRuns(a, "1") {
 				t.Errorf("weight %d, record %s, want 0 and closed, the primary as it was", s.Weight(), s.Record)
 			}
 		})
@@ -190,7 +200,8 @@ func TestTargetChangesWhilePromoting(t *testing.T) {
 				return a.Deployment("podinfo-primary").Spec.Template.Spec.Containers[0].Image == releasetest.Image("2")
 			})
 			spoil(a)
-			a.Eventually("the canary has no traffic", func() bool { s := a.State(); return s.Weight == 0 && s.Phase == run.Promoting })
+			a.Eventually("the canary has no traffic",
+				func() bool { s := a.State(); return s.Weight == 0 && s.Phase == run.Promoting })
 			a.Node.Label("app=podinfo-primary", apitest.Ready)
 			must(t, <-done)
 			want := promoted
@@ -205,8 +216,10 @@ func TestPromotionInterrupted(t *testing.T) {
 	a, r := at(t)
 	a.Node.Label("app=podinfo-primary", apitest.Unready)
 	ctx, stop := context.WithCancel(t.Context())
-	late := a.Run("second", onWrite("/deployments/podinfo-primary", func() { time.AfterFunc(300*time.Millisecond, stop) }))
-	if _, err := promote.Run(ctx, late, time.Minute); failure.Code(err) != failure.ExitError || !errors.Is(err, context.Canceled) {
+	late := a.Run("second", onWrite("/deployments/podinfo-primary",
+		func() { time.AfterFunc(300*time.Millisecond, stop) }))
+	if _, err := promote.Run(ctx, late, time.Minute); failure.Code(err) != failure.ExitError ||
+		!errors.Is(err, context.Canceled) {
 		t.Errorf("error %v (exit %d), want %v", err, failure.Code(err), context.Canceled)
 	}
 	a.Want(releasetest.State{Weight: 40, Phase: run.Promoting, Target: 2, Stages: 1, Primary: releasetest.Image("2")})
@@ -216,7 +229,8 @@ func TestPromotionInterrupted(t *testing.T) {
 	a.Want(promoted)
 }
 
-// TestPromotionInterruptedInFlight is stopped while the change of the primary is on its way, and does not wait for somebody to undo it.
+// TestPromotionInterruptedInFlight is stopped while the change of the primary is on its way, and does not wait for
+// somebody to undo it.
 func TestPromotionInterruptedInFlight(t *testing.T) {
 	cases := map[string]func(stop func()) func(http.RoundTripper) http.RoundTripper{
 		"not arrived": func(stop func()) func(http.RoundTripper) http.RoundTripper {
@@ -232,10 +246,12 @@ func TestPromotionInterruptedInFlight(t *testing.T) {
 			a, _ := at(t)
 			ctx, stop := context.WithCancel(t.Context())
 			stopped := a.Run("second", wrap(stop))
-			if _, err := promote.Run(ctx, stopped, time.Minute); failure.Code(err) != failure.ExitError || !errors.Is(err, context.Canceled) {
+			if _, err := promote.Run(ctx, stopped, time.Minute); failure.Code(err) != failure.ExitError ||
+				!errors.Is(err, context.Canceled) {
 				t.Errorf("error %v (exit %d), want %v", err, failure.Code(err), context.Canceled)
 			}
-			a.Want(releasetest.State{Phase: run.Closed, Outcome: run.RolledBack, Target: 2, Stages: 1, Primary: releasetest.Image("1")})
+			a.Want(releasetest.State{Phase: run.Closed, Outcome: run.RolledBack, Target: 2, Stages: 1,
+				Primary: releasetest.Image("1")})
 		})
 	}
 }
@@ -248,7 +264,8 @@ type unanswered struct {
 
 func (u unanswered) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer, err := u.next.RoundTrip(r)
-	if r.Context().Err() == nil && releasetest.Writes(r) && strings.HasSuffix(r.URL.Path, "/deployments/podinfo-primary") && err == nil {
+	if r.Context().Err() == nil && releasetest.Writes(r) &&
+		strings.HasSuffix(r.URL.Path, "/deployments/podinfo-primary") && err == nil {
 		u.stop()
 		if err := r.Context().Err(); err != nil { // a later one has a context of its own
 			answer.Body.Close()
@@ -266,7 +283,8 @@ func TestSecondTryOverAnEditedRoute(t *testing.T) {
 	if failure.Code(err) != failure.ExitRejected {
 		t.Fatal(err)
 	}
-	a.Route("argocd", `[{"op":"replace","path":"/spec/http/0/route/0/weight","value":50},{"op":"add","path":"/spec/http/0/route/1/weight","value":50}]`)
+	a.Route("argocd",
+		`[{"op":"replace","path":"/spec/http/0/route/0/weight","value":50},{"op":"add","path":"/spec/http/0/route/1/weight","value":50}]`)
 	if _, err := promote.Run(t.Context(), r, 300*time.Millisecond); err == nil {
 		t.Error("promoted over a route that somebody edited, want an error")
 	}

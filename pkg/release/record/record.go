@@ -32,7 +32,8 @@ func Parse(text string) (*Record, error) {
 	switch r.Phase {
 	case run.Preparing, run.Shifting, run.Promoting, run.Closed:
 	default:
-		return nil, fmt.Errorf("reading the record of a run: phase %q, want preparing, shifting, promoting or closed", r.Phase)
+		return nil, fmt.Errorf("reading the record of a run: phase %q, want preparing, shifting, promoting or closed",
+			r.Phase)
 	}
 	if r.ID == (run.ID{}) {
 		return nil, fmt.Errorf("reading the record of a run: no id, want namespace/name/uid")

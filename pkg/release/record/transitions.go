@@ -18,8 +18,10 @@ var ErrFenced = errors.New("fenced")
 type BusyError struct{ Holder Record }
 
 func (e *BusyError) Error() string {
-	return fmt.Sprintf("PipelineRun %s/%s has been at it since %s (phase %s, canary weight %d): wait for it or cancel it",
-		e.Holder.ID.Namespace, e.Holder.ID.Name, e.Holder.Created.Format(time.RFC3339), e.Holder.Phase, e.Holder.Weight())
+	return fmt.Sprintf("PipelineRun %s/%s has been at it since %s (phase %s, canary weight %d): wait for it or "+
+		"cancel it",
+		e.Holder.ID.Namespace, e.Holder.ID.Name, e.Holder.Created.Format(time.RFC3339), e.Holder.Phase,
+		e.Holder.Weight())
 }
 
 // IsBusy returns the record of the open run that an operation was refused for.
@@ -47,7 +49,8 @@ func Open(now *Record, id run.ID, revision, previous string, at time.Time) (*Rec
 			return nil, fmt.Errorf("%w: run %s has ended as %q: start a new one", ErrFenced, id.Name, now.Outcome)
 		}
 		if now.Phase != run.Preparing {
-			return nil, fmt.Errorf("%w: run %s is %s revision %s, not %s", ErrFenced, id.Name, now.Phase, workload.Short(now.Revision), workload.Short(revision))
+			return nil, fmt.Errorf("%w: run %s is %s revision %s, not %s", ErrFenced, id.Name, now.Phase,
+				workload.Short(now.Revision), workload.Short(revision))
 		}
 	}
 	return &Record{ID: id, Created: at, Phase: run.Preparing, Revision: revision, Previous: previous}, nil
@@ -143,7 +146,8 @@ func lost(now *Record, id run.ID, outcome run.Outcome) bool {
 }
 
 func undone(now *Record) error {
-	return fmt.Errorf("%w: the run was taken back meanwhile; the record is that of run %s: %s", ErrFenced, now.ID, now.Reason)
+	return fmt.Errorf("%w: the run was taken back meanwhile; the record is that of run %s: %s", ErrFenced, now.ID,
+		now.Reason)
 }
 
 func held(now *Record, id run.ID, phases ...run.Phase) error {
@@ -154,7 +158,8 @@ func held(now *Record, id run.ID, phases ...run.Phase) error {
 		if now.Open() {
 			return fmt.Errorf("%w: %w", ErrFenced, &BusyError{*now})
 		}
-		return fmt.Errorf("%w: the record is that of PipelineRun %s/%s, ended as %q", ErrFenced, now.ID.Namespace, now.ID.Name, now.Outcome)
+		return fmt.Errorf("%w: the record is that of PipelineRun %s/%s, ended as %q", ErrFenced, now.ID.Namespace,
+			now.ID.Name, now.Outcome)
 	}
 	for _, p := range phases {
 		if now.Phase == p {

@@ -84,19 +84,29 @@ func check(t *testing.T, cases map[string]transition, do func(*record.Record) (*
 func TestOpen(t *testing.T) {
 	opened := &record.Record{ID: mine, Created: later, Phase: run.Preparing, Revision: "new", Previous: "old"}
 	check(t, map[string]transition{
-		"nothing before":                 {now: nil, want: opened},
-		"after another's promotion":      {now: ended(theirs, run.Promoted, 20, 40), want: opened},
-		"after a first release":          {now: ended(theirs, run.Initialized), want: opened},
-		"mine, preparing":                {now: recorded(mine, run.Preparing), want: recorded(mine, run.Preparing)},
-		"mine, shifting":                 {now: recorded(mine, run.Shifting, 20), want: recorded(mine, run.Shifting, 20)},
-		"mine, promoting":                {now: recorded(mine, run.Promoting, 20), want: recorded(mine, run.Promoting, 20)},
-		"mine, preparing another":        {now: &record.Record{ID: mine, Created: noon, Phase: run.Preparing, Revision: "older"}, want: opened},
-		"mine, shifting another":         {now: &record.Record{ID: mine, Phase: run.Shifting, Revision: "older"}, err: "run mine is shifting revision older, not new", kind: record.ErrFenced},
-		"mine, ended":                    {now: ended(mine, run.RolledBack), err: `run mine has ended as "rolled-back": start a new one`, kind: record.ErrFenced},
-		"another's, preparing":           {now: recorded(theirs, run.Preparing), err: "PipelineRun prod/theirs has been at it since 2026-01-02T12:00:00Z (phase preparing, canary weight 0): wait for it or cancel it"},
-		"another's, shifting":            {now: recorded(theirs, run.Shifting, 20), err: "(phase shifting, canary weight 20)"},
-		"another's, promoting":           {now: recorded(theirs, run.Promoting, 20), err: "(phase promoting, canary weight 20)"},
-		"same name, another PipelineRun": {now: recorded(run.ID{Namespace: "prod", Name: "mine", UID: "0"}, run.Shifting, 20), err: "prod/mine has been at it"},
+		"nothing before":            {now: nil, want: opened},
+		"after another's promotion": {now: ended(theirs, run.Promoted, 20, 40), want: opened},
+		"after a first release":     {now: ended(theirs, run.Initialized), want: opened},
+		"mine, preparing":           {now: recorded(mine, run.Preparing), want: recorded(mine, run.Preparing)},
+		"mine, shifting": {now: recorded(mine, run.Shifting, 20),
+			want: recorded(mine, run.Shifting, 20)},
+		"mine, promoting": {now: recorded(mine, run.Promoting, 20),
+			want: recorded(mine, run.Promoting, 20)},
+		"mine, preparing another": {now: &record.Record{ID: mine, Created: noon, Phase: run.Preparing,
+			Revision: "older"}, want: opened},
+		"mine, shifting another": {now: &record.Record{ID: mine, Phase: run.Shifting, Revision: "older"},
+			err: "run mine is shifting revision older, not new", kind: record.ErrFenced},
+		"mine, ended": {now: ended(mine, run.RolledBack),
+			err: `run mine has ended as "rolled-back": start a new one`, kind: record.ErrFenced},
+		"another's, preparing": {now: recorded(theirs, run.Preparing),
+			err: "PipelineRun prod/theirs has been at it since 2026-01-02T12:00:00Z (phase preparing, canary weight " +
+				"0): wait for it or cancel it"},
+		"another's, shifting": {now: recorded(theirs, run.Shifting, 20),
+			err: "(phase shifting, canary weight 20)"},
+		"another's, promoting": {now: recorded(theirs, run.Promoting, 20),
+			err: "(phase promoting, canary weight 20)"},
+		"same name, another PipelineRun": {now: recorded(run.ID{Namespace: "prod", Name: "mine", UID: "0"},
+			run.Shifting, 20), err: "prod/mine has been at it"},
 	}, func(now *record.Record) (*record.Record, error) { return record.Open(now, mine, "new", "old", later) })
 
 	_, err := record.Open(recorded(theirs, run.Shifting, 20), mine, "new", "old", later)
@@ -108,16 +118,22 @@ func TestOpen(t *testing.T) {
 func TestShift(t *testing.T) {
 	shifting := recorded(mine, run.Shifting)
 	check(t, map[string]transition{
-		"first":              {now: recorded(mine, run.Preparing), want: with(shifting, 40)},
-		"further":            {now: recorded(mine, run.Shifting, 20), want: with(recorded(mine, run.Shifting, 20), 40)},
-		"back":               {now: recorded(mine, run.Shifting, 20, 60), want: with(recorded(mine, run.Shifting, 20, 60), 40)},
-		"there already":      {now: recorded(mine, run.Shifting, 20, 40), want: recorded(mine, run.Shifting, 20, 40)},
-		"once more after 0":  {now: recorded(mine, run.Shifting, 40, 0), want: with(recorded(mine, run.Shifting, 40, 0), 40)},
-		"no record":          {now: nil, err: "no record of a run: run prepare first", kind: record.ErrFenced},
-		"promoting":          {now: recorded(mine, run.Promoting, 20), err: "the run is promoting", kind: record.ErrFenced},
-		"late, after a fail": {now: ended(mine, run.RolledBack, 20), err: "the run is closed (because)", kind: record.ErrFenced},
-		"another's":          {now: recorded(theirs, run.Shifting, 20), err: "PipelineRun prod/theirs has been at it", kind: record.ErrFenced},
-		"another's, ended":   {now: ended(theirs, run.Promoted, 20), err: `the record is that of PipelineRun prod/theirs, ended as "promoted"`, kind: record.ErrFenced},
+		"first":   {now: recorded(mine, run.Preparing), want: with(shifting, 40)},
+		"further": {now: recorded(mine, run.Shifting, 20), want: with(recorded(mine, run.Shifting, 20), 40)},
+		"back": {now: recorded(mine, run.Shifting, 20, 60),
+			want: with(recorded(mine, run.Shifting, 20, 60), 40)},
+		"there already": {now: recorded(mine, run.Shifting, 20, 40), want: recorded(mine, run.Shifting, 20, 40)},
+		"once more after 0": {now: recorded(mine, run.Shifting, 40, 0),
+			want: with(recorded(mine, run.Shifting, 40, 0), 40)},
+		"no record": {now: nil, err: "no record of a run: run prepare first", kind: record.ErrFenced},
+		"promoting": {now: recorded(mine, run.Promoting, 20), err: "the run is promoting",
+			kind: record.ErrFenced},
+		"late, after a fail": {now: ended(mine, run.RolledBack, 20), err: "the run is closed (because)",
+			kind: record.ErrFenced},
+		"another's": {now: recorded(theirs, run.Shifting, 20), err: "PipelineRun prod/theirs has been at it",
+			kind: record.ErrFenced},
+		"another's, ended": {now: ended(theirs, run.Promoted, 20),
+			err: `the record is that of PipelineRun prod/theirs, ended as "promoted"`, kind: record.ErrFenced},
 	}, func(now *record.Record) (*record.Record, error) { return record.Shift(now, mine, 40, later) })
 }
 
@@ -167,12 +183,13 @@ func TestClose(t *testing.T) {
 		return r
 	}
 	check(t, map[string]transition{
-		"preparing":          {now: recorded(mine, run.Preparing), want: end(recorded(mine, run.Preparing))},
-		"shifting":           {now: recorded(mine, run.Shifting, 20), want: end(recorded(mine, run.Shifting, 20))},
-		"promoting":          {now: recorded(mine, run.Promoting, 20), want: end(recorded(mine, run.Promoting, 20))},
-		"ended as promoted":  {now: ended(mine, run.Promoted, 20), want: ended(mine, run.Promoted, 20)},
-		"another's, ended":   {now: ended(theirs, run.Promoted, 20), want: ended(theirs, run.Promoted, 20)},
-		"no record":          {now: nil, want: &record.Record{ID: mine, Created: later, Phase: run.Closed, Outcome: run.RolledBack, Reason: "bad", Ended: later}},
+		"preparing":         {now: recorded(mine, run.Preparing), want: end(recorded(mine, run.Preparing))},
+		"shifting":          {now: recorded(mine, run.Shifting, 20), want: end(recorded(mine, run.Shifting, 20))},
+		"promoting":         {now: recorded(mine, run.Promoting, 20), want: end(recorded(mine, run.Promoting, 20))},
+		"ended as promoted": {now: ended(mine, run.Promoted, 20), want: ended(mine, run.Promoted, 20)},
+		"another's, ended":  {now: ended(theirs, run.Promoted, 20), want: ended(theirs, run.Promoted, 20)},
+		"no record": {now: nil, want: &record.Record{ID: mine, Created: later, Phase: run.Closed,
+			Outcome: run.RolledBack, Reason: "bad", Ended: later}},
 		"another's, at work": {now: recorded(theirs, run.Shifting, 20), err: "PipelineRun prod/theirs has been at it"},
 	}, func(now *record.Record) (*record.Record, error) {
 		return record.Close(now, mine, run.RolledBack, "bad", later)
@@ -213,11 +230,13 @@ func TestCloseWell(t *testing.T) {
 	end := recorded(mine, run.Promoting, 20)
 	end.Phase, end.Outcome, end.Reason, end.Ended = run.Closed, run.Promoted, "good", later
 	check(t, map[string]transition{
-		"promoting":                {now: recorded(mine, run.Promoting, 20), want: end},
-		"promoted":                 {now: ended(mine, run.Promoted, 20), want: ended(mine, run.Promoted, 20)},
-		"being taken back":         {now: undoing, err: "taken back meanwhile", kind: record.ErrFenced},
-		"taken back":               {now: ended(mine, run.RolledBack, 20), err: "taken back meanwhile; the record is that of run prod/mine/1: because", kind: record.ErrFenced},
-		"taken back, another then": {now: ended(theirs, run.Promoted, 20), err: "the record is that of run prod/theirs/2", kind: record.ErrFenced},
+		"promoting":        {now: recorded(mine, run.Promoting, 20), want: end},
+		"promoted":         {now: ended(mine, run.Promoted, 20), want: ended(mine, run.Promoted, 20)},
+		"being taken back": {now: undoing, err: "taken back meanwhile", kind: record.ErrFenced},
+		"taken back": {now: ended(mine, run.RolledBack, 20),
+			err: "taken back meanwhile; the record is that of run prod/mine/1: because", kind: record.ErrFenced},
+		"taken back, another then": {now: ended(theirs, run.Promoted, 20),
+			err: "the record is that of run prod/theirs/2", kind: record.ErrFenced},
 	}, func(now *record.Record) (*record.Record, error) {
 		return record.Close(now, mine, run.Promoted, "good", later)
 	})

@@ -10,11 +10,10 @@ import (
 
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/weight"
 	"github.com/serin-cd/serin/pkg/task/parameter"
 	"github.com/serin-cd/serin/pkg/task/run"
-
-	"github.com/serin-cd/serin/pkg/release"
 )
 
 // Aborted is what an abort found and did.
@@ -31,7 +30,8 @@ type Aborted struct {
 
 // Abort ends an application's run, even one that is alive, and settles what it leaves. Its own steps then find the
 // record closed, and stop.
-func Abort(ctx context.Context, cluster *kube.Cluster, app application.Application, reason string, deadline time.Duration, drain func(*release.Release) error) (Aborted, error) {
+func Abort(ctx context.Context, cluster *kube.Cluster, app application.Application, reason string,
+	deadline time.Duration, drain func(*release.Release) error) (Aborted, error) {
 	done := Aborted{App: app.String()}
 	state, err := weight.Fence{App: app, VirtualServices: cluster.VirtualServices(app.Namespace)}.Read(ctx)
 	if apierrors.IsNotFound(err) {
@@ -78,7 +78,8 @@ func (a Aborted) Print(w io.Writer) {
 	case a.Run == "":
 		fmt.Fprintf(w, "%s: there is no run\n", a.App)
 	case a.Ended:
-		fmt.Fprintf(w, "%s: run %s was %s, canary weight %d\n%s: all traffic to the primary, run ended: %s\n", a.App, a.Run, a.Phase, a.Weight, a.App, a.Reason)
+		fmt.Fprintf(w, "%s: run %s was %s, canary weight %d\n%s: all traffic to the primary, run ended: %s\n", a.App,
+			a.Run, a.Phase, a.Weight, a.App, a.Reason)
 	case a.Phase == run.Closed:
 		fmt.Fprintf(w, "%s: run %s had ended as %s: %s\n", a.App, a.Run, orUnfinished(a.Outcome), a.Reason)
 	case a.Outcome != "":

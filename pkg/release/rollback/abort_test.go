@@ -16,14 +16,13 @@ import (
 	"github.com/serin-cd/serin/internal/apitest"
 	"github.com/serin-cd/serin/internal/releasetest"
 	"github.com/serin-cd/serin/pkg/judge/verdict"
+	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/promote"
 	"github.com/serin-cd/serin/pkg/release/record"
 	"github.com/serin-cd/serin/pkg/release/rollback"
 	"github.com/serin-cd/serin/pkg/release/stage"
 	"github.com/serin-cd/serin/pkg/task/failure"
 	"github.com/serin-cd/serin/pkg/task/run"
-
-	"github.com/serin-cd/serin/pkg/release"
 )
 
 func TestMain(m *testing.M) { apitest.Main(m, apitest.Controllers) }
@@ -37,16 +36,18 @@ func must(t *testing.T, err error) {
 
 // taken is version 2 taken back.
 func taken(stages int) releasetest.State {
-	return releasetest.State{Phase: run.Closed, Outcome: run.RolledBack, Stages: stages, Primary: releasetest.Image("1")}
+	return releasetest.State{Phase: run.Closed, Outcome: run.RolledBack, Stages: stages,
+		Primary: releasetest.Image("1")}
 }
 
 func abort(t *testing.T, a *releasetest.App) (rollback.Aborted, string) {
 	t.Helper()
 	quiet := a.Run("observer").Drain
-	done, err := rollback.Abort(t.Context(), a.Cluster, a.Run("observer").App, "aborted: for a test", time.Minute, func(r *release.Release) error {
-		r.Drain = quiet
-		return nil
-	})
+	done, err := rollback.Abort(t.Context(), a.Cluster, a.Run("observer").App, "aborted: for a test", time.Minute,
+		func(r *release.Release) error {
+			r.Drain = quiet
+			return nil
+		})
 	must(t, err)
 	var text bytes.Buffer
 	done.Print(&text)
@@ -59,16 +60,18 @@ func TestAbortedWhileItIsJudged(t *testing.T) {
 	must(t, stage.Shift(t.Context(), r, 40))
 	judging, judged := make(chan struct{}), make(chan error)
 	go func() {
-		_, err := stage.Judge(t.Context(), r, func(ctx context.Context, _ []run.Stage, _ func(verdict.Check)) (verdict.Verdict, error) {
-			close(judging)
-			<-ctx.Done()
-			return verdict.Verdict{}, context.Cause(ctx)
-		}, time.Minute)
+		_, err := stage.Judge(t.Context(), r,
+			func(ctx context.Context, _ []run.Stage, _ func(verdict.Check)) (verdict.Verdict, error) {
+				close(judging)
+				<-ctx.Done()
+				return verdict.Verdict{}, context.Cause(ctx)
+			}, time.Minute)
 		judged <- err
 	}()
 	<-judging
 	done, text := abort(t, a)
-	want := rollback.Aborted{App: "podinfo." + a.Namespace, Run: r.ID.String(), Phase: run.Shifting, Weight: 40, Ended: true, Outcome: run.RolledBack, Reason: "aborted: for a test", Settled: true}
+	want := rollback.Aborted{App: "podinfo." + a.Namespace, Run: r.ID.String(), Phase: run.Shifting, Weight: 40,
+		Ended: true, Outcome: run.RolledBack, Reason: "aborted: for a test", Settled: true}
 	if diff := cmp.Diff(want, done); diff != "" {
 		t.Errorf("abort (-want +got):\n%s", diff)
 	}
@@ -78,7 +81,8 @@ podinfo.shop: the canary is at rest
 `; text != want {
 		t.Errorf("printed\n%swant\n%s", text, want)
 	}
-	if err := <-judged; !errors.Is(err, failure.ErrInconclusive) || !strings.Contains(err.Error(), "aborted: for a test") {
+	if err := <-judged; !errors.Is(err, failure.ErrInconclusive) ||
+		!strings.Contains(err.Error(), "aborted: for a test") {
 		t.Errorf("the stage ended with %v, want it inconclusive, with the reason", err)
 	}
 	a.Want(taken(1))
@@ -90,10 +94,13 @@ podinfo.shop: the canary is at rest
 	}
 	rec, err := rollback.Run(t.Context(), r, r.ID, "none", time.Second)
 	must(t, err)
-	if outcome, reason := rollback.Outcome(t.Context(), r, rec, true); outcome != run.RolledBack || reason != "aborted: for a test" {
+	if outcome, reason := rollback.Outcome(t.Context(), r, rec, true); outcome != run.RolledBack ||
+		reason != "aborted: for a test" {
 		t.Errorf("finish says %s: %s, want it rolled back, for the abort's reason", outcome, reason)
 	}
-	if _, text = abort(t, a); text != "podinfo.shop: run shop/second/uid-second had ended as rolled-back: aborted: for a test\npodinfo.shop: the canary is at rest\n" {
+	if _, text = abort(t,
+		a); text != "podinfo.shop: run shop/second/uid-second had ended as rolled-back: aborted: for a "+
+		"test\npodinfo.shop: the canary is at rest\n" {
 		t.Errorf("again it printed %q", text)
 	}
 	a.Want(taken(1))
@@ -101,7 +108,8 @@ podinfo.shop: the canary is at rest
 
 // TestAbortedBeforeEachWriteOfAPromotion wants a promotion that was undone not to end well.
 func TestAbortedBeforeEachWriteOfAPromotion(t *testing.T) {
-	for _, path := range []string{"first virtualservices/podinfo", "deployments/podinfo-primary", "virtualservices/podinfo"} {
+	for _, path := range []string{"first virtualservices/podinfo", "deployments/podinfo-primary",
+		"virtualservices/podinfo"} {
 		t.Run(path, func(t *testing.T) {
 			t.Parallel()
 			a := releasetest.New(t)
@@ -109,7 +117,8 @@ func TestAbortedBeforeEachWriteOfAPromotion(t *testing.T) {
 			var once sync.Once
 			var written atomic.Bool
 			r := a.Run("second", releasetest.Before(func(q *http.Request) error {
-				if q.Method == http.MethodPatch && strings.Contains(q.URL.Path, strings.TrimPrefix(path, "first ")) && (written.Load() || path != "virtualservices/podinfo") {
+				if q.Method == http.MethodPatch && strings.Contains(q.URL.Path, strings.TrimPrefix(path, "first ")) &&
+					(written.Load() || path != "virtualservices/podinfo") {
 					once.Do(func() { abort(t, a) })
 				}
 				if q.Method == http.MethodPatch && strings.Contains(q.URL.Path, "deployments/podinfo-primary") {
@@ -139,7 +148,8 @@ func TestPromotedWhileItIsTakenBack(t *testing.T) {
 				killed := &releasetest.Process{Writes: 2} // the record is promoting, the primary is at version 2
 				_, err := promote.Run(t.Context(), a.Run("second", killed.Through), time.Minute)
 				if err == nil || a.State().Primary != releasetest.Image("2") {
-					t.Errorf("promoting ended with %v, primary at %s, want it killed at version 2", err, a.State().Primary)
+					t.Errorf("promoting ended with %v, primary at %s, want it killed at version 2", err,
+						a.State().Primary)
 				}
 			})
 		}

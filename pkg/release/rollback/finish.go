@@ -29,18 +29,20 @@ func (t Tasks) reason() string {
 	return "the run ended before a verdict"
 }
 
-// Finish ends a run in its own finally, whatever has become of ctx, and says what it ended as and why, also if that failed.
+// Finish ends a run in its own finally, whatever has become of ctx, and says what it ended as and why, also if that
+// failed.
 func Finish(ctx context.Context, r *release.Release, t Tasks, deadline time.Duration) (run.Outcome, string, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deadline+2*time.Minute)
 	defer cancel()
-	go r.Lease.KeepOn(ctx) // the step before renewed it not long ago, and what is taken back here the janitor would take back too
+	// the step before renewed it not long ago, and what is taken back here the janitor would take back too
+	go r.Lease.KeepOn(ctx)
 	rec, err := Run(ctx, r, r.ID, t.reason(), deadline)
 	outcome, reason := Outcome(ctx, r, rec, t.Prepare == "Succeeded")
 	return outcome, reason, err
 }
 
-// Outcome is what a run ended as, for people: a first release that was given up counts as rolled back, a run whose turn never
-// came as superseded, and one that has prepared and left no record found the application as it wants it.
+// Outcome is what a run ended as, for people: a first release that was given up counts as rolled back, a run whose turn
+// never came as superseded, and one that has prepared and left no record found the application as it wants it.
 func Outcome(ctx context.Context, by *release.Release, rec *record.Record, prepared bool) (run.Outcome, string) {
 	switch {
 	case rec == nil && prepared && !holds(ctx, by):
@@ -48,7 +50,8 @@ func Outcome(ctx context.Context, by *release.Release, rec *record.Record, prepa
 	case rec == nil && prepared:
 		return run.Unchanged, "the primary runs this revision already"
 	case rec == nil:
-		return run.RolledBack, "the run ended before it had the application: the result reason of the task prepare says why"
+		return run.RolledBack,
+			"the run ended before it had the application: the result reason of the task prepare says why"
 	case rec.Outcome == run.Unfinished:
 		return run.RolledBack, rec.Reason
 	}

@@ -13,10 +13,12 @@ import (
 	"github.com/serin-cd/serin/pkg/task/run"
 )
 
-// gathered is a run's record as target and primary tell it, where the VirtualService has none to rely upon, and the outcome that
-// the run then ends with: of one whose promotion, or first release, had done all but close the record, that it did. It begins with
-// what can be read of the record, nil for nothing. It is nil where the run never had the application.
-func gathered(ctx context.Context, by *release.Release, of run.ID, readable *record.Record, outcome run.Outcome) (*record.Record, run.Outcome, error) {
+// gathered is a run's record as target and primary tell it, where the VirtualService has none to rely upon, and the
+// outcome that the run then ends with: of one whose promotion, or first release, had done all but close the record,
+// that it did. It begins with what can be read of the record, nil for nothing. It is nil where the run never had the
+// application.
+func gathered(ctx context.Context, by *release.Release, of run.ID, readable *record.Record,
+	outcome run.Outcome) (*record.Record, run.Outcome, error) {
 	target, err := by.Deployments.Get(ctx, by.App.Name)
 	if err != nil {
 		return nil, outcome, err
@@ -62,18 +64,21 @@ const done = "the primary runs the revision"
 // fence gives the primary the run's stamp, so that the step which promotes can no longer change it, late as it may be.
 func fence(ctx context.Context, by *release.Release, primary *workload.Deployment, of run.ID) error {
 	before := primary.Stamp()
-	_, err := by.Deployments.From(primary).Update(ctx, primary.Name, func(d *workload.Deployment) ([]kube.Operation, error) {
-		if d.Stamp() != before {
-			return nil, fmt.Errorf("Deployment %s was changed by run %q meanwhile", d.Name, d.Stamp())
-		}
-		return workload.Restamp(d, of), nil
-	})
+	_, err := by.Deployments.From(primary).Update(ctx, primary.Name,
+		func(d *workload.Deployment) ([]kube.Operation, error) {
+			if d.Stamp() != before {
+				return nil, fmt.Errorf("Deployment %s was changed by run %q meanwhile", d.Name, d.Stamp())
+			}
+			return workload.Restamp(d, of), nil
+		})
 	return err
 }
 
-// withoutRoute brings what a run has left to rest where there is no VirtualService: the primary as the run had found it, or promoted
-// and ready, and the target without pods. The record that it returns is kept nowhere; it is nil where the run never had the application.
-func withoutRoute(ctx context.Context, by *release.Release, of run.ID, outcome run.Outcome, reason string, deadline time.Duration) (*record.Record, error) {
+// withoutRoute brings what a run has left to rest where there is no VirtualService: the primary as the run had found
+// it, or promoted and ready, and the target without pods. The record that it returns is kept nowhere; it is nil where
+// the run never had the application.
+func withoutRoute(ctx context.Context, by *release.Release, of run.ID, outcome run.Outcome, reason string,
+	deadline time.Duration) (*record.Record, error) {
 	slog.Warn("no VirtualService: settling by stamp", "virtualService", by.App.String())
 	rec, outcome, err := gathered(ctx, by, of, nil, outcome)
 	if err != nil || rec == nil {
@@ -88,6 +93,7 @@ func withoutRoute(ctx context.Context, by *release.Release, of run.ID, outcome r
 		reason = done
 	}
 	rec.Phase, rec.Outcome, rec.Ended = run.Closed, outcome, by.Cluster.Now()
-	rec.Reason = fmt.Sprintf("%s; VirtualService %s is gone: start a run, whose prepare makes it, or apply it again where it is yours", reason, by.App.Name)
+	rec.Reason = fmt.Sprintf("%s; VirtualService %s is gone: start a run, whose prepare makes it, or apply it again "+
+		"where it is yours", reason, by.App.Name)
 	return rec, settle(ctx, by, of, rec)
 }

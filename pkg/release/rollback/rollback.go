@@ -12,22 +12,23 @@ import (
 
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/cluster/workload"
+	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/lease"
 	"github.com/serin-cd/serin/pkg/release/record"
 	"github.com/serin-cd/serin/pkg/release/weight"
 	"github.com/serin-cd/serin/pkg/task/run"
-
-	"github.com/serin-cd/serin/pkg/release"
 )
 
-// Run ends a run that is still open and settles one that has ended. Two runs have a part in it: by takes back, of is taken back. They
-// are one where a run undoes itself, as its finish does. It returns the record of of, nil if that never had the application. reason is
-// recorded if of has none of its own.
-func Run(ctx context.Context, by *release.Release, of run.ID, reason string, deadline time.Duration) (*record.Record, error) {
+// Run ends a run that is still open and settles one that has ended. Two runs have a part in it: by takes back, of is
+// taken back. They are one where a run undoes itself, as its finish does. It returns the record of of, nil if that
+// never had the application. reason is recorded if of has none of its own.
+func Run(ctx context.Context, by *release.Release, of run.ID, reason string, deadline time.Duration) (*record.Record,
+	error) {
 	return takeBack(ctx, by, of, run.RolledBack, reason, deadline)
 }
 
-func takeBack(ctx context.Context, by *release.Release, of run.ID, outcome run.Outcome, reason string, deadline time.Duration) (*record.Record, error) {
+func takeBack(ctx context.Context, by *release.Release, of run.ID, outcome run.Outcome, reason string,
+	deadline time.Duration) (*record.Record, error) {
 	state, err := by.Fence.Read(ctx)
 	if apierrors.IsNotFound(err) {
 		return withoutRoute(ctx, by, of, outcome, reason, deadline)
@@ -74,9 +75,10 @@ func Undo(ctx context.Context, by *release.Release, reason string, deadline time
 	return err
 }
 
-// end undoes a promotion that was under way, then takes the traffic back and closes the record. One that is known to have ended
-// well is only closed.
-func end(ctx context.Context, by *release.Release, of run.ID, state weight.State, outcome run.Outcome, reason string, deadline time.Duration) (weight.State, error) {
+// end undoes a promotion that was under way, then takes the traffic back and closes the record. One that is known to
+// have ended well is only closed.
+func end(ctx context.Context, by *release.Release, of run.ID, state weight.State, outcome run.Outcome, reason string,
+	deadline time.Duration) (weight.State, error) {
 	if outcome == run.Promoted || outcome == run.Initialized {
 		return by.Fence.From(state).Close(ctx, of, outcome, done, by.Cluster)
 	}
@@ -105,20 +107,23 @@ func end(ctx context.Context, by *release.Release, of run.ID, state weight.State
 // restore gives the primary its previous revision back and waits until it is ready. The stamp is
 // rewritten in any case, so that a late patch of the step that promoted no longer holds.
 func restore(ctx context.Context, by *release.Release, rec *record.Record, deadline time.Duration) error {
-	primary, err := by.Deployments.Update(ctx, by.App.Primary(), func(d *workload.Deployment) ([]kube.Operation, error) {
-		if d.Promoted() != rec.Revision {
-			return workload.Restamp(d, rec.ID), nil
-		}
-		template, err := workload.TemplateOf(ctx, by.Cluster.Objects(kube.ReplicaSets, by.App.Namespace), d, rec.Previous)
-		if err != nil {
-			return nil, err
-		}
-		if template == nil {
-			return nil, fmt.Errorf("no ReplicaSet of %s has revision %s any more: give it that template by hand", d.Name, workload.Short(rec.Previous))
-		}
-		slog.Info("primary restored", "deployment", d.Name, "revision", workload.Short(rec.Previous))
-		return workload.Become(d, template, rec.Previous, rec.ID), nil
-	})
+	primary, err := by.Deployments.Update(ctx, by.App.Primary(),
+		func(d *workload.Deployment) ([]kube.Operation, error) {
+			if d.Promoted() != rec.Revision {
+				return workload.Restamp(d, rec.ID), nil
+			}
+			template, err := workload.TemplateOf(ctx, by.Cluster.Objects(kube.ReplicaSets, by.App.Namespace), d,
+				rec.Previous)
+			if err != nil {
+				return nil, err
+			}
+			if template == nil {
+				return nil, fmt.Errorf("no ReplicaSet of %s has revision %s any more: give it that template by hand",
+					d.Name, workload.Short(rec.Previous))
+			}
+			slog.Info("primary restored", "deployment", d.Name, "revision", workload.Short(rec.Previous))
+			return workload.Become(d, template, rec.Previous, rec.ID), nil
+		})
 	if err != nil {
 		return err
 	}
@@ -144,8 +149,8 @@ func settle(ctx context.Context, by *release.Release, of run.ID, rec *record.Rec
 	return by.SettleTarget(ctx, target)
 }
 
-// Abandoned ends the run of the record, where nobody works on it any more, and says whether it was so. The Lease decides
-// where its PipelineRun cannot be read.
+// Abandoned ends the run of the record, where nobody works on it any more, and says whether it was so. The Lease
+// decides where its PipelineRun cannot be read.
 func Abandoned(ctx context.Context, by *release.Release, state weight.State, deadline time.Duration) (bool, error) {
 	rec := state.Record
 	if !rec.Open() {
@@ -168,8 +173,8 @@ func Supersede(ctx context.Context, by *release.Release, rec *record.Record, dea
 	return err
 }
 
-// unattended says whether a run no longer renews its Lease. One that is missing says nothing, and is made; one that another run
-// holds says so only of a PipelineRun that cannot be read: that run may have found none.
+// unattended says whether a run no longer renews its Lease. One that is missing says nothing, and is made; one that
+// another run holds says so only of a PipelineRun that cannot be read: that run may have found none.
 func unattended(ctx context.Context, by *release.Release, of run.ID, liveness record.Liveness) bool {
 	if liveness != record.Live && liveness != record.Unknown {
 		return false

@@ -30,7 +30,8 @@ func Settled(ctx context.Context, r *release.Release) error {
 	}
 	record := state.Record
 	if err == nil && record.Open() && record.ID == r.ID {
-		return fmt.Errorf("releasing %s: the run is still %s, canary weight %d: run rollback", r.App, record.Phase, state.Weight())
+		return fmt.Errorf("releasing %s: the run is still %s, canary weight %d: run rollback", r.App, record.Phase,
+			state.Weight())
 	}
 	if record != nil && record.ID == r.ID && record.Outcome == run.Unfinished {
 		return nil
@@ -39,5 +40,6 @@ func Settled(ctx context.Context, r *release.Release) error {
 	if err != nil || target == nil {
 		return err
 	}
-	return fmt.Errorf("releasing %s: its target still has %d pods: run rollback, which drains them", r.App, target.Wanted())
+	return fmt.Errorf("releasing %s: its target still has %d pods: run rollback, which drains them", r.App,
+		target.Wanted())
 }

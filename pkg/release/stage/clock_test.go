@@ -18,8 +18,8 @@ import (
 	"github.com/serin-cd/serin/pkg/task/run"
 )
 
-// TestJudgedOnPrometheusClock has an API server whose clock, and so the record's times, are five minutes off Prometheus's. The
-// metric is the time of the check itself.
+// TestJudgedOnPrometheusClock has an API server whose clock, and so the record's times, are five minutes off
+// Prometheus's. The metric is the time of the check itself.
 func TestJudgedOnPrometheusClock(t *testing.T) {
 	client, err := prometheus.New(prometheus.Config{URL: prometheustest.Start(t)})
 	must(t, err)
@@ -41,17 +41,21 @@ func TestJudgedOnPrometheusClock(t *testing.T) {
 			var config judge.Config
 			must(t, parameter.Decode(t.Context(), map[string]string{
 				"judge": "classic", "interval": "2s", "settle": "1s",
-				"metrics": fmt.Sprintf(`[{"name":"instant","query":"vector(time())","min":%d,"max":%d}]`, now.Unix()-10, now.Unix()+60),
+				"metrics": fmt.Sprintf(`[{"name":"instant","query":"vector(time())","min":%d,"max":%d}]`, now.Unix()-10,
+					now.Unix()+60),
 			}, &config))
-			j, err := judge.New(config, judge.Target{Namespace: a.Namespace, Canary: "podinfo", Primary: "podinfo-primary"})
+			j, err := judge.New(config, judge.Target{Namespace: a.Namespace, Canary: "podinfo",
+				Primary: "podinfo-primary"})
 			must(t, err)
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
-			v, err := stage.Judge(ctx, r, stage.Analysis{Judge: j, Prometheus: client, Series: 100}.Live(r.Cluster), time.Minute)
+			v, err := stage.Judge(ctx, r, stage.Analysis{Judge: j, Prometheus: client, Series: 100}.Live(r.Cluster),
+				time.Minute)
 			if err != nil || v.Decision != verdict.Pass {
 				t.Errorf("verdict %s %q (%v), want a pass", v.Decision, v.Reason(), err)
 			}
-			skewed := slices.ContainsFunc(v.Warnings, func(w string) bool { return c.text != "" && strings.HasPrefix(w, c.text) })
+			skewed := slices.ContainsFunc(v.Warnings,
+				func(w string) bool { return c.text != "" && strings.HasPrefix(w, c.text) })
 			if skewed != (c.text != "") || len(v.Warnings) > 1 {
 				t.Errorf("warnings %q, want %q alone", v.Warnings, c.text)
 			}
@@ -60,7 +64,8 @@ func TestJudgedOnPrometheusClock(t *testing.T) {
 			}
 			s, err := r.Fence.Read(t.Context())
 			must(t, err)
-			if at := s.Record.Stages[0].At.Add(-c.off); s.Record.Phase != run.Shifting || at.Sub(now).Abs() > 10*time.Second {
+			if at := s.Record.Stages[0].At.Add(-c.off); s.Record.Phase != run.Shifting ||
+				at.Sub(now).Abs() > 10*time.Second {
 				t.Errorf("record %s, want it as it was, its time the API server's", s.Record)
 			}
 		})

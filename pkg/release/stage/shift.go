@@ -34,7 +34,8 @@ func shift(ctx context.Context, r *release.Release, weight parameter.Weight) err
 			return nil
 		}
 		if got := target.Revision(); got != now.Revision {
-			return failure.Inconclusivef("the target is at revision %s, the run releases %s: start a run for the new one", workload.Short(got), workload.Short(now.Revision))
+			return failure.Inconclusivef("the target is at revision %s, the run releases %s: start a run for the "+
+				"new one", workload.Short(got), workload.Short(now.Revision))
 		}
 		if !target.Ready() {
 			return failure.Rejectedf("the canary is not ready: %s", target.Progress())

@@ -16,13 +16,12 @@ import (
 	"github.com/serin-cd/serin/internal/apitest"
 	"github.com/serin-cd/serin/internal/releasetest"
 	"github.com/serin-cd/serin/pkg/judge/verdict"
+	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/record"
 	"github.com/serin-cd/serin/pkg/release/stage"
 	"github.com/serin-cd/serin/pkg/task/failure"
 	"github.com/serin-cd/serin/pkg/task/parameter"
 	"github.com/serin-cd/serin/pkg/task/run"
-
-	"github.com/serin-cd/serin/pkg/release"
 )
 
 func TestMain(m *testing.M) { apitest.Main(m, apitest.Controllers) }
@@ -49,7 +48,8 @@ func takenBack(t *testing.T, a *releasetest.App, reason string) {
 	s, err := a.Run("observer").Fence.Read(t.Context())
 	must(t, err)
 	if s.Weight() != 0 || s.Record.Phase != run.Closed || s.Record.Outcome != run.RolledBack {
-		t.Errorf("weight %d, phase %s, outcome %q, want 0, closed, rolled-back", s.Weight(), s.Record.Phase, s.Record.Outcome)
+		t.Errorf("weight %d, phase %s, outcome %q, want 0, closed, rolled-back", s.Weight(), s.Record.Phase,
+			s.Record.Outcome)
 	}
 	if !strings.Contains(s.Record.Reason, reason) {
 		t.Errorf("reason %q, want %q in it", s.Record.Reason, reason)
@@ -71,18 +71,22 @@ func TestShiftRefusesAndTakesBack(t *testing.T) {
 		code   int
 		reason string
 	}{
-		"another revision": {func(a *releasetest.App) { a.Push("3") }, failure.ExitInconclusive, "the target is at revision "},
+		"another revision": {func(a *releasetest.App) { a.Push("3") }, failure.ExitInconclusive,
+			"the target is at revision "},
 		"unready pods": {func(a *releasetest.App) {
 			a.Node.Image(releasetest.Image("2"), apitest.Unready)
-			a.Eventually("no pod is available", func() bool { return a.Deployment("podinfo").Status.AvailableReplicas == 0 })
+			a.Eventually("no pod is available",
+				func() bool { return a.Deployment("podinfo").Status.AvailableReplicas == 0 })
 		}, failure.ExitRejected, "the canary is not ready: 2 of 2 pods updated, 0 available"},
 		"no pods": {func(a *releasetest.App) {
 			a.Patch("podinfo", "kubectl", `[{"op":"replace","path":"/spec/replicas","value":0}]`)
 			a.Eventually("no pod is left", func() bool { return a.Deployment("podinfo").Status.Replicas == 0 })
 		}, failure.ExitRejected, "the canary is not ready: 0 of 0 pods updated"},
-		"no target": {func(a *releasetest.App) { a.Delete("podinfo") }, failure.ExitConfig, "there is none in namespace"},
+		"no target": {func(a *releasetest.App) { a.Delete("podinfo") }, failure.ExitConfig,
+			"there is none in namespace"},
 		"route edited": {func(a *releasetest.App) {
-			a.Route("argocd", `[{"op":"replace","path":"/spec/http/0/route/0/weight","value":50},{"op":"add","path":"/spec/http/0/route/1/weight","value":50}]`)
+			a.Route("argocd",
+				`[{"op":"replace","path":"/spec/http/0/route/0/weight","value":50},{"op":"add","path":"/spec/http/0/route/1/weight","value":50}]`)
 		}, failure.ExitError, "the route gives the canary 50 %, the run's record says 20: argocd wrote it"},
 		"weights that are no shares": {func(a *releasetest.App) {
 			a.Route("argocd", `[{"op":"replace","path":"/spec/http/0/route/0/weight","value":70}]`)
@@ -98,7 +102,8 @@ func TestShiftRefusesAndTakesBack(t *testing.T) {
 				t.Errorf("error %v (exit %d), want %q in it, and exit %d", err, failure.Code(err), c.reason, c.code)
 			}
 			takenBack(t, a, c.reason)
-			if err := stage.Shift(t.Context(), r, 20); !errors.Is(err, record.ErrFenced) && c.code != failure.ExitConfig {
+			if err := stage.Shift(t.Context(), r, 20); !errors.Is(err, record.ErrFenced) &&
+				c.code != failure.ExitConfig {
 				t.Errorf("a late shift: %v, want it fenced", err)
 			}
 			takenBack(t, a, c.reason)
@@ -133,19 +138,27 @@ func TestJudgeNotices(t *testing.T) {
 		result verdict.Decision
 		reason string
 	}{
-		"another revision": {func(a *releasetest.App) { a.Push("3") }, time.Minute, failure.ExitInconclusive, verdict.Inconclusive, "(continuous-delivery wrote it): start a run for the new one"},
-		"all pods unready": {func(a *releasetest.App) { a.Node.Image(releasetest.Image("2"), apitest.Unready) }, time.Minute, failure.ExitRejected, verdict.Fail, "unavailable: no pod of the canary is available"},
-		"one pod for too long": {func(a *releasetest.App) { a.Node.Name(a.Pod("2"), apitest.Unready) }, 300 * time.Millisecond, failure.ExitRejected, verdict.Fail,
+		"another revision": {func(a *releasetest.App) { a.Push("3") }, time.Minute, failure.ExitInconclusive,
+			verdict.Inconclusive, "(continuous-delivery wrote it): start a run for the new one"},
+		"all pods unready": {func(a *releasetest.App) { a.Node.Image(releasetest.Image("2"), apitest.Unready) },
+			time.Minute, failure.ExitRejected, verdict.Fail, "unavailable: no pod of the canary is available"},
+		"one pod for too long": {func(a *releasetest.App) { a.Node.Name(a.Pod("2"), apitest.Unready) },
+			300 * time.Millisecond, failure.ExitRejected, verdict.Fail,
 			"unavailable: fewer pods than wanted for longer than 300ms: 2 of 2 pods updated, 1 available"},
-		"target deleted": {func(a *releasetest.App) { a.Delete("podinfo") }, time.Minute, failure.ExitInconclusive, verdict.Inconclusive, "target-changed: Deployment podinfo was deleted"},
+		"target deleted": {func(a *releasetest.App) { a.Delete("podinfo") }, time.Minute, failure.ExitInconclusive,
+			verdict.Inconclusive, "target-changed: Deployment podinfo was deleted"},
 		"weights edited": {func(a *releasetest.App) {
-			a.Route("argocd", `[{"op":"replace","path":"/spec/http/0/route/0/weight","value":50},{"op":"add","path":"/spec/http/0/route/1/weight","value":50}]`)
-		}, time.Minute, failure.ExitInconclusive, verdict.Inconclusive, "route-changed: the route gives the canary 50 %, the run's record says 20: argocd wrote it"},
+			a.Route("argocd",
+				`[{"op":"replace","path":"/spec/http/0/route/0/weight","value":50},{"op":"add","path":"/spec/http/0/route/1/weight","value":50}]`)
+		}, time.Minute, failure.ExitInconclusive, verdict.Inconclusive,
+			"route-changed: the route gives the canary 50 %, the run's record says 20: argocd wrote it"},
 		"third destination": {func(a *releasetest.App) {
-			a.Route("kubectl-edit", `[{"op":"replace","path":"/spec/http/0/route","value":[{"destination":{"host":"podinfo-primary"},"weight":100}]}]`)
+			a.Route("kubectl-edit",
+				`[{"op":"replace","path":"/spec/http/0/route","value":[{"destination":{"host":"podinfo-primary"},"weight":100}]}]`)
 		}, time.Minute, failure.ExitInconclusive, verdict.Inconclusive, "route-changed"},
 		"record overwritten": {func(a *releasetest.App) {
-			a.Route("kubectl-annotate", `[{"op":"replace","path":"/metadata/annotations/serin.dev~1run","value":"nonsense"}]`)
+			a.Route("kubectl-annotate",
+				`[{"op":"replace","path":"/metadata/annotations/serin.dev~1run","value":"nonsense"}]`)
 		}, time.Minute, failure.ExitInconclusive, verdict.Inconclusive, "(kubectl-annotate wrote it)"},
 	}
 	for name, c := range cases {
@@ -155,7 +168,8 @@ func TestJudgeNotices(t *testing.T) {
 			var spoiled time.Time
 			v, err := stage.Judge(t.Context(), r, endless(func() { spoiled = time.Now(); c.spoil(a) }), c.grace)
 			if failure.Code(err) != c.code || v.Decision != c.result || !strings.Contains(v.Reason(), c.reason) {
-				t.Errorf("verdict %s %q, exit %d, want %s %q, exit %d", v.Decision, v.Reason(), failure.Code(err), c.result, c.reason, c.code)
+				t.Errorf("verdict %s %q, exit %d, want %s %q, exit %d", v.Decision, v.Reason(), failure.Code(err),
+					c.result, c.reason, c.code)
 			}
 			if v.Weight() != 20 {
 				t.Errorf("the verdict is on weight %d, want 20", v.Weight())
@@ -173,7 +187,8 @@ func TestJudgeNotices(t *testing.T) {
 func TestJudgeCountsRestarts(t *testing.T) {
 	a, r := at(t)
 	pod := a.Pod("2")
-	v, err := stage.Judge(t.Context(), r, func(ctx context.Context, _ []run.Stage, _ func(verdict.Check)) (verdict.Verdict, error) {
+	v, err := stage.Judge(t.Context(), r, func(ctx context.Context, _ []run.Stage,
+		_ func(verdict.Check)) (verdict.Verdict, error) {
 		for restarts := int32(3); ctx.Err() == nil; restarts += 3 {
 			a.Node.Name(pod, apitest.Condition{Restarts: restarts, Waiting: "CrashLoopBackOff"})
 			select {
@@ -192,14 +207,17 @@ func TestJudgeCountsRestarts(t *testing.T) {
 
 func TestJudgeIsNotDisturbedByTheRest(t *testing.T) {
 	a, r := at(t)
-	v, err := stage.Judge(t.Context(), r, func(ctx context.Context, stages []run.Stage, _ func(verdict.Check)) (verdict.Verdict, error) {
+	v, err := stage.Judge(t.Context(), r, func(ctx context.Context, stages []run.Stage,
+		_ func(verdict.Check)) (verdict.Verdict, error) {
 		a.Route("kubectl", `[{"op":"add","path":"/metadata/annotations/note","value":"hello"}]`)
-		a.Route("kubectl", `[{"op":"add","path":"/spec/http/0/timeout","value":"15s"},{"op":"add","path":"/spec/http/1","value":{"route":[{"destination":{"host":"docs"}}]}}]`)
+		a.Route("kubectl",
+			`[{"op":"add","path":"/spec/http/0/timeout","value":"15s"},{"op":"add","path":"/spec/http/1","value":{"route":[{"destination":{"host":"docs"}}]}}]`)
 		a.Route("kubectl", `[{"op":"add","path":"/metadata/labels/team","value":"web"}]`)
 		a.Patch("podinfo", "kubectl", `[{"op":"add","path":"/metadata/annotations/note","value":"hello"}]`)
 		a.Patch("podinfo", "keda", `[{"op":"replace","path":"/spec/replicas","value":3}]`)
 		a.Node.Name(a.Pod("2"), apitest.Condition{Ready: true, Restarts: 2})
-		a.Eventually("the third pod is there", func() bool { return a.Deployment("podinfo").Status.AvailableReplicas == 3 })
+		a.Eventually("the third pod is there",
+			func() bool { return a.Deployment("podinfo").Status.AvailableReplicas == 3 })
 		return verdict.Verdict{Decision: verdict.Pass, Code: "healthy", Stages: stages}, ctx.Err()
 	}, time.Minute)
 	if err != nil || v.Decision != verdict.Pass {
@@ -211,11 +229,14 @@ func TestJudgeIsNotDisturbedByTheRest(t *testing.T) {
 // TestJudgeBeginsWithTheRouteAsItIs has the weights edited before the watch began: GitOps does it within a second.
 func TestJudgeBeginsWithTheRouteAsItIs(t *testing.T) {
 	a, r := at(t)
-	a.Route("argocd", `[{"op":"replace","path":"/spec/http/0/route/0/weight","value":100},{"op":"add","path":"/spec/http/0/route/1/weight","value":0}]`)
+	a.Route("argocd",
+		`[{"op":"replace","path":"/spec/http/0/route/0/weight","value":100},{"op":"add","path":"/spec/http/0/route/1/weight","value":0}]`)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	v, err := stage.Judge(ctx, r, endless(func() {}), time.Minute)
-	if failure.Code(err) != failure.ExitInconclusive || !strings.Contains(v.Reason(), "route-changed: the route gives the canary 0 %, the run's record says 20: argocd wrote it") {
+	if failure.Code(err) != failure.ExitInconclusive ||
+		!strings.Contains(v.Reason(),
+			"route-changed: the route gives the canary 0 %, the run's record says 20: argocd wrote it") {
 		t.Errorf("verdict %s %q (%v), want route-changed", v.Decision, v.Reason(), err)
 	}
 	takenBack(t, a, "route-changed")
@@ -226,7 +247,8 @@ func TestJudgeBeginsWithoutTarget(t *testing.T) {
 	a, r := at(t)
 	a.Delete("podinfo")
 	v, err := stage.Judge(t.Context(), r, endless(func() {}), time.Minute)
-	if failure.Code(err) != failure.ExitInconclusive || !strings.Contains(v.Reason(), "target-changed: reading Deployment podinfo") {
+	if failure.Code(err) != failure.ExitInconclusive ||
+		!strings.Contains(v.Reason(), "target-changed: reading Deployment podinfo") {
 		t.Errorf("verdict %s %q (%v), want target-changed", v.Decision, v.Reason(), err)
 	}
 	takenBack(t, a, "target-changed")
@@ -236,7 +258,8 @@ func TestJudgeStopped(t *testing.T) {
 	a, r := at(t)
 	ctx, stop := context.WithCancelCause(t.Context())
 	begin := time.Now()
-	_, err := stage.Judge(ctx, r, endless(func() { begin = time.Now(); stop(errors.New("terminated signal received")) }), time.Minute)
+	_, err := stage.Judge(ctx, r,
+		endless(func() { begin = time.Now(); stop(errors.New("terminated signal received")) }), time.Minute)
 	if failure.Code(err) != failure.ExitError {
 		t.Errorf("error %v, want exit %d", err, failure.ExitError)
 	}
@@ -281,7 +304,8 @@ func TestTakingBackReadsNothingThatIsWatched(t *testing.T) {
 		}
 		return nil
 	}))
-	_, err := stage.Judge(t.Context(), r, func(_ context.Context, stages []run.Stage, _ func(verdict.Check)) (verdict.Verdict, error) {
+	_, err := stage.Judge(t.Context(), r, func(_ context.Context, stages []run.Stage,
+		_ func(verdict.Check)) (verdict.Verdict, error) {
 		return verdict.Verdict{Decision: verdict.Fail, Code: "worse", Text: "bad", Stages: stages}, nil
 	}, time.Minute)
 	if failure.Code(err) != failure.ExitRejected {
@@ -307,7 +331,9 @@ func TestJudgeOfWhatIsNotShifted(t *testing.T) {
 			r := arrange(a)
 			before := a.State()
 			_, err := stage.Judge(t.Context(), r, endless(func() { t.Error("it was judged") }), time.Minute)
-			if failure.Code(err) != failure.ExitConfig || !strings.Contains(err.Error(), "the run has shifted no traffic") || !strings.Contains(err.Error(), "run shift-weight first") {
+			if failure.Code(err) != failure.ExitConfig ||
+				!strings.Contains(err.Error(), "the run has shifted no traffic") ||
+				!strings.Contains(err.Error(), "run shift-weight first") {
 				t.Errorf("error %v, want exit %d", err, failure.ExitConfig)
 			}
 			if after := a.State(); after != before {
@@ -325,7 +351,8 @@ func TestJudgeEndedByAnother(t *testing.T) {
 		must(t, err)
 	}), time.Minute)
 	if failure.Code(err) != failure.ExitInconclusive || !strings.HasPrefix(v.Reason(), "closed: ") {
-		t.Errorf("verdict %s %q, exit %d, want closed and exit %d", v.Decision, v.Reason(), failure.Code(err), failure.ExitInconclusive)
+		t.Errorf("verdict %s %q, exit %d, want closed and exit %d", v.Decision, v.Reason(), failure.Code(err),
+			failure.ExitInconclusive)
 	}
 	s, err := r.Fence.Read(t.Context())
 	must(t, err)

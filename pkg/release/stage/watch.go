@@ -15,11 +15,10 @@ import (
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/cluster/workload"
 	"github.com/serin-cd/serin/pkg/judge/verdict"
+	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/record"
 	"github.com/serin-cd/serin/pkg/release/weight"
 	"github.com/serin-cd/serin/pkg/task/run"
-
-	"github.com/serin-cd/serin/pkg/release"
 )
 
 // restartsAllowed is how often one pod may restart in a stage; the next time fails the canary.
@@ -56,23 +55,26 @@ type watcher struct {
 	grace   time.Duration // how long fewer pods than wanted may be available
 	found   func(error)   // is told what the watcher notices
 
-	watches  sync.WaitGroup
-	first    chan weight.State // the route as it is when the watch begins
-	seen     chan struct{}     // closed when the target is watched
-	opened   bool              // the first event of the route was seen
-	known    weight.State      // the route with the run's record as it last had it, or that alone; of the goroutine that watches the route
-	record   *record.Record    // as it was when the watch began
-	short    *time.Timer       // runs while fewer pods than wanted are available
-	restarts map[string]int32  // of each container when it was first seen
+	watches sync.WaitGroup
+	first   chan weight.State // the route as it is when the watch begins
+	seen    chan struct{}     // closed when the target is watched
+	opened  bool              // the first event of the route was seen
+	// the route with the run's record as it last had it, or that alone; of the goroutine that watches the route
+	known    weight.State
+	record   *record.Record   // as it was when the watch began
+	short    *time.Timer      // runs while fewer pods than wanted are available
+	restarts map[string]int32 // of each container when it was first seen
 }
 
 func newWatcher(r *release.Release, grace time.Duration, found func(error)) *watcher {
-	return &watcher{release: r, grace: grace, found: found, first: make(chan weight.State, 1), seen: make(chan struct{}), restarts: map[string]int32{}}
+	return &watcher{release: r, grace: grace, found: found, first: make(chan weight.State, 1),
+		seen: make(chan struct{}), restarts: map[string]int32{}}
 }
 
 // begin watches until ctx ends, and returns the run's record as it is now.
 func (w *watcher) begin(ctx context.Context) (*record.Record, error) {
-	w.follow(ctx, w.release.Cluster.VirtualServices(w.release.App.Namespace), kube.Named(w.release.App.Name), w.onRoute(ctx))
+	w.follow(ctx, w.release.Cluster.VirtualServices(w.release.App.Namespace), kube.Named(w.release.App.Name),
+		w.onRoute(ctx))
 	state, err := w.state(ctx)
 	if err != nil {
 		return nil, err
@@ -122,7 +124,8 @@ type watchable interface {
 	Watch(context.Context, metav1.ListOptions) (watch.Interface, error)
 }
 
-func (w *watcher) follow(ctx context.Context, of watchable, selected metav1.ListOptions, on func(watch.EventType, runtime.Object) (bool, error)) {
+func (w *watcher) follow(ctx context.Context, of watchable, selected metav1.ListOptions,
+	on func(watch.EventType, runtime.Object) (bool, error)) {
 	w.watches.Go(func() {
 		if err := kube.Follow(ctx, of, selected, on); err != nil && ctx.Err() == nil {
 			w.found(err)
@@ -154,7 +157,8 @@ func (w *watcher) onTarget(ctx context.Context) func(watch.EventType, runtime.Ob
 			return false, disturbed("target-changed", "Deployment %s was deleted", target.Name)
 		}
 		if got := target.Revision(); got != w.record.Revision {
-			return false, disturbed("target-changed", "Deployment %s went from revision %s to %s (%s wrote it): start a run for the new one",
+			return false, disturbed("target-changed",
+				"Deployment %s went from revision %s to %s (%s wrote it): start a run for the new one",
 				target.Name, workload.Short(w.record.Revision), workload.Short(got), kube.Writer(target, "template"))
 		}
 		available := target.Status.AvailableReplicas
@@ -194,7 +198,9 @@ func (w *watcher) onPod(event watch.EventType, object runtime.Object) (bool, err
 		}
 		if n := c.RestartCount - before; n > restartsAllowed {
 			end := c.LastState.Terminated
-			return false, failed("restarts", "container %s of pod %s restarted %d times in this stage: %s, exit code %d", c.Name, u.GetName(), n, end.Reason, end.ExitCode)
+			return false, failed("restarts",
+				"container %s of pod %s restarted %d times in this stage: %s, exit code %d", c.Name, u.GetName(), n,
+				end.Reason, end.ExitCode)
 		}
 	}
 	return false, nil

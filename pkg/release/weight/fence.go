@@ -24,7 +24,8 @@ import (
 type virtualServices interface {
 	Create(context.Context, *networking.VirtualService, metav1.CreateOptions) (*networking.VirtualService, error)
 	Get(context.Context, string, metav1.GetOptions) (*networking.VirtualService, error)
-	Patch(context.Context, string, types.PatchType, []byte, metav1.PatchOptions, ...string) (*networking.VirtualService, error)
+	Patch(context.Context, string, types.PatchType, []byte, metav1.PatchOptions, ...string) (*networking.VirtualService,
+		error)
 }
 
 // Fence reads and writes an application's record and weights.
@@ -43,8 +44,8 @@ func (f Fence) From(state State) Fence {
 	return f
 }
 
-// Remembering is a store that goes by a run's record as it last was where the VirtualService has none, one that cannot be read, or
-// one that somebody else than Serin wrote.
+// Remembering is a store that goes by a run's record as it last was where the VirtualService has none, one that cannot
+// be read, or one that somebody else than Serin wrote.
 func (f Fence) Remembering(last *record.Record) Fence {
 	f.last = last
 	return f
@@ -74,7 +75,8 @@ func (s State) Weight() parameter.Weight { return s.Splits.Weight() }
 // Writer names who wrote the VirtualService's spec last, for messages.
 func (s State) Writer() string { return kube.Writer(s.VirtualService, "spec") }
 
-// Damage says what is wrong with the record, and who wrote it: it cannot be read, or is not Serin's. It is empty where nothing is.
+// Damage says what is wrong with the record, and who wrote it: it cannot be read, or is not Serin's. It is empty where
+// nothing is.
 func (s State) Damage() string { return s.damage }
 
 func damage(vs *networking.VirtualService, rec *record.Record, broken error) string {
@@ -83,7 +85,8 @@ func damage(vs *networking.VirtualService, rec *record.Record, broken error) str
 	case broken != nil:
 		return fmt.Sprintf("%s (%s wrote it)", broken, kube.Writer(vs, application.RunAnnotation))
 	case edited && rec != nil:
-		return fmt.Sprintf("the record names run %s, phase %s, canary weight %d: %s wrote it", rec.ID, rec.Phase, rec.Weight(), editor)
+		return fmt.Sprintf("the record names run %s, phase %s, canary weight %d: %s wrote it", rec.ID, rec.Phase,
+			rec.Weight(), editor)
 	}
 	return ""
 }
@@ -106,7 +109,9 @@ func (f Fence) Read(ctx context.Context) (State, error) {
 }
 
 func missing(doing string, app application.Application, err error) error {
-	return failure.As(failure.ErrConfig, fmt.Errorf("%s VirtualService %s: %w: start a run, whose prepare makes it, or apply it again where it is yours", doing, app, err))
+	return failure.As(failure.ErrConfig,
+		fmt.Errorf("%s VirtualService %s: %w: start a run, whose prepare makes it, or apply it again where it is yours",
+			doing, app, err))
 }
 
 // Observe is the state of a VirtualService that has been read or watched.
@@ -128,7 +133,8 @@ func Observe(vs *networking.VirtualService, app application.Application) (State,
 // and the canary's share, and writes both in one JSON patch that holds only for the state that was
 // read. Where nothing changes it writes nothing. Where somebody else was faster it begins anew.
 // decide may return a nil record to leave the record as it is.
-func (f Fence) Update(ctx context.Context, decide func(State) (*record.Record, parameter.Weight, error)) (State, error) {
+func (f Fence) Update(ctx context.Context, decide func(State) (*record.Record, parameter.Weight, error)) (State,
+	error) {
 	for {
 		before, err := f.latest(ctx)
 		if err != nil {
@@ -150,10 +156,12 @@ func (f Fence) latest(ctx context.Context) (State, error) {
 	return f.Recall(now), err
 }
 
-func (f Fence) write(ctx context.Context, before State, decide func(State) (*record.Record, parameter.Weight, error)) (after State, again bool, err error) {
+func (f Fence) write(ctx context.Context, before State,
+	decide func(State) (*record.Record, parameter.Weight, error)) (after State, again bool, err error) {
 	next, share, err := decide(before)
 	if errors.Is(err, record.ErrFenced) && before.Broken != nil {
-		err = fmt.Errorf("%w: the record of VirtualService %s does not tell which run has it: %s", record.ErrFenced, f.App, before.Damage())
+		err = fmt.Errorf("%w: the record of VirtualService %s does not tell which run has it: %s", record.ErrFenced,
+			f.App, before.Damage())
 	}
 	if err != nil {
 		return before, false, err
@@ -162,11 +170,13 @@ func (f Fence) write(ctx context.Context, before State, decide func(State) (*rec
 	if err != nil || patch == nil {
 		return before, false, err
 	}
-	vs, err := f.VirtualServices.Patch(ctx, f.App.Name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: kube.FieldManager})
+	vs, err := f.VirtualServices.Patch(ctx, f.App.Name, types.JSONPatchType, patch,
+		metav1.PatchOptions{FieldManager: kube.FieldManager})
 	switch {
 	case err == nil:
 		after, err = Observe(vs, f.App)
-		slog.Info("route written", "virtualService", f.App.String(), "canaryWeight", share, "phase", phaseOf(after.Record))
+		slog.Info("route written", "virtualService", f.App.String(), "canaryWeight", share, "phase",
+			phaseOf(after.Record))
 		return after, false, err
 	case kube.Transient(err):
 		slog.Warn("writing the route again", "error", err.Error())
@@ -192,8 +202,8 @@ func (f Fence) raced(ctx context.Context, before State, refused error) (bool, er
 	return true, nil
 }
 
-// Remake makes a VirtualService that was deleted again: as it was last seen, labels and annotations included, but with all traffic
-// to the primary, and with a record of that. One that exists by now is left as it is; made is false then.
+// Remake makes a VirtualService that was deleted again: as it was last seen, labels and annotations included, but with
+// all traffic to the primary, and with a record of that. One that exists by now is left as it is; made is false then.
 func (f Fence) Remake(ctx context.Context, last State, rec *record.Record) (made bool, err error) {
 	vs := last.VirtualService.DeepCopy()
 	vs.ObjectMeta = metav1.ObjectMeta{Name: vs.Name, Labels: vs.Labels, Annotations: vs.Annotations}

@@ -57,7 +57,8 @@ func newRoutes(t *testing.T, manifest string) *routes {
 		t.Fatal(err)
 	}
 	r := &routes{t: t, namespace: apitest.Namespace(t)}
-	r.services = client.Resource(schema.GroupVersionResource{Group: "networking.istio.io", Version: "v1", Resource: "virtualservices"}).Namespace(r.namespace)
+	r.services = client.Resource(schema.GroupVersionResource{Group: "networking.istio.io", Version: "v1",
+		Resource: "virtualservices"}).Namespace(r.namespace)
 	object := &unstructured.Unstructured{}
 	if err := yaml.Unmarshal([]byte(manifest), &object.Object); err != nil {
 		t.Fatal(err)
@@ -81,7 +82,8 @@ func (r *routes) store(through ...func(http.RoundTripper) http.RoundTripper) (we
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return weight.Fence{App: application.Application{Namespace: r.namespace, Name: "podinfo"}, VirtualServices: cluster.VirtualServices(r.namespace)}, cluster
+	return weight.Fence{App: application.Application{Namespace: r.namespace, Name: "podinfo"},
+		VirtualServices: cluster.VirtualServices(r.namespace)}, cluster
 }
 
 func (r *routes) get() *unstructured.Unstructured {
@@ -95,7 +97,8 @@ func (r *routes) get() *unstructured.Unstructured {
 
 func (r *routes) patch(operations string) {
 	r.t.Helper()
-	if _, err := r.services.Patch(r.t.Context(), "podinfo", types.JSONPatchType, []byte(operations), metav1.PatchOptions{}); err != nil {
+	if _, err := r.services.Patch(r.t.Context(), "podinfo", types.JSONPatchType, []byte(operations),
+		metav1.PatchOptions{}); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -173,9 +176,11 @@ spec:
 
 func TestWholeRunLeavesTheRestAsItIs(t *testing.T) {
 	r := newRoutes(t, whole)
-	r.patch(`[{"op":"replace","path":"/spec/http/2/route/1/destination/host","value":"podinfo-canary.` + r.namespace + `.svc.cluster.local"}]`)
+	r.patch(`[{"op":"replace","path":"/spec/http/2/route/1/destination/host","value":"podinfo-canary.` + r.namespace +
+		`.svc.cluster.local"}]`)
 	t.Cleanup(func() { // the finalizer would keep the namespace
-		_, _ = r.services.Patch(context.Background(), "podinfo", types.JSONPatchType, []byte(`[{"op":"remove","path":"/metadata/finalizers"}]`), metav1.PatchOptions{})
+		_, _ = r.services.Patch(context.Background(), "podinfo", types.JSONPatchType,
+			[]byte(`[{"op":"remove","path":"/metadata/finalizers"}]`), metav1.PatchOptions{})
 	})
 	store, cluster := r.store()
 	before := r.rest(`,"weight":100`)
@@ -186,7 +191,10 @@ func TestWholeRunLeavesTheRestAsItIs(t *testing.T) {
 		weight string // in JSON, of primary and canary
 		do     func() (weight.State, error)
 	}{
-		{"open", `100 <nil>`, func() (weight.State, error) { return store.Open(t.Context(), me, "new", "old", cluster) }},
+		{"open", `100 <nil>`, func() (weight.State,
+			error) {
+			return store.Open(t.Context(), me, "new", "old", cluster)
+		}},
 		{"20", `80 20`, func() (weight.State, error) { return store.Shift(t.Context(), me, 20, cluster, none) }},
 		{"60", `40 60`, func() (weight.State, error) { return store.Shift(t.Context(), me, 60, cluster, none) }},
 		{"0", `100 0`, func() (weight.State, error) { return store.Shift(t.Context(), me, 0, cluster, none) }},
@@ -207,7 +215,8 @@ func TestWholeRunLeavesTheRestAsItIs(t *testing.T) {
 			t.Errorf("%s: twice is not once: %v, %s", s.name, err, again.Record)
 		}
 		after := r.get()
-		if got, _, _ := unstructured.NestedString(after.Object, "metadata", "annotations", application.RunAnnotation); got != state.Record.String() {
+		if got, _, _ := unstructured.NestedString(after.Object, "metadata", "annotations",
+			application.RunAnnotation); got != state.Record.String() {
 			t.Errorf("%s: the annotation is %s, the state says %s", s.name, got, state.Record)
 		}
 		http, _, _ := unstructured.NestedSlice(after.Object, "spec", "http")
@@ -246,7 +255,8 @@ func TestLostRacesAreRunAgain(t *testing.T) {
 	}
 	state, err := store.Read(t.Context())
 	if err != nil || bumps != 3 || state.VirtualService.Annotations["bump"] != "3" || state.Record.ID.Name != "me" {
-		t.Errorf("after %d bumps (%v): annotations %v, want the record beside bump 3", bumps, err, state.VirtualService.Annotations)
+		t.Errorf("after %d bumps (%v): annotations %v, want the record beside bump 3", bumps, err,
+			state.VirtualService.Annotations)
 	}
 }
 
@@ -270,7 +280,8 @@ func TestRoutesThatMoveBetweenReadAndWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	http := state.VirtualService.Spec.Http
-	if got := fmt.Sprint(http[0].Route[0].Weight, http[1].Route[0].Weight, http[1].Route[1].Weight); got != "100 80 20" {
+	if got := fmt.Sprint(http[0].Route[0].Weight, http[1].Route[0].Weight,
+		http[1].Route[1].Weight); got != "100 80 20" {
 		t.Errorf("weights %s, want 100 on the route that came and 80 20 behind it", got)
 	}
 }
@@ -286,7 +297,8 @@ func TestRefusedPatchIsNotTriedForEver(t *testing.T) {
 		return nil
 	}))
 	_, err := store.Open(t.Context(), id(r, "me"), "new", "old", cluster)
-	if err == nil || writes != 1 || !strings.Contains(err.Error(), "writing VirtualService podinfo."+r.namespace) || !strings.Contains(err.Error(), "Too long") {
+	if err == nil || writes != 1 || !strings.Contains(err.Error(), "writing VirtualService podinfo."+r.namespace) ||
+		!strings.Contains(err.Error(), "Too long") {
 		t.Errorf("%d writes, error %v, want one and what it was refused for", writes, err)
 	}
 	if failure.Code(err) != failure.ExitError {
@@ -362,7 +374,8 @@ func TestLostAnswersHaveNoSecondEffect(t *testing.T) {
 	for _, s := range state.Record.Stages {
 		weights = append(weights, s.Weight)
 	}
-	if diff := cmp.Diff([]parameter.Weight{20, 0, 40}, weights); diff != "" || state.Record.Outcome != run.Promoted || state.Weight() != 0 {
+	if diff := cmp.Diff([]parameter.Weight{20, 0, 40}, weights); diff != "" || state.Record.Outcome != run.Promoted ||
+		state.Weight() != 0 {
 		t.Errorf("record %s, weight %d (-want +got stages):\n%s", state.Record, state.Weight(), diff)
 	}
 }
@@ -383,15 +396,19 @@ func TestTakingBackWhateverTheRouteIs(t *testing.T) {
 		busy  bool
 		want  run.Outcome // of the record; empty for no record
 	}{
-		"130 and -5":             {patch: weights("-5", "130"), want: run.RolledBack},
-		"turned":                 {patch: weights("130", "-5"), want: run.RolledBack},
-		"70 and 20":              {patch: weights("70", "20"), want: run.RolledBack},
-		"0 and 0":                {patch: weights("0", "0"), want: run.RolledBack},
-		"no record":              {patch: weights("50", "50") + `,{"op":"remove","path":"/metadata/annotations/serin.dev~1run"}`, want: run.RolledBack},
-		"no record, no traffic":  {patch: weights("100", "0") + `,{"op":"remove","path":"/metadata/annotations/serin.dev~1run"}`},
-		"broken record":          {patch: weights("50", "50") + "," + annotation("nonsense"), want: run.RolledBack},
-		"another's, ended":       {patch: weights("50", "50") + "," + annotation(promoted.String()), want: run.Promoted},
-		"another's, still going": {patch: weights("50", "50") + "," + annotation(recorded(theirs, run.Shifting, 50).String()), busy: true},
+		"130 and -5": {patch: weights("-5", "130"), want: run.RolledBack},
+		"turned":     {patch: weights("130", "-5"), want: run.RolledBack},
+		"70 and 20":  {patch: weights("70", "20"), want: run.RolledBack},
+		"0 and 0":    {patch: weights("0", "0"), want: run.RolledBack},
+		"no record": {patch: weights("50", "50") +
+			`,{"op":"remove","path":"/metadata/annotations/serin.dev~1run"}`, want: run.RolledBack},
+		"no record, no traffic": {patch: weights("100", "0") +
+			`,{"op":"remove","path":"/metadata/annotations/serin.dev~1run"}`},
+		"broken record": {patch: weights("50", "50") + "," + annotation("nonsense"), want: run.RolledBack},
+		"another's, ended": {patch: weights("50", "50") + "," + annotation(promoted.String()),
+			want: run.Promoted},
+		"another's, still going": {patch: weights("50", "50") + "," +
+			annotation(recorded(theirs, run.Shifting, 50).String()), busy: true},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -433,10 +450,13 @@ func TestRaisingNeedsTheRouteAsRecorded(t *testing.T) {
 		patch, want string
 		code        int
 	}{
-		"edited":    {`[{"op":"add","path":"/spec/http/0/route/0/weight","value":45},{"op":"add","path":"/spec/http/0/route/1/weight","value":55}]`, "the route gives the canary 55 %, the run's record says 20: somebody-else wrote it", 1},
-		"no shares": {`[{"op":"add","path":"/spec/http/0/route/0/weight","value":70}]`, "/spec/http/0/route has weights 70 (primary) and 20 (canary), want 0 to 100 with sum 100", 2},
-		"third":     {`[{"op":"add","path":"/spec/http/0/route/-","value":{"destination":{"host":"beta"},"weight":5}}]`, "has 3 destinations (podinfo-primary, podinfo-canary, beta)", 2},
-		"deleted":   {`[{"op":"remove","path":"/spec/http"}]`, "no route has both podinfo-primary and podinfo-canary", 2},
+		"edited": {`[{"op":"add","path":"/spec/http/0/route/0/weight","value":45},{"op":"add","path":"/spec/http/0/route/1/weight","value":55}]`, "the route gives the canary 55 %, the run's record says 20: somebody-else wrote it", 1},
+		"no shares": {`[{"op":"add","path":"/spec/http/0/route/0/weight","value":70}]`,
+			"/spec/http/0/route has weights 70 (primary) and 20 (canary), want 0 to 100 with sum 100", 2},
+		"third": {`[{"op":"add","path":"/spec/http/0/route/-","value":{"destination":{"host":"beta"},"weight":5}}]`,
+			"has 3 destinations (podinfo-primary, podinfo-canary, beta)", 2},
+		"deleted": {`[{"op":"remove","path":"/spec/http"}]`, "no route has both podinfo-primary and podinfo-canary",
+			2},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -449,7 +469,8 @@ func TestRaisingNeedsTheRouteAsRecorded(t *testing.T) {
 			if _, err := store.Shift(t.Context(), me, 20, cluster, none); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := r.services.Patch(t.Context(), "podinfo", types.JSONPatchType, []byte(c.patch), metav1.PatchOptions{FieldManager: "somebody-else"}); err != nil {
+			if _, err := r.services.Patch(t.Context(), "podinfo", types.JSONPatchType, []byte(c.patch),
+				metav1.PatchOptions{FieldManager: "somebody-else"}); err != nil {
 				t.Fatal(err)
 			}
 			version := r.get().GetResourceVersion()

@@ -27,7 +27,8 @@ func (f Fence) Open(ctx context.Context, id run.ID, revision, previous string, c
 
 // Shift gives the canary a share, in percent. Raising it needs the fence, weights that are shares, a
 // route that is as the record says, and that allowed has nothing against it; at 0 it lowers.
-func (f Fence) Shift(ctx context.Context, id run.ID, weight parameter.Weight, clock clock, allowed func(*record.Record) error) (State, error) {
+func (f Fence) Shift(ctx context.Context, id run.ID, weight parameter.Weight, clock clock,
+	allowed func(*record.Record) error) (State, error) {
 	if weight == 0 {
 		return f.Lower(ctx, id, clock)
 	}
@@ -97,9 +98,10 @@ func (f Fence) Close(ctx context.Context, id run.ID, outcome run.Outcome, reason
 	return after, nil
 }
 
-// TakeBack is Close for who read the record before. A run that has begun to promote since then is refused with ErrPromoting,
-// unless its promotion is being undone: the primary may have changed.
-func (f Fence) TakeBack(ctx context.Context, id run.ID, outcome run.Outcome, reason string, clock clock) (State, error) {
+// TakeBack is Close for who read the record before. A run that has begun to promote since then is refused with
+// ErrPromoting, unless its promotion is being undone: the primary may have changed.
+func (f Fence) TakeBack(ctx context.Context, id run.ID, outcome run.Outcome, reason string, clock clock) (State,
+	error) {
 	after, err := f.Update(ctx, func(now State) (*record.Record, parameter.Weight, error) {
 		if r := now.Record; r.Open() && r.ID == id && r.Phase == run.Promoting && r.Outcome != run.RolledBack {
 			return nil, 0, ErrPromoting
@@ -115,7 +117,8 @@ func (f Fence) TakeBack(ctx context.Context, id run.ID, outcome run.Outcome, rea
 // ErrPromoting is the refusal to end a run whose promotion has to be undone first.
 var ErrPromoting = errors.New("the run promotes")
 
-func closed(now State, id run.ID, outcome run.Outcome, reason string, clock clock) (*record.Record, parameter.Weight, error) {
+func closed(now State, id run.ID, outcome run.Outcome, reason string, clock clock) (*record.Record, parameter.Weight,
+	error) {
 	if now.Record == nil && now.Broken == nil && now.Weight() == 0 {
 		return nil, 0, nil // a run that never got as far as a record
 	}

@@ -239,8 +239,9 @@ func Read(path string) (*Recording, error) {
 		return nil, failure.Configf("reading recording %s: %w, want a file that record has written", path, err)
 	}
 	if rec.Version != version {
-		return nil, failure.Configf("reading recording %s: version %d, want %d: use the version of tkn-canary that made it",
-			path, rec.Version, version)
+		return nil,
+			failure.Configf("reading recording %s: version %d, want %d: use the version of tkn-canary that made it",
+				path, rec.Version, version)
 	}
 	return rec, nil
 }

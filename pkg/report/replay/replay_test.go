@@ -170,7 +170,8 @@ func TestARecordingAnswersOtherParameters(t *testing.T) {
 		app        string
 		parameters map[string]string
 	}{
-		"patience":  {"bad", map[string]string{"threshold": "5", "checks": "2", "alpha": "0.0000001", "deadline": "250s"}},
+		"patience": {"bad", map[string]string{"threshold": "5", "checks": "2", "alpha": "0.0000001",
+			"deadline": "250s"}},
 		"tolerance": {"bad", map[string]string{"tolerance": "0.1", "margin": "0.2"}},
 		"bounds":    {"slow", map[string]string{"request-duration": "400", "warm-up": "0s"}},
 		"codes":     {"bad", map[string]string{"error-codes": "404"}},
@@ -195,7 +196,8 @@ func TestARecordingLacksWhatNobodyAsked(t *testing.T) {
 	p := again(t, recorded(t, replay.New(client, endOf(t, r, nil)), r, nil), "r.json")
 	cases := map[string]struct{ name, value, text string }{
 		"interval": {"interval", "45s",
-			"replaying with judge classic: judging slow: measuring request-success-rate: replaying: the recording has no " +
+			"replaying with judge classic: judging slow: measuring request-success-rate: replaying: the recording " +
+				"has no " +
 				"answer to sum(rate(istio_requests_total{"},
 		"reporter": {"reporter", "waypoint",
 			"replaying with judge sequential: judging slow: replaying: the recording lacks samples of " +

@@ -27,7 +27,8 @@ func ParseRollout(text string, target judge.Target) (Rollout, error) {
 	}
 	var rec Ending
 	if err := json.Unmarshal([]byte(text), &rec); err != nil {
-		return Rollout{}, failure.Configf("reading rollout: %w, want the record of a run, or an object with phases", err)
+		return Rollout{}, failure.Configf("reading rollout: %w, want the record of a run, or an object with phases",
+			err)
 	}
 	rec.Ended = ended(rec.Ended)
 	return Rollout{Target: target, Stages: stages, Ending: rec}.Check()

@@ -50,7 +50,8 @@ func TestARunIsReadFromItsRecordOrItsReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	kept := func(name string, judged *verdict.Verdict) {
-		text, err := json.Marshal(summary.Summary{Run: run.ID{Namespace: namespace, Name: name, UID: "0"}, App: "reviews",
+		text, err := json.Marshal(summary.Summary{Run: run.ID{Namespace: namespace, Name: name, UID: "0"},
+			App:     "reviews",
 			Outcome: run.RolledBack, Reason: "worse", Verdict: judged})
 		if err != nil {
 			t.Fatal(err)
@@ -78,7 +79,8 @@ func TestARunIsReadFromItsRecordOrItsReport(t *testing.T) {
 	}
 	for name, text := range map[string]string{"unjudged": "replaying run unjudged: its report has no judging",
 		"none": "reading run none of reviews."} {
-		if _, err := replay.OfRun(t.Context(), cluster, target, name); err == nil || !strings.HasPrefix(err.Error(), text) ||
+		if _, err := replay.OfRun(t.Context(), cluster, target, name); err == nil ||
+			!strings.HasPrefix(err.Error(), text) ||
 			failure.Code(err) != failure.ExitConfig {
 			t.Errorf("%s: error %v, want %q", name, err, text)
 		}

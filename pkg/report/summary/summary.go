@@ -155,7 +155,8 @@ func (s Summary) keep(ctx context.Context, r *release.Release) error {
 	if apierrors.IsAlreadyExists(err) {
 		var patch []byte
 		if patch, err = kube.Patch(kube.Add("/data", data)); err == nil {
-			_, err = maps.Patch(ctx, name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: kube.FieldManager})
+			_, err = maps.Patch(ctx, name, types.JSONPatchType, patch,
+				metav1.PatchOptions{FieldManager: kube.FieldManager})
 		}
 	}
 	if err != nil {

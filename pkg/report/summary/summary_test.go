@@ -74,7 +74,8 @@ func TestARunIsSummedUp(t *testing.T) {
 		}
 		var s summary.Summary
 		must(t, json.Unmarshal([]byte(kept.Data["report.json"]), &s))
-		if s.Run != r.ID || s.Outcome != run.RolledBack || s.Verdict == nil || s.Verdict.Decision != verdict.Inconclusive {
+		if s.Run != r.ID || s.Outcome != run.RolledBack || s.Verdict == nil ||
+			s.Verdict.Decision != verdict.Inconclusive {
 			t.Errorf("again %v: kept %s", again, kept.Data["report.json"])
 		}
 		if s.Verdict.Warnings == nil || len(s.Verdict.Stages) != 1 || s.Verdict.Stages[0].Weight != 20 {

@@ -51,7 +51,8 @@ func fields(t reflect.Type, prefix string, path []string) []Parameter {
 	return all
 }
 
-// FromTag reads the tag of a field. A field that is no parameter may be a struct of such; prefix is what their keys then begin with.
+// FromTag reads the tag of a field. A field that is no parameter may be a struct of such; prefix is what their keys
+// then begin with.
 func FromTag(tag reflect.StructTag) (p Parameter, prefix string, ok bool) {
 	key, options, _ := strings.Cut(tag.Get("env"), ",")
 	for option := range strings.SplitSeq(options, ",") {
@@ -115,8 +116,8 @@ func Process[C any](ctx context.Context, config *C, env envconfig.Lookuper) erro
 	return failure.Configf("reading %s: %s", name, rest)
 }
 
-// blame finds the parameter that an error of go-envconfig is about, which begins with the names of nested fields, and what is left
-// of the text.
+// blame finds the parameter that an error of go-envconfig is about, which begins with the names of nested fields, and
+// what is left of the text.
 func blame(config any, err error) (name, rest string) {
 	text := err.Error()
 	for _, p := range fields(reflect.TypeOf(config), "", nil) {

@@ -9,8 +9,8 @@ import (
 	"github.com/serin-cd/serin/pkg/task/parameter"
 )
 
-// ID names one PipelineRun for good: a run that is deleted and made again is another. It says who owns an application: the record,
-// the stamp and the Lease each hold one.
+// ID names one PipelineRun for good: a run that is deleted and made again is another. It says who owns an application:
+// the record, the stamp and the Lease each hold one.
 type ID struct {
 	Namespace string `env:"NAMESPACE"`
 	Name      string `env:"NAME"`

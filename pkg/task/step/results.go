@@ -47,7 +47,8 @@ func (r *Results) Set(name, value string) error {
 		return nil
 	}
 	if total := r.total() - r.sizes[name] + len(value); total > r.budget {
-		return fmt.Errorf("writing result %s: %d bytes in all, want at most %d: Tekton would lose them", name, total, r.budget)
+		return fmt.Errorf("writing result %s: %d bytes in all, want at most %d: Tekton would lose them", name, total,
+			r.budget)
 	}
 	if err := os.WriteFile(path, []byte(value), 0o644); err != nil {
 		return fmt.Errorf("writing result %s: %w", name, err)
@@ -68,9 +69,9 @@ func (r *Results) path(name string) string {
 // Left is how many bytes of the budget are free, not counting an earlier value of the named result.
 func (r *Results) Left(name string) int { return r.budget - r.total() + r.sizes[name] }
 
-// Explain writes the result reason, `code: text`, unless a reason is there already: cut at a rune to
-// 512 bytes, and to what the budget leaves. It also sets a verdict if one is asked for and none is written: fail for a canary that
-// was rejected, else inconclusive.
+// Explain writes the result reason, `code: text`, unless a reason is there already: cut at a rune to 512 bytes, and to
+// what the budget leaves. It also sets a verdict if one is asked for and none is written: fail for a canary that was
+// rejected, else inconclusive.
 func (r *Results) Explain(code string, err error) error {
 	if _, done := r.sizes["reason"]; done || !r.Has("reason") && !r.Has("verdict") {
 		return nil

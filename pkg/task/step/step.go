@@ -51,7 +51,8 @@ func run[C any](ctx context.Context, env envconfig.Lookuper, fn Func[C]) error {
 	if err == nil {
 		return nil
 	}
-	code := map[int]string{failure.ExitConfig: "config", failure.ExitRejected: "rejected", failure.ExitInconclusive: "inconclusive"}[failure.Code(err)]
+	code := map[int]string{failure.ExitConfig: "config", failure.ExitRejected: "rejected",
+		failure.ExitInconclusive: "inconclusive"}[failure.Code(err)]
 	if code == "" {
 		code = "error"
 	}

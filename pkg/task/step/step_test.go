@@ -31,26 +31,38 @@ func TestRunReadsParameters(t *testing.T) {
 		code int
 		text string
 	}{
-		"all":             {env: map[string]string{"RUN_NAME": "r", "PARAM_CANARY_WEIGHT": "20", "PARAM_INTERVAL": "15s"}},
-		"no weight":       {env: map[string]string{"RUN_NAME": "r"}, code: 2, text: "reading canary-weight: no value, want one"},
-		"empty weight":    {env: map[string]string{"RUN_NAME": "r", "PARAM_CANARY_WEIGHT": ""}, code: 2, text: "reading canary-weight: no value, want one"},
-		"percent sign":    {env: map[string]string{"RUN_NAME": "r", "PARAM_CANARY_WEIGHT": "20%"}, code: 2, text: `reading canary-weight: "20%", want a whole number from 0 to 100`},
-		"above 100":       {env: map[string]string{"RUN_NAME": "r", "PARAM_CANARY_WEIGHT": "101"}, code: 2, text: `"101", want`},
-		"negative":        {env: map[string]string{"RUN_NAME": "r", "PARAM_CANARY_WEIGHT": "-1"}, code: 2, text: `"-1", want`},
-		"no interval":     {env: map[string]string{"RUN_NAME": "r", "PARAM_CANARY_WEIGHT": "1", "PARAM_INTERVAL": "0s"}, code: 2, text: `reading interval: "0s", want a duration above zero`},
-		"unit missing":    {env: map[string]string{"RUN_NAME": "r", "PARAM_CANARY_WEIGHT": "1", "PARAM_INTERVAL": "60"}, code: 2, text: `reading interval: "60", want`},
-		"no threshold":    {env: map[string]string{"RUN_NAME": "r", "PARAM_CANARY_WEIGHT": "1", "PARAM_THRESHOLD": "0"}, code: 2, text: `reading threshold: "0", want`},
-		"no run":          {env: map[string]string{"PARAM_CANARY_WEIGHT": "1"}, code: 2, text: "reading run-name: no value, want one"},
-		"budget nonsense": {env: map[string]string{"RESULTS_BUDGET": "many"}, code: 2, text: `reading RESULTS_BUDGET: "many"`},
+		"all": {env: map[string]string{"RUN_NAME": "r", "PARAM_CANARY_WEIGHT": "20",
+			"PARAM_INTERVAL": "15s"}},
+		"no weight": {env: map[string]string{"RUN_NAME": "r"}, code: 2,
+			text: "reading canary-weight: no value, want one"},
+		"empty weight": {env: map[string]string{"RUN_NAME": "r", "PARAM_CANARY_WEIGHT": ""}, code: 2,
+			text: "reading canary-weight: no value, want one"},
+		"percent sign": {env: map[string]string{"RUN_NAME": "r", "PARAM_CANARY_WEIGHT": "20%"}, code: 2,
+			text: `reading canary-weight: "20%", want a whole number from 0 to 100`},
+		"above 100": {env: map[string]string{"RUN_NAME": "r", "PARAM_CANARY_WEIGHT": "101"}, code: 2,
+			text: `"101", want`},
+		"negative": {env: map[string]string{"RUN_NAME": "r", "PARAM_CANARY_WEIGHT": "-1"}, code: 2,
+			text: `"-1", want`},
+		"no interval": {env: map[string]string{"RUN_NAME": "r", "PARAM_CANARY_WEIGHT": "1", "PARAM_INTERVAL": "0s"},
+			code: 2, text: `reading interval: "0s", want a duration above zero`},
+		"unit missing": {env: map[string]string{"RUN_NAME": "r", "PARAM_CANARY_WEIGHT": "1", "PARAM_INTERVAL": "60"},
+			code: 2, text: `reading interval: "60", want`},
+		"no threshold": {env: map[string]string{"RUN_NAME": "r", "PARAM_CANARY_WEIGHT": "1", "PARAM_THRESHOLD": "0"},
+			code: 2, text: `reading threshold: "0", want`},
+		"no run": {env: map[string]string{"PARAM_CANARY_WEIGHT": "1"}, code: 2,
+			text: "reading run-name: no value, want one"},
+		"budget nonsense": {env: map[string]string{"RESULTS_BUDGET": "many"}, code: 2,
+			text: `reading RESULTS_BUDGET: "many"`},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			var stderr bytes.Buffer
 			ran := false
-			code := step.Run(t.Context(), envconfig.MapLookuper(c.env), &stderr, func(context.Context, config, *step.Results) error {
-				ran = true
-				return nil
-			})
+			code := step.Run(t.Context(), envconfig.MapLookuper(c.env), &stderr,
+				func(context.Context, config, *step.Results) error {
+					ran = true
+					return nil
+				})
 			if code != c.code || ran != (c.code == 0) {
 				t.Errorf("exit %d, ran %v, want exit %d", code, ran, c.code)
 			}
@@ -80,7 +92,8 @@ func TestRunExitCodesAndReasons(t *testing.T) {
 			env := envconfig.MapLookuper(map[string]string{
 				"RESULT_REASON": filepath.Join(dir, "reason"), "RESULT_VERDICT": filepath.Join(dir, "verdict"),
 			})
-			code := step.Run(t.Context(), env, &bytes.Buffer{}, func(context.Context, struct{}, *step.Results) error { return c.err })
+			code := step.Run(t.Context(), env, &bytes.Buffer{},
+				func(context.Context, struct{}, *step.Results) error { return c.err })
 			if code != c.code {
 				t.Errorf("exit %d, want %d", code, c.code)
 			}
@@ -99,7 +112,8 @@ func TestRunExitCodesAndReasons(t *testing.T) {
 func TestResultsKeepTheirBudget(t *testing.T) {
 	dir := t.TempDir()
 	env := envconfig.MapLookuper(map[string]string{
-		"RESULTS_BUDGET": "100", "RESULT_REASON": filepath.Join(dir, "reason"), "RESULT_EVIDENCE": filepath.Join(dir, "evidence"),
+		"RESULTS_BUDGET": "100", "RESULT_REASON": filepath.Join(dir, "reason"),
+		"RESULT_EVIDENCE": filepath.Join(dir, "evidence"),
 	})
 	step.Run(t.Context(), env, &bytes.Buffer{}, func(_ context.Context, _ struct{}, out *step.Results) error {
 		if err := out.Set("evidence", strings.Repeat("x", 90)); err != nil {

@@ -14,7 +14,8 @@ const (
 
 // Kube is every Kubernetes component, etcd and kubectl as one program, CoreDNS, and the pod sandbox's first process.
 func Kube() (Artifact, error) {
-	return cluster("kube", target{packages: []string{"./cmd/kube", "./cmd/coredns", "./cmd/pause"}, ldflags: kubernetesVersionFlags()})
+	return cluster("kube", target{packages: []string{"./cmd/kube", "./cmd/coredns", "./cmd/pause"},
+		ldflags: kubernetesVersionFlags()})
 }
 
 // App is the tests' application, which misbehaves on request.
@@ -23,7 +24,8 @@ func App() (Artifact, error) {
 	if err != nil {
 		return nil, err
 	}
-	return program{name: "app", dir: filepath.Join(dir, "sandbox", "app"), targets: []target{{packages: []string{"."}}}}, nil
+	return program{name: "app", dir: filepath.Join(dir, "sandbox", "app"),
+		targets: []target{{packages: []string{"."}}}}, nil
 }
 
 // cluster is a program of the module that keeps Kubernetes, istiod and Tekton out of the project's own graph.

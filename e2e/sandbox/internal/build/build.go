@@ -107,7 +107,8 @@ func lock(path string) (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
-// sourceDir is the folder of the e2e module's sources, in the checkout that the working directory is in; go is asked once.
+// sourceDir is the folder of the e2e module's sources, in the checkout that the working directory is in; go is asked
+// once.
 var sourceDir = sync.OnceValues(func() (string, error) {
 	dir, err := goOutput(context.Background(), ".", "list", "-m", "-f={{.Dir}}", "github.com/serin-cd/serin/e2e")
 	if err != nil {

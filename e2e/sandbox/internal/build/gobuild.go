@@ -25,11 +25,12 @@ type target struct {
 	ldflags  string
 }
 
-// compilerFlags spare the compiler a third of its work: no tables for a debugger, no inlining. Go's own packages are compiled
-// as ever, so that they are shared with the other programs of this repository.
+// compilerFlags spare the compiler a third of its work: no tables for a debugger, no inlining. Go's own packages are
+// compiled as ever, so that they are shared with the other programs of this repository.
 var compilerFlags = []string{"-gcflags=all=-l -dwarf=false", "-gcflags=std="}
 
-// compilerMemory is a tenth of the compiler's work less: it collects garbage only if it needs a gigabyte, which few packages do.
+// compilerMemory is a tenth of the compiler's work less: it collects garbage only if it needs a gigabyte, which few
+// packages do.
 var compilerMemory = []string{"GOGC=off", "GOMEMLIMIT=1GiB"}
 
 func (t target) flags() []string {
@@ -60,7 +61,8 @@ func (g program) key(ctx context.Context) (string, error) {
 	}
 	return digest(g.dir, func(path string) bool {
 		base := filepath.Base(path)
-		return base == "go.mod" || base == "go.sum" || strings.HasSuffix(base, ".go") && !strings.HasSuffix(base, "_test.go")
+		return base == "go.mod" || base == "go.sum" || strings.HasSuffix(base, ".go") &&
+			!strings.HasSuffix(base, "_test.go")
 	}, version, fmt.Sprintf("%+v %v %v %q", g.targets, g.patches, compilerFlags, older))
 }
 
@@ -119,8 +121,8 @@ func fetchModules(ctx context.Context, src string, t target, task *progress.Task
 	return nil
 }
 
-// compile builds one target of the module in src into dir, and tells how many of its packages are done. It calls compiled
-// when all are, and what remains is to link them.
+// compile builds one target of the module in src into dir, and tells how many of its packages are done. It calls
+// compiled when all are, and what remains is to link them.
 func compile(ctx context.Context, src, dir string, t target, task *progress.Task, compiled func()) error {
 	what := strings.Join(t.packages, " ")
 	stale, err := stalePackages(ctx, src, t)
@@ -195,7 +197,8 @@ func goOutput(ctx context.Context, dir string, args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// goCommand is the go command in dir. Interrupted it keeps what it has compiled, so that the next try goes on from there.
+// goCommand is the go command in dir. Interrupted it keeps what it has compiled, so that the next try goes on from
+// there.
 func goCommand(ctx context.Context, dir string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = dir

@@ -8,13 +8,14 @@ import (
 	"github.com/serin-cd/serin/e2e/sandbox/internal/progress"
 )
 
-// istioExtensions imports each of the 350 extensions that an Envoy may have, a fifth of all that istiod compiles. Without it
-// istiod knows the extensions that it configures itself; it refuses an EnvoyFilter that has another.
+// istioExtensions imports each of the 350 extensions that an Envoy may have, a fifth of all that istiod compiles.
+// Without it istiod knows the extensions that it configures itself; it refuses an EnvoyFilter that has another.
 const istioExtensions = "pkg/config/xds/filter_types.gen.go"
 
 // Istiod is Istio's control plane, pilot-discovery.
 func Istiod() (Artifact, error) {
-	program, err := cluster("istiod", target{packages: []string{"istio.io/istio/pilot/cmd/pilot-discovery"}, tags: "vtprotobuf,disable_pgv"})
+	program, err := cluster("istiod", target{packages: []string{"istio.io/istio/pilot/cmd/pilot-discovery"},
+		tags: "vtprotobuf,disable_pgv"})
 	program.patches = []patch{{module: "istio.io/istio", remove: []string{istioExtensions}}}
 	return program, err
 }
@@ -52,5 +53,6 @@ func (c istioCRDs) make(ctx context.Context, dir string, turn *Turn, p *progress
 	if err != nil {
 		return err
 	}
-	return copyFile(filepath.Join(module, "kubernetes", "customresourcedefinitions.gen.yaml"), filepath.Join(dir, "crds.yaml"), 0o644)
+	return copyFile(filepath.Join(module, "kubernetes", "customresourcedefinitions.gen.yaml"),
+		filepath.Join(dir, "crds.yaml"), 0o644)
 }

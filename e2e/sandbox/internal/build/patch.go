@@ -19,7 +19,8 @@ type patch struct {
 // older are changes that let sources for newer versions of client-go compile with Kubernetes' own, so that all programs
 // share it. What is newer are lists that are streamed, and port forwarding; no program does either in a sandbox.
 var older = []string{
-	"cache.ToListWatcherWithWatchListSemantics(", "func(lw cache.ListerWatcher, _ any) cache.ListerWatcher { return lw }(",
+	"cache.ToListWatcherWithWatchListSemantics(",
+	"func(lw cache.ListerWatcher, _ any) cache.ListerWatcher { return lw }(",
 	"cache.DoneChecker", "any",
 	"spdy.NewUpgraderForStreaming(upgrader)", "spdy.Upgrader(upgrader)",
 	"ForStreaming(", "(",

@@ -68,8 +68,8 @@ func (t tekton) make(ctx context.Context, dir string, turn *Turn, p *progress.Re
 	return os.WriteFile(filepath.Join(dir, "tekton.yaml"), manifest.Bytes(), 0o644)
 }
 
-// moduleDir fetches a module, which the module in dir requires or which is named with its version, and returns the folder
-// of its files.
+// moduleDir fetches a module, which the module in dir requires or which is named with its version, and returns the
+// folder of its files.
 func moduleDir(ctx context.Context, dir, module string) (string, error) {
 	out, err := goOutput(ctx, dir, "mod", "download", "-json", module)
 	if err != nil {

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// Turn is an artifact's place in the order of compiling. Two go commands that run at the same time both compile a package
-// that both need; one after the other, the second finds it in Go's build cache.
+// Turn is an artifact's place in the order of compiling. Two go commands that run at the same time both compile a
+// package that both need; one after the other, the second finds it in Go's build cache.
 type Turn struct {
 	before <-chan struct{} // closed when all before it have passed
 	done   func()          // closes passed

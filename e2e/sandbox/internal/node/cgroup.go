@@ -46,7 +46,8 @@ func makeCgroups(path string) error {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return fmt.Errorf("making cgroup %s: %w", dir, err)
 		}
-		for _, file := range []string{"cpuset.cpus", "cpuset.mems"} { // empty in a new group, which then takes no process
+		// empty in a new group, which then takes no process
+		for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
 			if filepath.Base(h) != "cpuset" {
 				continue
 			}
@@ -75,7 +76,8 @@ func makeCgroups(path string) error {
 const weight = 16
 
 func weigh(dir string) error {
-	for file, share := range map[string]int{"cpu.shares": 1024, "cpu.weight": 100} { // of one process, in version 1 and 2
+	// of one process, in version 1 and 2
+	for file, share := range map[string]int{"cpu.shares": 1024, "cpu.weight": 100} {
 		file = filepath.Join(dir, file)
 		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 			continue

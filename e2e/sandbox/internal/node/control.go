@@ -47,7 +47,8 @@ func NewControl(dir string) *Control {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", filepath.Join(dir, controlFile))
 	}
-	return &Control{dir: dir, client: &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
+	return &Control{dir: dir, client: &http.Client{Transport: &http.Transport{DialContext: dial,
+		DisableKeepAlives: true}}}
 }
 
 // Components tells how all components are, in the order of the configuration.

@@ -63,7 +63,8 @@ func (m *mounting) mkdir(dirs ...string) {
 }
 
 // mountAll never makes a mount point on the host: removing a folder that is one in another mount namespace silently
-// detaches the mount there. So the node has /run, /var/lib and /var/log of its own, and makes mount points only in those.
+// detaches the mount there. So the node has /run, /var/lib and /var/log of its own, and makes mount points only in
+// those.
 func mountAll(cfg Config) error {
 	in := func(name ...string) string { return filepath.Join(append([]string{cfg.Dir}, name...)...) }
 	m := &mounting{}
@@ -80,7 +81,8 @@ func mountAll(cfg Config) error {
 	}
 
 	m.do("tmpfs", "/run", "tmpfs", 0, "mode=755")
-	m.mkdir(in("lib", "kubelet"), in("lib", "containerd"), in("lib", "cni"), in("varlog", "pods"), in("varlog", "containers"),
+	m.mkdir(in("lib", "kubelet"), in("lib", "containerd"), in("lib", "cni"), in("varlog", "pods"),
+		in("varlog", "containers"),
 		"/run/netns", "/run/containerd")
 	m.bind(in("lib"), "/var/lib")
 	m.bind(in("varlog"), "/var/log")
@@ -99,8 +101,8 @@ func mountAll(cfg Config) error {
 	return m.err
 }
 
-// setUpNetwork gives the node its address. Without a default route connections to Service addresses fail before they are
-// translated; nothing leaves the machine by it, because the host does not forward.
+// setUpNetwork gives the node its address. Without a default route connections to Service addresses fail before they
+// are translated; nothing leaves the machine by it, because the host does not forward.
 func setUpNetwork(cfg Config) error {
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {

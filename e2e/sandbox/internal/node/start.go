@@ -64,7 +64,8 @@ func Start(cfg Config) (*Handle, error) {
 		return nil, fmt.Errorf("starting the node's keeper: %w", err)
 	}
 	go func() { _ = keeper.Wait() }()
-	if err := os.WriteFile(filepath.Join(cfg.Dir, "keeper"), []byte(strconv.Itoa(keeper.Process.Pid)), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(cfg.Dir, "keeper"), []byte(strconv.Itoa(keeper.Process.Pid)),
+		0o600); err != nil {
 		mine.Close()
 		return nil, err
 	}

@@ -90,7 +90,8 @@ func (s *supervisor) reap() {
 		p.pid = 0
 		close(p.ended)
 		if p.wanted {
-			log.Printf("%s ended (exit code %d, signal %d); starting it again", p.Name, status.ExitStatus(), status.Signal())
+			log.Printf("%s ended (exit code %d, signal %d); starting it again", p.Name, status.ExitStatus(),
+				status.Signal())
 			p.restarts++
 			time.AfterFunc(restartAfter, func() { s.revive(p) })
 		}

@@ -64,14 +64,16 @@ func (c Cluster) Write() error {
 	ip := net.ParseIP(c.NodeIP)
 	local := net.IPv4(127, 0, 0, 1)
 	kubernetes := []string{
-		"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "localhost", c.Node,
+		"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
+		"localhost", c.Node,
 	}
 	steps := []func() error{
 		func() error { return c.server(ca, "apiserver", kubernetes, local, net.ParseIP(c.ServiceIP), ip) },
 		func() error { return c.server(ca, "kubelet-server", []string{c.Node, "localhost"}, local, ip) },
 		func() error { return c.server(ca, "istiod-webhook", []string{"istiod.istio-system.svc"}, ip) },
 		func() error {
-			return c.client(ca, client{"apiserver-kubelet", "kube-apiserver-kubelet-client", []string{"system:masters"}})
+			return c.client(ca, client{"apiserver-kubelet", "kube-apiserver-kubelet-client",
+				[]string{"system:masters"}})
 		},
 		func() error { return c.client(front, client{"front-proxy", "front-proxy-client", nil}) },
 		func() error {
@@ -191,7 +193,8 @@ func (c Cluster) serviceAccountKey() error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(c.Dir, "sa.pub"), pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), 0o600)
+	return os.WriteFile(filepath.Join(c.Dir, "sa.pub"), pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}),
+		0o600)
 }
 
 func (c Cluster) kubeconfig(name string, caPEM []byte, cert authority) error {

@@ -21,7 +21,8 @@ func TestWrite(t *testing.T) {
 		user := r.TLS.PeerCertificates[0].Subject
 		_, _ = w.Write([]byte(user.CommonName + " " + user.Organization[0]))
 	}))
-	c := Cluster{Dir: dir, Node: "node", NodeIP: "10.250.0.2", ServiceIP: "10.96.0.1", Server: "https://" + server.Listener.Addr().String()}
+	c := Cluster{Dir: dir, Node: "node", NodeIP: "10.250.0.2", ServiceIP: "10.96.0.1",
+		Server: "https://" + server.Listener.Addr().String()}
 	if err := c.Write(); err != nil {
 		t.Fatal(err)
 	}
@@ -35,11 +36,13 @@ func TestWrite(t *testing.T) {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(ca)
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert}
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: pool,
+		ClientAuth: tls.RequireAndVerifyClientCert}
 	server.StartTLS()
 	defer server.Close()
 
-	for name, want := range map[string]string{"admin": "admin system:masters", "kubelet": "system:node:node system:nodes"} {
+	for name, want := range map[string]string{"admin": "admin system:masters",
+		"kubelet": "system:node:node system:nodes"} {
 		config, err := clientcmd.BuildConfigFromFlags("", filepath.Join(dir, name+".kubeconfig"))
 		if err != nil {
 			t.Fatal(err)

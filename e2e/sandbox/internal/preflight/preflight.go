@@ -33,7 +33,8 @@ var needs = []need{
 }
 
 // Namespaces are those that a node lives in.
-const Namespaces = syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC
+const Namespaces = syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID |
+	syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC
 
 // Check installs the packages that are missing. What it cannot mend it returns as one error that lists all of it.
 func Check(ctx context.Context, p *progress.Reporter) error {
@@ -48,14 +49,16 @@ func Check(ctx context.Context, p *progress.Reporter) error {
 	if len(problems) == 0 {
 		return nil
 	}
-	return fmt.Errorf("this machine cannot run the sandbox:\n  - %s\nuse a cluster that you have instead: KUBECONTEXT=name", strings.Join(problems, "\n  - "))
+	return fmt.Errorf("this machine cannot run the sandbox:\n  - %s\nuse a cluster that you have instead: "+
+		"KUBECONTEXT=name", strings.Join(problems, "\n  - "))
 }
 
 // machine finds what no package can mend.
 func machine() []string {
 	var problems []string
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
-		problems = append(problems, fmt.Sprintf("it is %s/%s: linux/amd64 is needed, in a virtual machine if need be", runtime.GOOS, runtime.GOARCH))
+		problems = append(problems, fmt.Sprintf("it is %s/%s: linux/amd64 is needed, in a virtual machine if need be",
+			runtime.GOOS, runtime.GOARCH))
 	}
 	if os.Geteuid() != 0 {
 		problems = append(problems, "this program is not root: run it with sudo -E, or as root")
@@ -138,7 +141,8 @@ func forbidDaemons() (allow func(), err error) {
 
 // kernel tries what the node will ask of the kernel.
 func kernel(ctx context.Context) []string {
-	for module, sign := range map[string]string{"overlay": "/sys/module/overlay", "br_netfilter": "/proc/sys/net/bridge", "nf_tables": "/sys/module/nf_tables"} {
+	for module, sign := range map[string]string{"overlay": "/sys/module/overlay",
+		"br_netfilter": "/proc/sys/net/bridge", "nf_tables": "/sys/module/nf_tables"} {
 		if _, err := os.Stat(sign); err != nil {
 			_ = exec.CommandContext(ctx, "modprobe", module).Run() // it may be built in: what counts is tried below
 		}
@@ -148,12 +152,15 @@ func kernel(ctx context.Context) []string {
 		problems = append(problems, "the kernel has no overlay file system: load the module overlay")
 	}
 	if _, err := os.Stat("/proc/sys/net/bridge"); err != nil {
-		problems = append(problems, "the kernel does not show bridged packets to netfilter: load the module br_netfilter")
+		problems = append(problems,
+			"the kernel does not show bridged packets to netfilter: load the module br_netfilter")
 	}
 	if err := inNamespaces(ctx, "/bin/true"); err != nil {
-		problems = append(problems, fmt.Sprintf("new namespaces are refused (%v): run on a machine or in a privileged container", err))
+		problems = append(problems,
+			fmt.Sprintf("new namespaces are refused (%v): run on a machine or in a privileged container", err))
 	} else if err := inNamespaces(ctx, "/usr/sbin/nft", "add", "table", "ip", "probe"); err != nil {
-		problems = append(problems, fmt.Sprintf("nftables does not work in a new network namespace (%v): load the module nf_tables", err))
+		problems = append(problems,
+			fmt.Sprintf("nftables does not work in a new network namespace (%v): load the module nf_tables", err))
 	}
 	if found, _ := filepath.Glob("/sys/fs/cgroup/*"); len(found) == 0 {
 		problems = append(problems, "no cgroups are mounted at /sys/fs/cgroup")
