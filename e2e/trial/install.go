@@ -45,7 +45,7 @@ func Install(ctx context.Context, sb *sandbox.Sandbox, progress io.Writer) (*Ins
 	if sb.Borrowed() {
 		repository = sb.Registry
 	}
-	pack := exec.CommandContext(ctx, "go", "run", "-trimpath", "./internal/release/cmd/pack", "-repository", repository,
+	pack := exec.CommandContext(ctx, "go", "run", "-trimpath", "./internal/packing/cmd/pack", "-repository", repository,
 		"-version", "trial", "-out", dist)
 	pack.Dir = root
 	if out, err := pack.CombinedOutput(); err != nil {
