@@ -16,14 +16,14 @@ import (
 // Workload is the application whose canary is drained: Deployment App, and Service App-canary.
 type Workload struct{ Namespace, App string }
 
-// State is what is known about the proxies.
-type State string
+// state is what is known about the proxies.
+type state string
 
 // The states.
 const (
-	Quiet   State = "quiet"   // two scrapes after the change show the same counters
-	Sending State = "sending" // a counter of the canary still grows
-	Unknown State = "unknown" // too few scrapes, or nothing that tells
+	quiet   state = "quiet"   // two scrapes after the change show the same counters
+	sending state = "sending" // a counter of the canary still grows
+	unknown state = "unknown" // too few scrapes, or nothing that tells
 )
 
 const (
@@ -46,13 +46,8 @@ type clock interface {
 	After(time.Duration) <-chan time.Time
 }
 
-// Observe says what Prometheus knows at a time about requests to the canary since the change. Both
-// times are on Prometheus's clock.
-func Observe(ctx context.Context, q querier, w Workload, changed, now time.Time) (State, error) {
-	seen, err := look(ctx, q, w, changed, now)
-	return seen.state, err
-}
-
+// look says what Prometheus knows at a time about requests to the canary since the change. Both times are on
+// Prometheus's clock.
 func look(ctx context.Context, q querier, w Workload, changed, now time.Time) (observation, error) {
 	window := prometheus.Window((now.Sub(changed) + before).Round(time.Second))
 	byService := prometheus.Select("istio_requests_total",
@@ -65,11 +60,11 @@ func look(ctx context.Context, q querier, w Workload, changed, now time.Time) (o
 	for _, promql := range []string{byService, byWorkload} {
 		value, err := q.Query(ctx, promql, now)
 		if err != nil {
-			return observation{state: Unknown}, fmt.Errorf("observing %s: %w", w.App, err)
+			return observation{state: unknown}, fmt.Errorf("observing %s: %w", w.App, err)
 		}
 		matrix, ok := value.(model.Matrix)
 		if !ok {
-			return observation{state: Unknown}, fmt.Errorf("observing %s: a %s, want a matrix", w.App, value.Type())
+			return observation{state: unknown}, fmt.Errorf("observing %s: a %s, want a matrix", w.App, value.Type())
 		}
 		for _, s := range matrix {
 			series[s.Metric.Fingerprint()] = s
@@ -153,14 +148,14 @@ func (o *observer) observe(ctx context.Context, elapsed time.Duration) error {
 
 // end says whether waiting is over, and how. Times are since the change; begun is that of the wait's begin.
 func (o observation) end(elapsed, begun, most time.Duration) (bool, error) {
-	if o.state == Quiet {
+	if o.state == quiet {
 		return true, nil
 	}
-	if o.state != Sending && o.calling == 0 {
+	if o.state != sending && o.calling == 0 {
 		return elapsed >= most, nil // nobody can tell
 	}
 	needed := propagation + 5*o.gap/2 // two scrapes, and half of one for luck
-	if elapsed < begun+most || o.state == Unknown && elapsed < min(needed, longest) {
+	if elapsed < begun+most || o.state == unknown && elapsed < min(needed, longest) {
 		return false, nil
 	}
 	return true, errors.New(o.text + fmt.Sprintf(" after %s: the canary's pods stay up", elapsed.Round(time.Second)))

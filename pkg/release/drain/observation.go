@@ -14,7 +14,7 @@ const propagation = time.Second
 
 // observation is what the samples say.
 type observation struct {
-	state   State
+	state   state
 	text    string        // why, with numbers
 	calling int           // series of calling proxies, canary or not
 	gap     time.Duration // between two scrapes, 0 where unknown
@@ -25,7 +25,7 @@ type observation struct {
 // can prove that somebody sends, and nothing else: their series end with their pod.
 func judge(w Workload, series map[model.Fingerprint]*model.SampleStream, changed time.Time) observation {
 	var o observation
-	var sending, received, waiting []string
+	var senders, received, waiting []string
 	var gaps []time.Duration
 	canary, scraped := 0, 0
 	for _, s := range series {
@@ -43,7 +43,7 @@ func judge(w Workload, series map[model.Fingerprint]*model.SampleStream, changed
 		case h.after >= 2 && h.growth != 0 && !calling:
 			received = append(received, sender(s.Metric, h))
 		case h.after >= 2 && h.growth != 0:
-			sending = append(sending, sender(s.Metric, h))
+			senders = append(senders, sender(s.Metric, h))
 		case !calling:
 		case h.after >= 2:
 			canary++
@@ -53,27 +53,27 @@ func judge(w Workload, series map[model.Fingerprint]*model.SampleStream, changed
 		}
 	}
 	if o.gap = median(gaps); o.calling == 0 {
-		sending = received
+		senders = received
 	}
-	return o.concluded(sending, waiting, canary, scraped)
+	return o.concluded(senders, waiting, canary, scraped)
 }
 
-func (o observation) concluded(sending, waiting []string, canary, scraped int) observation {
-	slices.Sort(sending)
+func (o observation) concluded(senders, waiting []string, canary, scraped int) observation {
+	slices.Sort(senders)
 	slices.Sort(waiting)
 	switch {
-	case len(sending) > 0:
-		o.state, o.text = Sending, "still sending: "+few(sending)
+	case len(senders) > 0:
+		o.state, o.text = sending, "still sending: "+few(senders)
 	case len(waiting) > 0:
-		o.state, o.text = Unknown, "fewer than 2 scrapes since the change: "+few(waiting)
+		o.state, o.text = unknown, "fewer than 2 scrapes since the change: "+few(waiting)
 	case canary > 0:
-		o.state, o.text = Quiet, fmt.Sprintf("%d series of the canary unchanged over 2 scrapes", canary)
+		o.state, o.text = quiet, fmt.Sprintf("%d series of the canary unchanged over 2 scrapes", canary)
 	case scraped >= 2:
-		o.state, o.text = Quiet, "no requests to the canary, and 2 scrapes of the application since the change"
+		o.state, o.text = quiet, "no requests to the canary, and 2 scrapes of the application since the change"
 	case o.calling > 0:
-		o.state, o.text = Unknown, fmt.Sprintf("%d scrapes of the application since the change, want 2", scraped)
+		o.state, o.text = unknown, fmt.Sprintf("%d scrapes of the application since the change, want 2", scraped)
 	default:
-		o.state, o.text = Unknown, "no calling proxy has counted a request of this application"
+		o.state, o.text = unknown, "no calling proxy has counted a request of this application"
 	}
 	return o
 }
