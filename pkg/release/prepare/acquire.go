@@ -57,7 +57,11 @@ const (
 // finished or gone, or cannot be read while its Lease has expired. From a run that is alive it takes it, or waits for
 // it, as the queue says.
 func Acquire(ctx context.Context, r *release.Release, q Queue) (Turn, error) {
-	ctx, cancel := context.WithTimeout(ctx, max(time.Minute, time.Duration(q.BusyTimeout)))
+	limit := time.Minute // for an API server that does not answer
+	if q.OnBusy == Wait {
+		limit = time.Duration(q.BusyTimeout)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	superseded, err := acquire(ctx, r, q.OnBusy)
 	if superseded {

@@ -17,6 +17,7 @@ import (
 	"github.com/serin-cd/serin/pkg/release/record"
 	"github.com/serin-cd/serin/pkg/release/rollback"
 	"github.com/serin-cd/serin/pkg/release/stage"
+	"github.com/serin-cd/serin/pkg/task/parameter"
 	"github.com/serin-cd/serin/pkg/task/run"
 )
 
@@ -29,9 +30,8 @@ type turn struct {
 func acquire(t *testing.T, r *release.Release, on prepare.Busy) <-chan turn {
 	done := make(chan turn, 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-		defer cancel()
-		told, err := prepare.Acquire(ctx, r, prepare.Queue{OnBusy: on})
+		queue := prepare.Queue{OnBusy: on, BusyTimeout: parameter.Duration(time.Minute)}
+		told, err := prepare.Acquire(t.Context(), r, queue)
 		done <- turn{told == prepare.Superseded, err}
 	}()
 	return done
@@ -103,10 +103,9 @@ func TestNobodyWaitsForARunThatIsGone(t *testing.T) {
 	if got := <-acquire(t, second, prepare.Wait); got != (turn{}) {
 		t.Errorf("the holder is gone: %+v, want its turn", got)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-	defer cancel()
-	third := a.PipelineRun("c")
-	if _, err := prepare.Acquire(ctx, third, prepare.Queue{OnBusy: prepare.Wait}); err == nil ||
+	third, briefly := a.PipelineRun("c"), prepare.Queue{OnBusy: prepare.Wait,
+		BusyTimeout: parameter.Duration(2 * time.Second)}
+	if _, err := prepare.Acquire(t.Context(), third, briefly); err == nil ||
 		!strings.Contains(err.Error(), "waited 2s") || !strings.Contains(err.Error(), "/b/") {
 		t.Errorf("waiting for too long: %v, want for how long, and who has it", err)
 	}
