@@ -8,8 +8,6 @@ SANDBOX     := $(E2E) ./cmd/sandbox
 test         = $(TOOL) gotestsum --format=$(or $(FORMAT),$(1)) --hide-summary=skipped --packages="$(2)" --
 # runs a command whose packages share one API server
 SHARED       = SERIN_KUBE=$$($(SANDBOX) build kube) go run ./internal/apitest/cmd/with-apiserver
-# a target whose lines begin with its name, so that it can be told from what is made beside it
-lane         = $(MAKE) --no-print-directory $(1) 2>&1 | sed -u 's/^/$(1) | /'
 # prints lines of over 120 columns, a tab being 4, but for raw strings: what is pasted there has a form of its own
 LONG         = FNR == 1 { raw = 0 } \
 	{ ticks = gsub(/`/, "`"); line = $$0; gsub(/\t/, "    ", line) } \
@@ -23,7 +21,7 @@ export CGO_ENABLED = 0
 export GOFLAGS = -trimpath
 export KO_CONFIG_PATH = ko.yaml
 
-.PHONY: help demo test e2e-lane rest-lane rest check contracts unit tests model lint generate verify site images release
+.PHONY: help demo test check contracts unit tests model lint generate verify site images release
 .PHONY: sandbox sandbox-down e2e test-faults bench bench-lossless bench-scale bench-judge
 help: ## print this list
 	@sed -n 's/^\([a-z0-9-]*\):.* ## \(.*\)/\1\t\2/p' Makefile | expand -t 14
@@ -31,16 +29,7 @@ help: ## print this list
 demo: ## play a release that is promoted and one that is taken back, in a sandbox
 	$(E2E) ./cmd/demo
 
-test: ## everything that CI runs: e2e, which mostly waits, and beside it what computes
-	@$(MAKE) --no-print-directory --jobs=2 --keep-going e2e-lane rest-lane
-
-e2e-lane:
-	+@$(call lane,e2e)
-
-rest-lane: # with less of the processors, so that releases are not late
-	+@nice $(call lane,rest)
-
-rest: lint verify site tests
+test: lint verify site tests e2e ## everything that CI runs
 
 check: lint verify unit contracts ## what answers in three minutes, while one works
 

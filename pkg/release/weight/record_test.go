@@ -9,7 +9,6 @@ import (
 )
 
 var (
-	mine   = run.ID{Namespace: "prod", Name: "mine", UID: "1"}
 	theirs = run.ID{Namespace: "prod", Name: "theirs", UID: "2"}
 	noon   = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 )
