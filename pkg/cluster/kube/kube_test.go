@@ -36,6 +36,13 @@ func TestWriter(t *testing.T) {
 			"hpa"},
 		"another field": {`[{manager: helm, time: "2026-01-02T12:00:00Z", fieldsV1: {f:spec: {f:template: {}}}}]`,
 			"somebody"},
+		"another field of this name": {`[{manager: helm, time: "2026-01-02T12:00:00Z", fieldsV1: ` + spec + `},
+		  {manager: keda, time: "2026-01-02T13:00:00Z", fieldsV1: {f:spec: {f:template: {f:replicas: {}}}}}]`, "helm"},
+		"in the same second, beside it": {`[{manager: helm, time: "2026-01-02T12:00:00Z", fieldsV1: ` + spec + `},
+		  {manager: keda, time: "2026-01-02T12:00:00Z", fieldsV1: {f:spec: {".": {}, f:paused: {}}}}]`, "helm"},
+		"beneath it": {`[{manager: helm, time: "2026-01-02T12:00:00Z",
+		  fieldsV1: {f:spec: {f:replicas: {f:deeper: {}}}}}]`, "helm"},
+		"not readable":   {`[{manager: helm, time: "2026-01-02T12:00:00Z", fieldsV1: {spec: 1}}]`, "somebody"},
 		"without a time": {`[{manager: helm, fieldsV1: ` + spec + `}, {manager: keda}]`, "somebody"},
 	}
 	for name, c := range cases {
@@ -44,7 +51,7 @@ func TestWriter(t *testing.T) {
 			if err := yaml.Unmarshal([]byte("{managedFields: "+c.fields+"}"), &object); err != nil {
 				t.Fatal(err)
 			}
-			if got := kube.Writer(&object, "replicas"); got != c.want {
+			if got := kube.Writer(&object, "spec", "replicas"); got != c.want {
 				t.Errorf("writer %q, want %q", got, c.want)
 			}
 		})

@@ -141,7 +141,7 @@ func (s Services) point(ctx context.Context, now *unstructured.Unstructured, sel
 	if err != nil {
 		return "", fmt.Errorf("pointing Service %s: %w", now.GetName(), err)
 	}
-	writer = kube.Writer(now, "selector")
+	writer = kube.Writer(now, "spec", "selector")
 	slog.Info("service pointed", "service", now.GetName(), "from", before, "to", selector, "writer", writer)
 	return writer, nil
 }

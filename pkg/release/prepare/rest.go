@@ -29,9 +29,9 @@ func rest(ctx context.Context, r *release.Release, p Preparation, f found, settl
 		return nil
 	}
 	slog.Info("target at work without a run", "deployment", r.App.String(), "replicas", f.target.Wanted(), "writer",
-		kube.Writer(f.target, "replicas"))
+		kube.Writer(f.target, "spec", "replicas"))
 	r.Events.Warningf(ctx, "Scaling down %s: %s had scaled it up, and its revision serves already", r.App,
-		kube.Writer(f.target, "replicas"))
+		kube.Writer(f.target, "spec", "replicas"))
 	return r.SettleTarget(ctx, f.target)
 }
 

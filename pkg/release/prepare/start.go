@@ -71,7 +71,7 @@ func ready(ctx context.Context, r *release.Release, p Preparation, revision stri
 		}
 		if d.Wanted() == 0 {
 			return failure.Inconclusivef("preparing %s: its target was scaled to 0: the run was taken back, or %s "+
-				"did it", r.App, kube.Writer(d, "replicas"))
+				"did it", r.App, kube.Writer(d, "spec", "replicas"))
 		}
 		return nil
 	})

@@ -59,6 +59,9 @@ func (f Fence) Recall(now State) State {
 	return now
 }
 
+// recordPath is where the record stands in a VirtualService.
+var recordPath = []string{"metadata", "annotations", application.RunAnnotation}
+
 // State is a VirtualService at one moment.
 type State struct {
 	VirtualService *networking.VirtualService
@@ -72,18 +75,18 @@ type State struct {
 // Weight is the canary's share in the route, in percent.
 func (s State) Weight() parameter.Weight { return s.Splits.Weight() }
 
-// Writer names who wrote the VirtualService's spec last, for messages.
-func (s State) Writer() string { return kube.Writer(s.VirtualService, "spec") }
+// Writer names who wrote the VirtualService's routes last, for messages.
+func (s State) Writer() string { return kube.Writer(s.VirtualService, "spec", "http") }
 
 // Damage says what is wrong with the record, and who wrote it: it cannot be read, or is not Serin's. It is empty where
 // nothing is.
 func (s State) Damage() string { return s.damage }
 
 func damage(vs *networking.VirtualService, rec *record.Record, broken error) string {
-	editor, edited := kube.Other(vs, application.RunAnnotation)
+	editor, edited := kube.Other(vs, recordPath...)
 	switch {
 	case broken != nil:
-		return fmt.Sprintf("%s (%s wrote it)", broken, kube.Writer(vs, application.RunAnnotation))
+		return fmt.Sprintf("%s (%s wrote it)", broken, kube.Writer(vs, recordPath...))
 	case edited && rec != nil:
 		return fmt.Sprintf("the record names run %s, phase %s, canary weight %d: %s wrote it", rec.ID, rec.Phase,
 			rec.Weight(), editor)

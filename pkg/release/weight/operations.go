@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/release/record"
 	"github.com/serin-cd/serin/pkg/task/parameter"
@@ -51,7 +50,7 @@ func Unmoved(now State) error {
 	}
 	if route, rec := now.Weight(), now.Record.Weight(); route != rec {
 		writer := now.Writer()
-		if editor, ok := kube.Other(now.VirtualService, application.RunAnnotation); ok {
+		if editor, ok := kube.Other(now.VirtualService, recordPath...); ok {
 			writer = editor
 		}
 		return fmt.Errorf("the route gives the canary %d %%, the run's record says %d: %s wrote it", route, rec, writer)
