@@ -159,7 +159,8 @@ func (w *watcher) onTarget(ctx context.Context) func(watch.EventType, runtime.Ob
 		if got := target.Revision(); got != w.record.Revision {
 			return false, disturbed("target-changed",
 				"Deployment %s went from revision %s to %s (%s wrote it): start a run for the new one",
-				target.Name, workload.Short(w.record.Revision), workload.Short(got), kube.Writer(target, "spec", "template"))
+				target.Name, workload.Short(w.record.Revision), workload.Short(got),
+				kube.Writer(target, "spec", "template"))
 		}
 		available := target.Status.AvailableReplicas
 		if available == 0 {
