@@ -53,7 +53,11 @@ func configMap(t *testing.T, a *releasetest.App, name string) (*corev1.ConfigMap
 func TestARunIsSummedUp(t *testing.T) {
 	url := prometheustest.Start(t)
 	a := releasetest.New(t)
-	r := a.Second()
+	a.First()
+	a.Push("2")
+	r := a.PipelineRun("second") // there is one: the garbage collector removes what an absent one owns
+	_, err := a.Prepare(r)
+	must(t, err)
 	must(t, stage.Shift(t.Context(), r, 20))
 	must(t, r.Close(t.Context(), "worse: bad", "worse: bad"))
 
