@@ -11,7 +11,6 @@ import (
 	"github.com/serin-cd/serin/e2e/load"
 	"github.com/serin-cd/serin/e2e/trial"
 	"github.com/serin-cd/serin/pkg/cluster/application"
-	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/release/record"
 	"github.com/serin-cd/serin/pkg/task/parameter"
 )
@@ -79,16 +78,11 @@ func roll(ctx context.Context, app *trial.App, name string, version trial.Versio
 
 // ended is when Tekton says that the run ended; Tekton writes whole seconds.
 func ended(ctx context.Context, app *trial.App, name string) time.Time {
-	found, err := app.Objects.Resource(kube.PipelineRuns).Namespace(app.Namespace).Get(ctx, name, metav1.GetOptions{})
-	if err != nil {
+	found, err := app.Tekton.PipelineRuns(app.Namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil || found.Status.CompletionTime == nil {
 		return time.Now()
 	}
-	text, _, _ := unstructured.NestedString(found.Object, "status", "completionTime")
-	at, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		return time.Now()
-	}
-	return at
+	return found.Status.CompletionTime.Time
 }
 
 // weightZero watches the route until ctx ends, and then tells when the canary's share last fell to 0. The record

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tektoncd/pipeline/pkg/apis/pipeline/pod"
+	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -182,17 +184,19 @@ func (c *cell) keep(ctx context.Context) (stop func()) {
 func (c *cell) label() string { return "serin.test/" + c.app.Namespace }
 
 func (c *cell) start(ctx context.Context) (err error) {
-	spec := map[string]any{}
-	if task := c.moment.task(); task != "" {
-		spec["taskRunSpecs"] = []any{map[string]any{"pipelineTaskName": task,
-			"podTemplate": map[string]any{"nodeSelector": map[string]any{c.label(): c.run.Name}}}}
-	}
 	if c.fault.limit != nil {
-		limit := c.fault.limit(c.moment)
-		spec["timeouts"] = c.fault.timeouts(limit)
-		c.struck = time.Now().Add(limit)
+		c.struck = time.Now().Add(c.fault.limit(c.moment))
 	}
-	c.run, err = c.app.StartWith(ctx, "canary", c.run.Name, c.moment.params(), spec)
+	change := func(spec *tekton.PipelineRunSpec) {
+		if task := c.moment.task(); task != "" {
+			spec.TaskRunSpecs = []tekton.PipelineTaskRunSpec{{PipelineTaskName: task,
+				PodTemplate: &pod.PodTemplate{NodeSelector: map[string]string{c.label(): c.run.Name}}}}
+		}
+		if c.fault.limit != nil {
+			spec.Timeouts = c.fault.timeouts(c.fault.limit(c.moment))
+		}
+	}
+	c.run, err = c.app.StartWith(ctx, "canary", c.run.Name, c.moment.params(), change)
 	return err
 }
 

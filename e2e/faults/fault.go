@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"time"
 
+	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/serin-cd/serin/e2e/sandbox"
+	"github.com/serin-cd/serin/e2e/trial"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 )
 
@@ -31,9 +33,9 @@ const slack = 20 * time.Second
 // Fault is a way in which a run, or the cluster, breaks.
 type Fault struct {
 	Name     string
-	inject   func(ctx context.Context, c *cell) error // breaks one run
-	limit    func(m Moment) time.Duration             // after which a PipelineRun breaks by itself
-	timeouts func(limit time.Duration) map[string]any // of such a PipelineRun
+	inject   func(ctx context.Context, c *cell) error        // breaks one run
+	limit    func(m Moment) time.Duration                    // after which a PipelineRun breaks by itself
+	timeouts func(limit time.Duration) *tekton.TimeoutFields // of such a PipelineRun
 	begin    func(ctx context.Context, r *Round) error
 	end      func(ctx context.Context, r *Round) error // of what begin broke
 	lasts    time.Duration                             // from begin to end
@@ -169,17 +171,14 @@ func toTheMoment(m Moment) time.Duration {
 	return 2*time.Minute + time.Duration(m.stage)*3*time.Second
 }
 
-func pipelineTimeout(limit time.Duration) map[string]any {
-	return map[string]any{"pipeline": limit.String()}
-}
+func pipelineTimeout(limit time.Duration) *tekton.TimeoutFields { return trial.Timeouts(limit, 0, 0) }
 
-func tasksTimeout(limit time.Duration) map[string]any {
-	return map[string]any{"pipeline": (limit + 10*time.Minute).String(), "tasks": limit.String(), "finally": "10m0s"}
+func tasksTimeout(limit time.Duration) *tekton.TimeoutFields {
+	return trial.Timeouts(limit+10*time.Minute, limit, 10*time.Minute)
 }
 
 func deleteRun(ctx context.Context, c *cell) error {
-	return c.app.Objects.Resource(kube.PipelineRuns).Namespace(c.app.Namespace).Delete(ctx, c.run.Name,
-		metav1.DeleteOptions{})
+	return c.app.Tekton.PipelineRuns(c.app.Namespace).Delete(ctx, c.run.Name, metav1.DeleteOptions{})
 }
 
 // deletePod deletes the pod of the task that is at work, or that waits for a node.

@@ -15,7 +15,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/serin-cd/serin/e2e/trial"
-	"github.com/serin-cd/serin/pkg/cluster/kube"
 )
 
 // atOnce is how many runs are broken at once, where the fault is not of them all: as many as two processors play
@@ -245,8 +244,7 @@ func (r *Round) Tell(ctx context.Context, m Moment, w io.Writer) {
 	objects, _ := place.app.Kubectl(ctx, "", "get", "pipelineruns,taskruns,pods,deployments,virtualservices", "-o",
 		"wide")
 	fmt.Fprintln(w, objects)
-	runs, _ := place.app.Objects.Resource(kube.PipelineRuns).Namespace(place.app.Namespace).List(ctx,
-		metav1.ListOptions{})
+	runs, _ := place.app.Tekton.PipelineRuns(place.app.Namespace).List(ctx, metav1.ListOptions{})
 	if runs != nil {
 		for _, found := range runs.Items {
 			if found.GetCreationTimestamp().After(time.Now().Add(-10 * time.Minute)) {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 
+	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"knative.dev/pkg/apis"
 
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/release/lease"
@@ -98,11 +100,12 @@ func (w *world) condition(ctx context.Context, a *app) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	conditions, _, err := unstructured.NestedSlice(object.Object, "status", "conditions")
-	if err != nil || len(conditions) == 0 {
+	var found tekton.PipelineRun
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &found); err != nil {
 		return "", err
 	}
-	condition, _ := conditions[0].(map[string]any)
-	status, _ := condition["status"].(string)
-	return status, nil
+	if condition := found.Status.GetCondition(apis.ConditionSucceeded); condition != nil {
+		return string(condition.Status), nil
+	}
+	return "", nil
 }

@@ -17,7 +17,7 @@ func TestBadInputChangesNothing(t *testing.T) {
 		name   string
 		params map[string]string
 		step   string
-		exit   int64
+		exit   int32
 		says   string
 	}{
 		{"promql", map[string]string{"metrics": `[{"name": "broken", "max": 1, "query": "sum(rate("}]`},

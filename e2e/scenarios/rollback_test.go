@@ -42,7 +42,7 @@ func (p *play) wantReason(got, pattern string) {
 	}
 }
 
-func (p *play) wantExit(result trial.Result, task, step string, code int64) {
+func (p *play) wantExit(result trial.Result, task, step string, code int32) {
 	p.Helper()
 	if got, ok := result.Tasks[task].Exits[step]; !ok || got != code {
 		p.Errorf("%s of %s ended with exit code %d, want %d: %+v", step, task, got, code, result.Tasks[task])

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 
+	tekton "github.com/tektoncd/pipeline/pkg/client/clientset/versioned/typed/pipeline/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -23,6 +24,7 @@ type Installation struct {
 	Sandbox *sandbox.Sandbox
 	Objects dynamic.Interface
 	Client  *kubernetes.Clientset
+	Tekton  tekton.TektonV1Interface
 
 	manifest []byte
 	images   map[string]string // of the application, by version, where they have other names than in a sandbox
@@ -94,7 +96,11 @@ func connect(sb *sandbox.Sandbox, manifest []byte) (*Installation, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Installation{Sandbox: sb, Objects: objects, Client: client, manifest: manifest}, nil
+	runs, err := tekton.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	return &Installation{Sandbox: sb, Objects: objects, Client: client, Tekton: runs, manifest: manifest}, nil
 }
 
 // ScaleTekton gives Tekton's controller a number of pods: 0 stops it.

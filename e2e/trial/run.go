@@ -10,16 +10,12 @@ import (
 	"strings"
 	"time"
 
+	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-
-	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"knative.dev/pkg/apis"
 )
-
-var taskRuns = schema.GroupVersionResource{Group: "tekton.dev", Version: "v1", Resource: "taskruns"}
 
 // Interval is the time from check to check in a sandbox, three scrapes.
 const Interval = "15s"
@@ -43,7 +39,7 @@ type Task struct {
 	Succeeded bool
 	Reason    string
 	Results   map[string]string
-	Exits     map[string]int64 // exit code of each step
+	Exits     map[string]int32 // exit code of each step
 }
 
 // Start starts a Pipeline for the application, with these parameters beside the usual ones.
@@ -51,41 +47,37 @@ func (a *App) Start(ctx context.Context, pipeline, name string, params map[strin
 	return a.StartWith(ctx, pipeline, name, params, nil)
 }
 
-// StartWith is Start with a PipelineRun whose spec has these members too, or in place of the usual ones.
+// StartWith is Start with a PipelineRun whose spec is changed before it is made.
 func (a *App) StartWith(ctx context.Context, pipeline, name string, params map[string]string,
-	spec map[string]any) (*Run, error) {
+	change func(*tekton.PipelineRunSpec)) (*Run, error) {
 	all := map[string]string{"app": a.Name, "hosts": a.Host, "gateways": "public", "interval": Interval,
 		"prometheus-url": a.Sandbox.PodPrometheus}
-	for k, v := range params {
-		all[k] = v
+	maps.Copy(all, params)
+	spec := tekton.PipelineRunSpec{
+		PipelineRef:     &tekton.PipelineRef{Name: pipeline},
+		TaskRunTemplate: tekton.PipelineTaskRunTemplate{ServiceAccountName: "serin"},
+		Timeouts:        Timeouts(time.Hour, 50*time.Minute, 10*time.Minute),
 	}
-	var list []any
-	for _, k := range slices.Sorted(keys(all)) {
-		list = append(list, map[string]any{"name": k, "value": all[k]})
+	for _, k := range slices.Sorted(maps.Keys(all)) {
+		spec.Params = append(spec.Params, tekton.Param{Name: k, Value: *tekton.NewStructuredValues(all[k])})
 	}
-	whole := map[string]any{
-		"pipelineRef":     map[string]any{"name": pipeline},
-		"params":          list,
-		"taskRunTemplate": map[string]any{"serviceAccountName": "serin"},
-		"timeouts":        map[string]any{"pipeline": "1h0m0s", "tasks": "50m0s", "finally": "10m0s"},
+	if change != nil {
+		change(&spec)
 	}
-	maps.Copy(whole, spec)
-	object := &unstructured.Unstructured{Object: map[string]any{"spec": whole}}
-	object.SetAPIVersion("tekton.dev/v1")
-	object.SetKind("PipelineRun")
-	object.SetName(name)
-	_, err := a.Objects.Resource(kube.PipelineRuns).Namespace(a.Namespace).Create(ctx, object, metav1.CreateOptions{})
+	_, err := a.Tekton.PipelineRuns(a.Namespace).Create(ctx,
+		&tekton.PipelineRun{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: spec}, metav1.CreateOptions{})
 	return &Run{App: a, Name: name}, err
 }
 
-func keys(m map[string]string) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
+// Timeouts are those of a PipelineRun; 0 leaves one out.
+func Timeouts(pipeline, tasks, finally time.Duration) *tekton.TimeoutFields {
+	of := func(d time.Duration) *metav1.Duration {
+		if d == 0 {
+			return nil
 		}
+		return &metav1.Duration{Duration: d}
 	}
+	return &tekton.TimeoutFields{Pipeline: of(pipeline), Tasks: of(tasks), Finally: of(finally)}
 }
 
 // Wait waits until the run has ended.
@@ -94,15 +86,16 @@ func (r *Run) Wait(ctx context.Context, limit time.Duration) (Result, error) {
 	// A PipelineRun is large: to look more often costs the API server more than the steps do.
 	err := r.App.eventually(ctx, time.Second, limit, "PipelineRun "+r.Name+" has ended",
 		func(ctx context.Context) (bool, error) {
-			found, err := r.App.Objects.Resource(kube.PipelineRuns).Namespace(r.App.Namespace).Get(ctx, r.Name,
-				metav1.GetOptions{})
-			if err != nil {
+			found, err := r.App.Tekton.PipelineRuns(r.App.Namespace).Get(ctx, r.Name, metav1.GetOptions{})
+			if err != nil || !found.IsDone() {
 				return false, err
 			}
-			status, reason := succeeded(found)
-			result.Succeeded, result.Reason, result.Results = status == "True", reason,
-				results(found, "status", "results")
-			return status == "True" || status == "False", nil
+			ended := found.Status.GetCondition(apis.ConditionSucceeded)
+			result.Succeeded, result.Reason, result.Results = ended.IsTrue(), ended.Reason, map[string]string{}
+			for _, of := range found.Status.Results {
+				result.Results[of.Name] = strings.TrimSpace(of.Value.StringVal)
+			}
+			return true, nil
 		})
 	if err != nil {
 		return result, err
@@ -113,59 +106,34 @@ func (r *Run) Wait(ctx context.Context, limit time.Duration) (Result, error) {
 
 // Ended says whether the run has ended, or is gone.
 func (r *Run) Ended(ctx context.Context) (bool, error) {
-	found, err := r.App.Objects.Resource(kube.PipelineRuns).Namespace(r.App.Namespace).Get(ctx, r.Name,
-		metav1.GetOptions{})
+	found, err := r.App.Tekton.PipelineRuns(r.App.Namespace).Get(ctx, r.Name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return true, nil
 	}
-	if err != nil {
-		return false, err
-	}
-	status, _ := succeeded(found)
-	return status == "True" || status == "False", nil
-}
-
-func succeeded(object *unstructured.Unstructured) (status, reason string) {
-	conditions, _, _ := unstructured.NestedSlice(object.Object, "status", "conditions")
-	for _, c := range conditions {
-		if m, ok := c.(map[string]any); ok && m["type"] == "Succeeded" {
-			return fmt.Sprint(m["status"]), fmt.Sprint(m["reason"])
-		}
-	}
-	return "", ""
-}
-
-func results(object *unstructured.Unstructured, path ...string) map[string]string {
-	found := map[string]string{}
-	list, _, _ := unstructured.NestedSlice(object.Object, path...)
-	for _, r := range list {
-		if m, ok := r.(map[string]any); ok {
-			found[fmt.Sprint(m["name"])] = strings.TrimSpace(fmt.Sprint(m["value"]))
-		}
-	}
-	return found
+	return err == nil && found.IsDone(), err
 }
 
 // Tasks are those of its tasks that have begun, by their name in the Pipeline.
 func (r *Run) Tasks(ctx context.Context) (map[string]Task, error) {
-	list, err := r.App.Objects.Resource(taskRuns).Namespace(r.App.Namespace).List(ctx,
+	list, err := r.App.Tekton.TaskRuns(r.App.Namespace).List(ctx,
 		metav1.ListOptions{LabelSelector: "tekton.dev/pipelineRun=" + r.Name})
 	if err != nil {
 		return nil, err
 	}
 	tasks := map[string]Task{}
 	for _, t := range list.Items {
-		status, reason := succeeded(&t)
-		task := Task{Succeeded: status == "True", Reason: reason, Results: results(&t, "status", "results"),
-			Exits: map[string]int64{}}
-		steps, _, _ := unstructured.NestedSlice(t.Object, "status", "steps")
-		for _, s := range steps {
-			m, _ := s.(map[string]any)
-			if code, ok, _ := unstructured.NestedInt64(m, "terminated", "exitCode"); ok {
-				task.Exits[fmt.Sprint(m["name"])] = code
+		state := t.Status.GetCondition(apis.ConditionSucceeded)
+		task := Task{Succeeded: state.IsTrue(), Reason: state.GetReason(), Results: map[string]string{},
+			Exits: map[string]int32{}}
+		for _, of := range t.Status.Results {
+			task.Results[of.Name] = strings.TrimSpace(of.Value.StringVal)
+		}
+		for _, step := range t.Status.Steps {
+			if step.Terminated != nil {
+				task.Exits[step.Name] = step.Terminated.ExitCode
 			}
 		}
-		tasks[t.GetLabels()["tekton.dev/pipelineTask"]] = task
+		tasks[t.Labels["tekton.dev/pipelineTask"]] = task
 	}
 	return tasks, nil
 }
@@ -177,8 +145,7 @@ func (r *Run) Logs(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(pods.Items, func(a,
-		b corev1.Pod) int {
+	slices.SortFunc(pods.Items, func(a, b corev1.Pod) int {
 		return a.CreationTimestamp.Compare(b.CreationTimestamp.Time)
 	})
 	for _, pod := range pods.Items {
