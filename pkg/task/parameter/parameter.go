@@ -62,9 +62,8 @@ func FromTag(tag reflect.StructTag) (p Parameter, prefix string, ok bool) {
 	}
 	options = strings.TrimSpace(options)
 	p = Parameter{Name: Name(key), Required: options == "required"}
-	p.Default, ok = strings.CutPrefix(options, "default=")
-	if !ok {
-		p.Default = ""
+	if value, is := strings.CutPrefix(options, "default="); is {
+		p.Default = value
 	}
 	return p, prefix, key != ""
 }
