@@ -13,7 +13,7 @@ import (
 // is seen. `make test-faults` plays the others.
 func TestFaultAtEachMoment(t *testing.T) {
 	moments, pairs := faultAtEachMoment(t)
-	parallel(t, int64(len(moments)))
+	leave := parallel(t, int64(len(moments)))
 	round, err := faults.Start(t.Context(), installed(t), moments, 150, os.Stderr)
 	if round != nil {
 		t.Cleanup(func() {
@@ -27,7 +27,8 @@ func TestFaultAtEachMoment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	round.Play(t.Context(), pairs, func(p faults.Pair, r faults.Result) {
+	round.Play(t.Context(), pairs, func(p faults.Pair, r faults.Result) { // for one after the other
+		leave()
 		t.Logf("%s, %s: %.1f s, %s, %d of %d requests lost", r.Moment, r.Fault, r.Seconds, r.By, r.Lost, r.Sent)
 		if r.Failed != "" {
 			t.Errorf("%s, %s: %s", r.Moment, r.Fault, r.Failed)

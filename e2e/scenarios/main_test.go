@@ -86,10 +86,11 @@ type play struct {
 
 // places are for the applications that are released at once: as many as two processors play without being late. The
 // flag -parallel of go test must not be less.
-var places = semaphore.NewWeighted(10)
+var places = semaphore.NewWeighted(11)
 
-// parallel lets the test play this many applications beside others as soon as there are places.
-func parallel(t *testing.T, applications int64) {
+// parallel lets the test play this many applications beside others as soon as there are places. leave gives the place
+// of one back before the test ends.
+func parallel(t *testing.T, applications int64) (leave func()) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("needs a sandbox, which -short leaves out")
@@ -103,6 +104,10 @@ func parallel(t *testing.T, applications int64) {
 		places.Release(applications)
 		t.Logf("played for %s", time.Since(began).Round(time.Second))
 	})
+	return func() {
+		applications--
+		places.Release(1)
+	}
 }
 
 // deploy makes the scenario's application with version 1, not yet released.
