@@ -33,8 +33,8 @@ type part struct {
 
 // Kubernetes has most of the packages that the others need, and comes first.
 var parts = []part{
-	{"kube", "kube", 360 * time.Second, build.Kube},
-	{"istiod", "pilot-discovery", 120 * time.Second, build.Istiod},
+	{"kube", "kube", 480 * time.Second, build.Kube},
+	{"istiod", "pilot-discovery", 180 * time.Second, build.Istiod},
 	{"tekton", "", 60 * time.Second, build.Tekton},
 	{"app", "app", 2 * time.Second, build.App},
 	{"envoy", "envoy", 5 * time.Second, func() (build.Artifact, error) { return build.Envoy(), nil }},
