@@ -140,7 +140,8 @@ func weights(t *testing.T, s *sandbox.Sandbox) {
 	if total.Requests < 980 || total.Versions["1.0.0"].Failed != 0 {
 		t.Errorf("got %+v, want about 1000 answers, none of the primary's a failure", total)
 	}
-	if share := float64(canary.Requests) / float64(total.Requests); share < 0.15 || share > 0.25 { // 4 standard deviations
+	// 4 standard deviations about 20 %
+	if share := float64(canary.Requests) / float64(total.Requests); share < 0.15 || share > 0.25 {
 		t.Errorf("got %.1f%% of requests to the canary, want about 20%%", 100*share)
 	}
 	if third := canary.Requests / 3; canary.Failed < third-1 || canary.Failed > third+1 {
