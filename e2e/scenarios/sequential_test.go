@@ -16,6 +16,7 @@ import (
 	"github.com/serin-cd/serin/e2e/load"
 	"github.com/serin-cd/serin/e2e/trial"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
+	prom "github.com/serin-cd/serin/pkg/judge/prometheus"
 	"github.com/serin-cd/serin/pkg/task/run"
 )
 
@@ -132,6 +133,7 @@ func TestSequentialFewRequests(t *testing.T) {
 
 func TestSequentialSlowWithEqualErrors(t *testing.T) {
 	p := released(t, 60)
+	p.known(200)
 	p.behave(trial.V2, map[string]string{"DELAY": "300ms"})
 	result := p.ends(p.startWith("second", map[string]string{"warm-up": "10s"}), run.RolledBack, false)
 	p.wantReason(result.Results["reason"], `^slower: `)
@@ -160,6 +162,23 @@ func TestSequentialSharedIncident(t *testing.T) {
 	p.turn(`{"failEvery": 0}`, "shop-primary", "shop")
 	p.ends(second, run.Promoted, true)
 	p.serves(trial.V2)
+}
+
+// known waits until Prometheus has counted so many requests of the primary: the judge limits the canary's latency only
+// if it knows the primary's from before.
+func (p *play) known(requests int) {
+	p.Helper()
+	client, err := prom.New(prom.Config{URL: p.app.Sandbox.Prometheus})
+	if err != nil {
+		p.Fatal(err)
+	}
+	counted := fmt.Sprintf(
+		`sum(istio_requests_total{destination_workload="shop-primary",destination_workload_namespace=%q}) >= %d`,
+		p.app.Namespace, requests)
+	p.eventually(fmt.Sprintf("Prometheus has %d requests of the primary", requests), func(trial.State) bool {
+		answer, err := client.Query(p.Context(), counted, time.Time{})
+		return err == nil && answer.String() != ""
+	})
 }
 
 // pause lets the incident last.
