@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"time"
 
+	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/prepare"
@@ -15,6 +18,17 @@ import (
 // Initialize gives the application its first release as prepare-canary does, but in this process: it takes two pods
 // less than a PipelineRun. Nobody may send requests yet, for nothing is drained.
 func (a *App) Initialize(ctx context.Context) (err error) {
+	// A janitor takes a run back whose PipelineRun is gone. This one is there, and is never played.
+	runs := a.Tekton.PipelineRuns(a.Namespace)
+	first, err := runs.Create(ctx, &tekton.PipelineRun{
+		ObjectMeta: metav1.ObjectMeta{Name: "first"},
+		Spec: tekton.PipelineRunSpec{PipelineRef: &tekton.PipelineRef{Name: "canary"},
+			Status: tekton.PipelineRunSpecStatusPending},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, runs.Delete(ctx, first.Name, metav1.DeleteOptions{})) }()
 	config, err := a.Sandbox.REST()
 	if err != nil {
 		return err
@@ -23,7 +37,7 @@ func (a *App) Initialize(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	r, err := release.New(cluster, a.Name, run.ID{Namespace: a.Namespace, Name: "first", UID: "of-no-pipelinerun"})
+	r, err := release.New(cluster, a.Name, run.ID{Namespace: a.Namespace, Name: first.Name, UID: string(first.UID)})
 	if err != nil {
 		return err
 	}
