@@ -72,6 +72,8 @@ func (s *theatre) commands() map[string]command {
 		"pods": func(_ *testscript.TestScript, _ bool, args []string) {
 			s.app.Node.Image(releasetest.Image(args[0]), apitest.Condition{Ready: args[1] == "ready"})
 		},
+		// unreadyprimary VERSION keeps the primary's pods of a version from being ready.
+		"unreadyprimary": func(_ *testscript.TestScript, _ bool, args []string) { s.app.UnreadyPrimary(args[0]) },
 		// requests GOOD BAD is how many requests a second the canary answers.
 		"requests": func(ts *testscript.TestScript, _ bool, args []string) {
 			s.proxies.send(number(ts, args[0]), number(ts, args[1]))
@@ -186,7 +188,7 @@ func (s *theatre) prepared(ts *testscript.TestScript, _ bool, _ []string) {
 }
 
 func (s *theatre) shifted(ts *testscript.TestScript, _ bool, args []string) {
-	ts.Check(stage.Shift(s.t.Context(), s.current(ts), parameter.Weight(number(ts, args[0]))))
+	ts.Check(stage.Shift(s.t.Context(), s.current(ts), parameter.Weight(number(ts, args[0])), time.Minute))
 }
 
 func (s *theatre) promoted(ts *testscript.TestScript, neg bool, _ []string) {

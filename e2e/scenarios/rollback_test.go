@@ -103,7 +103,7 @@ func TestPodsNeverReady(t *testing.T) {
 	p := released(t, 30)
 	widest := p.widest()
 	reason, result := p.rejected(trial.Unready, map[string]string{"progress-deadline": "20s"})
-	p.wantReason(reason, `Deployment shop is not ready after 20s: .* 0 available`)
+	p.wantReason(reason, `Deployment shop is not ready after 20s without progress: .* 0 available`)
 	p.wantExit(result, "prepare", "prepare-canary", 3)
 	if w := widest(); w != 0 {
 		t.Errorf("the canary had %d %% of the traffic, want none", w)

@@ -41,6 +41,7 @@ type Node struct {
 	pods   corelisters.PodLister
 	mu     sync.Mutex
 	rules  []rule
+	halted bool
 }
 
 type rule struct {
@@ -65,6 +66,13 @@ func Kubelet(t testing.TB, namespace string) *Node {
 	factory.StartWithContext(ctx)
 	t.Cleanup(func() { stop(); factory.Shutdown() })
 	return n
+}
+
+// Stop leaves all pods, made and to come, as they are: the test plays the kubelet itself.
+func (n *Node) Stop() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.halted = true
 }
 
 // Image gives a condition to the pods, made and to come, that have a container of this image. A later rule wins.
@@ -112,6 +120,9 @@ func (n *Node) add(r rule) {
 func (n *Node) run(pod *corev1.Pod) {
 	n.mu.Lock() // held to the end, so that an old rule is not written after a new one
 	defer n.mu.Unlock()
+	if n.halted {
+		return
+	}
 	want := Ready
 	for _, r := range n.rules {
 		if r.applies(pod) {

@@ -120,7 +120,8 @@ var tasks = []task{
 		description: "Takes a run back that did not end by itself, settles one that did, and keeps its report. It " +
 			"belongs in finally, with retries: running it twice changes nothing.",
 		results: []result{
-			{name: "outcome", description: "initialized, unchanged, promoted, rolled-back or superseded."},
+			{name: "outcome",
+				description: "initialized, unchanged, promoted, rolled-back, superseded, refused or failed."},
 			{name: "reason", description: "Why, in a sentence."},
 		},
 		steps: []step{

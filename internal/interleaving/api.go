@@ -171,7 +171,8 @@ func (a *API) patch(r *http.Request, path string, body []byte) *http.Response {
 	}
 	changed, err := operations.Apply(before.text)
 	if err != nil {
-		return status(http.StatusUnprocessableEntity, "Invalid", err.Error())
+		return status(http.StatusUnprocessableEntity, "Invalid",
+			"the server rejected our request due to an error in our request")
 	}
 	var after Object
 	if err := json.Unmarshal(changed, &after); err != nil {

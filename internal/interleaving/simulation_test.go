@@ -133,7 +133,7 @@ func (w *world) stages(ctx context.Context, r *release.Release, p plan) bool {
 		return true
 	}
 	for _, weight := range []parameter.Weight{20, 60} {
-		if err := stage.Shift(ctx, r, weight); err != nil {
+		if err := stage.Shift(ctx, r, weight, time.Minute); err != nil {
 			return true
 		}
 		if w.bug == unjudged && weight == 60 {

@@ -81,7 +81,8 @@ func results(prepare string) []tekton.PipelineResult {
 		return tekton.PipelineResult{Name: name, Description: description, Value: value}
 	}
 	return []tekton.PipelineResult{
-		result("outcome", "finally.finish", "initialized, unchanged, promoted, rolled-back or superseded."),
+		result("outcome", "finally.finish",
+			"initialized, unchanged, promoted, rolled-back, superseded, refused or failed."),
 		result("reason", "finally.finish", "Why, in a sentence."),
 		result("revision", "tasks."+prepare, "The first 12 hex digits of the revision that was to be released."),
 	}

@@ -70,7 +70,7 @@ func Bare(t *testing.T) *App {
 func deployment() *appsv1.Deployment {
 	labels, replicas := map[string]string{"app": "podinfo"}, int32(2)
 	return &appsv1.Deployment{
-		ObjectMeta: metav1.ObjectMeta{Name: "podinfo"},
+		ObjectMeta: metav1.ObjectMeta{Name: "podinfo", Labels: map[string]string{"team": "web", "owner": "ann"}},
 		Spec: appsv1.DeploymentSpec{Replicas: &replicas, Selector: &metav1.LabelSelector{MatchLabels: labels},
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{Labels: labels},
@@ -151,6 +151,12 @@ func (a *App) Second() *release.Release {
 		a.t.Fatalf("preparing version 2: outcome %q (%v), want %q", outcome, err, prepare.Proceed)
 	}
 	return r
+}
+
+// UnreadyPrimary keeps the primary's pods of a version, made and to come, from being ready; those of the target are.
+func (a *App) UnreadyPrimary(version string) {
+	a.Node.Image(Image(version), apitest.Unready)
+	a.Node.Label("app=podinfo", apitest.Ready) // a later rule wins
 }
 
 // Push gives the target another image, as a deployment pipeline does.

@@ -25,19 +25,25 @@ func (c Config) Connect() (*Release, error) {
 	return New(cluster, c.App, c.Run)
 }
 
+// Patience says how long pods that start are waited for.
+type Patience struct {
+	// How long pods may take to become ready without progress: the canary's, and the primary's when it is promoted or
+	// given its previous version back. Each pod that becomes ready begins it anew. Raise it if one pod of the
+	// application takes longer to start.
+	ProgressDeadline parameter.Duration `env:"PROGRESS_DEADLINE, default=60s"`
+}
+
+// Deadline is how long pods may take without progress.
+func (p Patience) Deadline() time.Duration { return time.Duration(p.ProgressDeadline) }
+
 // Settling says how pods are waited for, those that start and those that are no longer sent to.
 type Settling struct {
-	// How long pods may take to become ready: the canary's when it starts, the primary's when it is promoted or given
-	// its previous version back. Raise it if the application starts slowly.
-	ProgressDeadline parameter.Duration `env:"PROGRESS_DEADLINE, default=60s"`
+	Patience
 	// How long the canary's pods stay up at least after their traffic has gone. Raise it if proxies learn of a new
 	// route slowly.
 	Drain      parameter.Duration `env:"DRAIN, default=10s"`
 	Prometheus prometheus.Config
 }
-
-// Deadline is how long pods may take to become ready.
-func (s Settling) Deadline() time.Duration { return time.Duration(s.ProgressDeadline) }
 
 // Observe lets a release observe its drain.
 func (s Settling) Observe(r *Release) error { return r.DrainBy(s.Prometheus, time.Duration(s.Drain)) }

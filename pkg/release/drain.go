@@ -13,6 +13,13 @@ import (
 // longestDrain is how long proxies have to stop sending; without Prometheus it is waited in full.
 const longestDrain = time.Minute
 
+// Undrained is the release of a canary that nobody was ever sent to, for whose pods nothing is waited.
+func (r *Release) Undrained() *Release {
+	other := *r
+	other.Drain = func(context.Context) error { return nil }
+	return &other
+}
+
 // DrainBlindly waits for as long as proxies have, because there is nothing to observe them by.
 func (r *Release) DrainBlindly() {
 	r.Drain = func(ctx context.Context) error {

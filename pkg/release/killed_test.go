@@ -101,7 +101,7 @@ func whole(ctx context.Context, r *release.Release) error {
 		return err
 	}
 	for _, weight := range []parameter.Weight{20, 40} {
-		if err := stage.Shift(ctx, r, weight); err != nil {
+		if err := stage.Shift(ctx, r, weight, time.Minute); err != nil {
 			return err
 		}
 	}

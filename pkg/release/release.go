@@ -11,6 +11,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/event"
@@ -38,6 +40,7 @@ type Release struct {
 	Routing     mesh.Routing
 	Events      event.Recorder
 	Lease       lease.Lease
+	Metadata    application.Metadata // what Serin's objects take over
 
 	// Drain waits until no proxy sends to the canary's pods any more, after a change of the route that has been made by
 	// now.
@@ -58,15 +61,43 @@ func New(cluster *kube.Cluster, name string, id run.ID) (*Release, error) {
 	vs := cluster.VirtualServices(app.Namespace)
 	return &Release{
 		App: app, ID: id, Cluster: cluster,
-		Fence:       weight.Fence{App: app, VirtualServices: vs},
-		Deployments: workload.Deployments{Objects: cluster.Objects(kube.Deployments, app.Namespace)},
-		Services:    mesh.Services{Objects: cluster.Objects(kube.Services, app.Namespace), App: app},
+		Fence: weight.Fence{App: app, VirtualServices: vs},
+		Deployments: workload.Deployments{
+			Objects:     cluster.Objects(kube.Deployments, app.Namespace),
+			Pods:        cluster.Objects(kube.Pods, app.Namespace),
+			ReplicaSets: cluster.Objects(kube.ReplicaSets, app.Namespace),
+			LastLine: func(ctx context.Context, pod, container string) string {
+				return cluster.LastLine(ctx, app.Namespace, pod, container)
+			},
+		},
+		Services: mesh.Services{Objects: cluster.Objects(kube.Services, app.Namespace), App: app},
 		Routing: mesh.Routing{VirtualServices: vs, DestinationRules: cluster.DestinationRules(app.Namespace),
 			App: app},
 		Events: event.Recorder{Events: cluster.Objects(kube.Events, app.Namespace), App: app, Clock: cluster},
 		Lease: lease.Lease{Objects: cluster.Objects(kube.Leases, app.Namespace), App: app, Holder: id,
 			Clock: cluster},
 	}, nil
+}
+
+// Take says which of the application's labels and annotations Serin's objects take over.
+func (r *Release) Take(taken application.Metadata) {
+	r.Metadata, r.Services.Metadata = taken, taken
+}
+
+// Read reads an object of the run's namespace into a structure with what is needed of it.
+func (r *Release) Read(ctx context.Context, kind schema.GroupVersionResource, name string, into any) error {
+	var found *unstructured.Unstructured
+	err := kube.Retry(ctx, func(ctx context.Context) (err error) {
+		found, err = r.Cluster.Objects(kind, r.App.Namespace).Get(ctx, name, metav1.GetOptions{})
+		return err
+	})
+	if err == nil {
+		err = runtime.DefaultUnstructuredConverter.FromUnstructured(found.Object, into)
+	}
+	if err != nil {
+		return fmt.Errorf("reading %s %s: %w", kind.Resource, name, err)
+	}
+	return nil
 }
 
 // Target reads the target; a missing one is an error of configuration.

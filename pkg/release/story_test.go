@@ -48,8 +48,8 @@ func TestFirstReleaseThenPromotion(t *testing.T) {
 	must(t, err)
 	a.Want(state(run.Preparing, 0, 2, 0))
 	for i, weight := range []parameter.Weight{20, 40, 60} {
-		must(t, stage.Shift(t.Context(), r, weight))
-		must(t, stage.Shift(t.Context(), r, weight)) // twice is once
+		must(t, stage.Shift(t.Context(), r, weight, time.Minute))
+		must(t, stage.Shift(t.Context(), r, weight, time.Minute)) // twice is once
 		a.Want(state(run.Shifting, weight, 2, i+1))
 	}
 	for range 2 {
@@ -62,7 +62,7 @@ func TestFirstReleaseThenPromotion(t *testing.T) {
 	if rec.Outcome != run.Promoted {
 		t.Errorf("finish after a promotion: outcome %q, want promoted", rec.Outcome)
 	}
-	if err := stage.Shift(t.Context(), r, 20); !errors.Is(err, record.ErrFenced) {
+	if err := stage.Shift(t.Context(), r, 20, time.Minute); !errors.Is(err, record.ErrFenced) {
 		t.Errorf("a late shift: %v, want it fenced", err)
 	}
 	a.WantEvents(
@@ -75,7 +75,7 @@ func TestFirstReleaseThenPromotion(t *testing.T) {
 func TestBadRevisionIsTakenBack(t *testing.T) {
 	a := releasetest.New(t)
 	r := a.Second()
-	must(t, stage.Shift(t.Context(), r, 20))
+	must(t, stage.Shift(t.Context(), r, 20, time.Minute))
 	_, err := stage.Judge(t.Context(), r, func(_ context.Context, stages []run.Stage,
 		_ func(verdict.Check)) (verdict.Verdict, error) {
 		return verdict.Verdict{Decision: verdict.Fail, Code: "threshold", Text: "5 of 5 checks failed", Stages: stages},

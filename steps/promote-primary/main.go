@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 
+	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/workload"
 	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/promote"
@@ -15,6 +16,7 @@ import (
 type config struct {
 	Release  release.Config
 	Settling release.Settling
+	Metadata application.Metadata
 }
 
 func main() { os.Exit(step.Main(promotePrimary)) }
@@ -24,6 +26,7 @@ func promotePrimary(ctx context.Context, c config, out *step.Results) error {
 	if err != nil {
 		return err
 	}
+	r.Take(c.Metadata)
 	revision, err := promote.Step(ctx, r, c.Settling.Deadline())
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ type config struct {
 	Release release.Config
 	// Share of the traffic that the canary gets, in percent, from 0 to 100.
 	Weight parameter.Weight `env:"WEIGHT, required"`
+	release.Patience
 }
 
 func main() { os.Exit(step.Main(shift)) }
@@ -24,5 +25,5 @@ func shift(ctx context.Context, c config, _ *step.Results) error {
 	if err != nil {
 		return err
 	}
-	return stage.Shift(ctx, r, c.Weight)
+	return stage.Shift(ctx, r, c.Weight, c.Deadline())
 }

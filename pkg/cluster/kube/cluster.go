@@ -1,12 +1,15 @@
 package kube
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 
 	istio "istio.io/client-go/pkg/clientset/versioned/typed/networking/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -24,6 +27,7 @@ var (
 	ConfigMaps   = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
 	Leases       = schema.GroupVersionResource{Group: "coordination.k8s.io", Version: "v1", Resource: "leases"}
 	PipelineRuns = schema.GroupVersionResource{Group: "tekton.dev", Version: "v1", Resource: "pipelineruns"}
+	TaskRuns     = schema.GroupVersionResource{Group: "tekton.dev", Version: "v1", Resource: "taskruns"}
 )
 
 // Cluster is a Kubernetes API server and its clock.
@@ -31,6 +35,7 @@ type Cluster struct {
 	*Clock
 	objects dynamic.Interface
 	mesh    istio.NetworkingV1Interface
+	plain   rest.Interface // for what is no object
 }
 
 // Connect uses the file in KUBECONFIG if it is set, else the pod's own account.
@@ -66,7 +71,28 @@ func New(config *rest.Config) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connecting to %s: %w", config.Host, err)
 	}
-	return &Cluster{Clock: clock, objects: objects, mesh: mesh}, nil
+	config.GroupVersion = &schema.GroupVersion{Version: "v1"}
+	config.APIPath = "/api"
+	config.NegotiatedSerializer = serializer.NewCodecFactory(runtime.NewScheme()).WithoutConversion()
+	plain, err := rest.RESTClientFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to %s: %w", config.Host, err)
+	}
+	return &Cluster{Clock: clock, objects: objects, mesh: mesh, plain: plain}, nil
+}
+
+// LastLine is what a container printed last before it ended, or while it runs if it has not; empty where that cannot be
+// read.
+func (c *Cluster) LastLine(ctx context.Context, namespace, pod, container string) string {
+	for _, previous := range []string{"true", "false"} {
+		text, err := c.plain.Get().Namespace(namespace).Resource("pods").Name(pod).SubResource("log").
+			Param("container", container).Param("tailLines", "1").Param("previous", previous).
+			Param("limitBytes", "1000").DoRaw(ctx)
+		if err == nil && len(text) > 0 {
+			return string(text)
+		}
+	}
+	return ""
 }
 
 // Objects is the client of a kind of object in a namespace.

@@ -9,6 +9,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/serin-cd/serin/pkg/task/failure"
 )
 
 // watcher is the one call that following makes; dynamic and generated clients have it as it is.
@@ -68,7 +70,12 @@ func drain(ctx context.Context, stream watch.Interface, fn func(watch.EventType,
 				}
 				return false, nil
 			case event.Type != watch.Bookmark:
-				if done, err := fn(event.Type, event.Object); done || err != nil {
+				done := false
+				err := failure.Guard(func() (err error) {
+					done, err = fn(event.Type, event.Object)
+					return err
+				})
+				if done || err != nil {
 					return done, err
 				}
 			}

@@ -2,11 +2,13 @@ package kube
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/sethvargo/go-retry"
@@ -40,6 +42,10 @@ func Transient(err error) bool {
 	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return false
 	}
+	var untrusted *tls.CertificateVerificationError
+	if errors.As(err, &untrusted) {
+		return false // no time makes a certificate the right one
+	}
 	var network net.Error
 	return apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) || apierrors.IsTooManyRequests(err) ||
 		apierrors.IsServiceUnavailable(err) || apierrors.IsInternalError(err) ||
@@ -47,9 +53,17 @@ func Transient(err error) bool {
 		errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// Raced says whether a patch was refused because the object is no longer as it was read: HTTP 422 for
-// a failed JSON-patch test, 409 for a conflict inside the server.
-func Raced(err error) bool { return apierrors.IsInvalid(err) || apierrors.IsConflict(err) }
+// Raced says whether a patch was refused because the object is no longer as it was read: a conflict inside the server,
+// or a JSON patch that does not apply, by a failed test for instance. What a validation or a policy refuses, with HTTP
+// 422 too, was no race.
+func Raced(err error) bool {
+	var status apierrors.APIStatus
+	return apierrors.IsConflict(err) ||
+		apierrors.IsInvalid(err) && errors.As(err, &status) && strings.HasPrefix(status.Status().Message, inapplicable)
+}
+
+// inapplicable is what the API server says of a JSON patch that does not apply; a refusal has words of its own.
+const inapplicable = "the server rejected our request due to an error in our request"
 
 // Pause waits a moment before a call is made again, or until ctx ends.
 func Pause(ctx context.Context) error {

@@ -101,7 +101,7 @@ func (p place) write(name, manager, operations string) {
 var (
 	primary = map[string]string{"app": "podinfo-primary"}
 	target  = map[string]string{"app": "podinfo"}
-	port80  = []any{map[string]any{"name": "http", "port": int64(80), "targetPort": int64(9898)}}
+	port80  = mesh.Shape{Ports: []any{map[string]any{"name": "http", "port": int64(80), "targetPort": int64(9898)}}}
 )
 
 // before calls do before the first request of a method.

@@ -28,6 +28,7 @@ type Routing struct {
 	VirtualServices  virtualServices
 	DestinationRules destinationRules
 	App              application.Application
+	Mode             kube.Mode // whether writes count
 }
 
 // CreateVirtualService makes the VirtualService, with all traffic to the primary and a record, if one is given. Its
@@ -52,7 +53,7 @@ func (r Routing) CreateVirtualService(ctx context.Context, hosts, gateways []str
 		vs.Annotations = map[string]string{application.RunAnnotation: record}
 	}
 	_, err := r.created(ctx, "VirtualService "+r.App.Name, func(ctx context.Context) error {
-		_, err := r.VirtualServices.Create(ctx, vs, metav1.CreateOptions{FieldManager: kube.FieldManager})
+		_, err := r.VirtualServices.Create(ctx, vs, r.Mode.Create())
 		return err
 	})
 	return err
@@ -64,7 +65,7 @@ func (r Routing) EnsureDestinationRules(ctx context.Context) (made []string, err
 	for _, host := range []string{r.App.Primary(), r.App.Canary()} {
 		rule := &networking.DestinationRule{ObjectMeta: r.meta(host), Spec: api.DestinationRule{Host: host}}
 		missing, err := r.created(ctx, "DestinationRule "+host, func(ctx context.Context) error {
-			_, err := r.DestinationRules.Create(ctx, rule, metav1.CreateOptions{FieldManager: kube.FieldManager})
+			_, err := r.DestinationRules.Create(ctx, rule, r.Mode.Create())
 			return err
 		})
 		if err != nil {

@@ -28,16 +28,23 @@ type objects interface {
 
 // Services are an application's: the apex, the primary's and the canary's.
 type Services struct {
-	Objects objects
-	App     application.Application
+	Objects  objects
+	App      application.Application
+	Metadata application.Metadata // what Serin's own take over from the apex
+	Mode     kube.Mode            // whether writes count
 }
 
-// Ports are those of the apex Service; where there is none, one port, http, to the target's first
-// container port.
-func (s Services) Ports(ctx context.Context, target *workload.Deployment, port int32) ([]any, error) {
-	apex, err := s.get(ctx, s.App.Name)
+// Shape is what the Services of primary and canary have in common with the apex.
+type Shape struct {
+	Ports               []any
+	Labels, Annotations map[string]string
+}
+
+// Shape is that of the apex Service; where there is none, it has one port, http, to the target's first container port.
+func (s Services) Shape(ctx context.Context, target *workload.Deployment, port int32) (Shape, error) {
+	apex, err := s.find(ctx, s.App.Name)
 	if err != nil {
-		return nil, err
+		return Shape{}, err
 	}
 	if apex != nil {
 		ports, _, err := unstructured.NestedSlice(apex.Object, "spec", "ports")
@@ -46,25 +53,26 @@ func (s Services) Ports(ctx context.Context, target *workload.Deployment, port i
 				delete(port, "nodePort")
 			}
 		}
-		return ports, err
+		return Shape{ports, s.Metadata.Of(apex.GetLabels()), s.Metadata.Of(apex.GetAnnotations())}, err
 	}
 	for _, c := range target.Spec.Template.Spec.Containers {
 		for _, p := range c.Ports {
-			return []any{map[string]any{"name": "http", "port": int64(port), "targetPort": int64(p.ContainerPort)}}, nil
+			ports := []any{map[string]any{"name": "http", "port": int64(port), "targetPort": int64(p.ContainerPort)}}
+			return Shape{Ports: ports}, nil
 		}
 	}
-	return nil, failure.Configf("making Service %s: Deployment %s names no container port, want one, or a Service %s",
-		s.App, target.Name, s.App.Name)
+	return Shape{}, failure.Configf("making Service %s: Deployment %s names no container port, want one, or a Service "+
+		"%s", s.App, target.Name, s.App.Name)
 }
 
 // Ensure makes a Service that selects these pods, or points it at them. It names who had written the
 // selector where it changed one that was there.
-func (s Services) Ensure(ctx context.Context, name string, selector map[string]string, ports []any) (writer string,
+func (s Services) Ensure(ctx context.Context, name string, selector map[string]string, shape Shape) (writer string,
 	err error) {
 	err = kube.Retry(ctx, func(ctx context.Context) error {
 		now, err := s.get(ctx, name)
 		if err == nil && now == nil {
-			return s.create(ctx, name, selector, ports)
+			return s.create(ctx, name, selector, shape)
 		}
 		if err != nil {
 			return err
@@ -75,21 +83,52 @@ func (s Services) Ensure(ctx context.Context, name string, selector map[string]s
 	return writer, err
 }
 
+// Rehearse is an error where Ensure could not make a Service of that name, or would change one that is not Serin's.
+func (s Services) Rehearse(ctx context.Context, name string, shape Shape) error {
+	found, err := s.find(ctx, name)
+	if err != nil {
+		return err
+	}
+	if found == nil {
+		return kube.Retry(ctx, func(ctx context.Context) error {
+			return s.create(ctx, name, map[string]string{application.Label: s.App.Name}, shape)
+		})
+	}
+	if found.GetLabels()[application.Label] != s.App.Name {
+		return failure.Configf("reading Service %s: Serin did not make it (no label %s: %s), and would change it: "+
+			"rename it, or release %s under another name", name, application.Label, s.App.Name, s.App.Name)
+	}
+	return nil
+}
+
 // Rest points the apex Service at these pods, as Ensure does; one that is missing is made.
 func (s Services) Rest(ctx context.Context, target *workload.Deployment, selector map[string]string,
 	port int32) (writer string, err error) {
-	apex, err := s.get(ctx, s.App.Name)
+	apex, err := s.find(ctx, s.App.Name)
 	if err != nil {
 		return "", err
 	}
 	if apex != nil {
-		return s.point(ctx, apex, selector)
+		err = kube.Retry(ctx, func(ctx context.Context) error {
+			writer, err = s.point(ctx, apex, selector)
+			return err
+		})
+		return writer, err
 	}
-	ports, err := s.Ports(ctx, target, port)
+	shape, err := s.Shape(ctx, target, port)
 	if err != nil {
 		return "", err
 	}
-	return "", s.create(ctx, s.App.Name, selector, ports)
+	return s.Ensure(ctx, s.App.Name, selector, shape)
+}
+
+// find reads a Service, nil where there is none, and asks again while the API server is away.
+func (s Services) find(ctx context.Context, name string) (found *unstructured.Unstructured, err error) {
+	err = kube.Retry(ctx, func(ctx context.Context) error {
+		found, err = s.get(ctx, name)
+		return err
+	})
+	return found, err
 }
 
 func (s Services) get(ctx context.Context, name string) (*unstructured.Unstructured, error) {
@@ -103,18 +142,26 @@ func (s Services) get(ctx context.Context, name string) (*unstructured.Unstructu
 	return found, nil
 }
 
-func (s Services) create(ctx context.Context, name string, selector map[string]string, ports []any) error {
+func (s Services) create(ctx context.Context, name string, selector map[string]string, shape Shape) error {
 	service := &unstructured.Unstructured{Object: map[string]any{}}
 	service.SetAPIVersion("v1")
 	service.SetKind("Service")
 	service.SetName(name)
-	service.SetLabels(map[string]string{application.Label: s.App.Name})
+	labels := map[string]string{application.Label: s.App.Name}
+	maps.Copy(labels, shape.Labels)
+	for key, value := range selector { // else who finds the apex by its label finds the same pods a second time
+		if _, there := labels[key]; there {
+			labels[key] = value
+		}
+	}
+	service.SetLabels(labels)
+	service.SetAnnotations(shape.Annotations)
 	err := unstructured.SetNestedStringMap(service.Object, selector, "spec", "selector")
 	if err == nil {
-		err = unstructured.SetNestedSlice(service.Object, ports, "spec", "ports")
+		err = unstructured.SetNestedSlice(service.Object, shape.Ports, "spec", "ports")
 	}
 	if err == nil {
-		_, err = s.Objects.Create(ctx, service, metav1.CreateOptions{FieldManager: kube.FieldManager})
+		_, err = s.Objects.Create(ctx, service, s.Mode.Create())
 	}
 	if err != nil {
 		return fmt.Errorf("making Service %s: %w", name, err)

@@ -29,13 +29,13 @@ func TestPortsOfTheApex(t *testing.T) {
 	if node := p.service("podinfo").Spec.Ports[0].NodePort; node == 0 {
 		t.Fatal("the Service has no port on each node, want one")
 	}
-	got, err := p.of().Ports(t.Context(), deployment(9898), 8080)
+	got, err := p.of().Shape(t.Context(), deployment(9898), 8080)
 	must(t, err)
 	want := []any{
 		map[string]any{"name": "http", "port": int64(80), "targetPort": "web", "protocol": "TCP"},
 		map[string]any{"name": "grpc", "port": int64(9999), "targetPort": int64(9999), "protocol": "TCP"},
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got.Ports); diff != "" {
 		t.Errorf("ports (-want +got):\n%s", diff)
 	}
 	// Two Services cannot have one port on each node: the API server would refuse it.
@@ -45,12 +45,12 @@ func TestPortsOfTheApex(t *testing.T) {
 
 func TestPortsWithoutApex(t *testing.T) {
 	p := newPlace(t)
-	got, err := p.of().Ports(t.Context(), deployment(9898, 9797), 8080)
+	got, err := p.of().Shape(t.Context(), deployment(9898, 9797), 8080)
 	want := []any{map[string]any{"name": "http", "port": int64(8080), "targetPort": int64(9898)}}
-	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+	if diff := cmp.Diff(want, got.Ports); err != nil || diff != "" {
 		t.Errorf("ports (%v, -want +got):\n%s", err, diff)
 	}
-	_, err = p.of().Ports(t.Context(), deployment(), 8080)
+	_, err = p.of().Shape(t.Context(), deployment(), 8080)
 	text := fmt.Sprintf("making Service %s: Deployment podinfo names no container port, "+
 		"want one, or a Service podinfo", p.app)
 	if failure.Code(err) != failure.ExitConfig || fmt.Sprint(err) != text {
@@ -221,7 +221,7 @@ func TestServicesThatAreRefused(t *testing.T) {
 		want []string
 	}{
 		"read": {func(ctx context.Context) error {
-			_, err := p.of(nobody).Ports(ctx, deployment(1), 80)
+			_, err := p.of(nobody).Shape(ctx, deployment(1), 80)
 			return err
 		}, []string{"reading Service podinfo: ", "forbidden"}},
 		"rest": {func(ctx context.Context) error {

@@ -31,8 +31,20 @@ type objects interface {
 // Deployments are those of one namespace.
 type Deployments struct {
 	Objects objects
+	// Pods, ReplicaSets and LastLine tell why pods do not become ready. They may be nil: nothing is told then.
+	Pods        watcher
+	ReplicaSets lister
+	LastLine    func(ctx context.Context, pod, container string) string // of what a crashed container printed
+
+	// Mode is whether writes count.
+	Mode kube.Mode
 
 	known *Deployment
+}
+
+// watcher is the one call that follows Pods; the dynamic client has it as it is.
+type watcher interface {
+	Watch(context.Context, metav1.ListOptions) (watch.Interface, error)
 }
 
 // From is a client whose next update begins with a Deployment that was read a moment ago, which saves a
@@ -114,45 +126,6 @@ func (c Deployments) raced(ctx context.Context, before *Deployment, refused erro
 		return fmt.Errorf("writing Deployment %s: %w", before.Name, refused)
 	}
 	return err
-}
-
-// NotReadyError says that a Deployment's pods did not become ready in time.
-type NotReadyError struct {
-	Name     string
-	Deadline time.Duration
-	Progress string
-}
-
-func (e *NotReadyError) Error() string {
-	return fmt.Sprintf("Deployment %s is not ready after %s: %s", e.Name, e.Deadline, e.Progress)
-}
-
-// WaitReady follows a Deployment until it is ready; check, if there is one, sees each change before. After
-// the deadline it returns a *NotReadyError.
-func (c Deployments) WaitReady(ctx context.Context, name string, deadline time.Duration,
-	check func(*Deployment) error) (*Deployment, error) {
-	last := &NotReadyError{Name: name, Deadline: deadline, Progress: "it does not exist"}
-	limited, cancel := context.WithTimeoutCause(ctx, deadline, last)
-	defer cancel()
-	var ready *Deployment
-	err := kube.Follow(limited, c.Objects, kube.Named(name),
-		func(event watch.EventType, object runtime.Object) (bool, error) {
-			d, err := FromObject(object)
-			if err != nil {
-				return false, err
-			}
-			if event == watch.Deleted {
-				return false, fmt.Errorf("waiting for Deployment %s: it was deleted", name)
-			}
-			if check != nil {
-				if err := check(d); err != nil {
-					return false, err
-				}
-			}
-			last.Progress, ready = d.Progress(), d
-			return d.Ready(), nil
-		})
-	return ready, err
 }
 
 // WaitGone follows a Deployment that wants no pods until it has none. Its status may be older than that of its

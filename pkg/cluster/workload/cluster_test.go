@@ -47,7 +47,7 @@ func primary(t *testing.T, a *releasetest.App) *workload.Deployment {
 		t.Fatal(err)
 	}
 	made, err := c.CreatePrimary(t.Context(), application.Application{Namespace: a.Namespace, Name: "podinfo"}, target,
-		copied, stamp)
+		copied, application.Metadata{}, stamp)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func TestCreatePrimary(t *testing.T) {
 			target := get(t, a.Run("first").Deployments, "podinfo")
 			got := fmt.Sprint(made.Promoted() == target.Revision(), " ", made.Stamp(), " ", made.Labels, " ",
 				max(target.Wanted(), 1) == ready.Wanted(), " ", ready.Spec.Selector.MatchLabels)
-			if want := "true shop/first/1 map[app:podinfo-primary serin.dev/app:podinfo] true " +
+			if want := "true shop/first/1 map[app:podinfo-primary owner:ann serin.dev/app:podinfo team:web] true " +
 				"map[app:podinfo-primary]"; got != want {
 				t.Errorf("primary %s, want %s", got, want)
 			}
@@ -115,14 +115,16 @@ func TestWaitReady(t *testing.T) {
 	c := a.Run("first").Deployments
 	_, err := c.WaitReady(t.Context(), "nobody", 300*time.Millisecond, nil)
 	var late *workload.NotReadyError
-	if !errors.As(err, &late) || err.Error() != "Deployment nobody is not ready after 300ms: it does not exist" {
+	want := "Deployment nobody is not ready after 300ms without progress: it does not exist"
+	if !errors.As(err, &late) || err.Error() != want {
 		t.Errorf("a Deployment that is missing: %v", err)
 	}
 
 	a.Node.Image(releasetest.Image("2"), apitest.Unready)
 	a.Push("2")
 	_, err = c.WaitReady(t.Context(), "podinfo", time.Second, nil)
-	if !errors.As(err, &late) || !strings.Contains(err.Error(), "Deployment podinfo is not ready after 1s: ") ||
+	if !errors.As(err, &late) ||
+		!strings.Contains(err.Error(), "Deployment podinfo is not ready after 1s without progress: ") ||
 		!strings.Contains(err.Error(), "of 2 pods updated") {
 		t.Errorf("pods that do not become ready: %v", err)
 	}

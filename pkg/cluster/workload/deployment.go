@@ -35,6 +35,7 @@ type View struct {
 // Spec is what is read of a Deployment's spec.
 type Spec struct {
 	Replicas *int32                `json:"replicas"`
+	Paused   bool                  `json:"paused"`
 	Selector *metav1.LabelSelector `json:"selector"`
 	Strategy struct {
 		Type string `json:"type"`

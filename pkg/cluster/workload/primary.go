@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
@@ -31,7 +32,14 @@ func CopyOf(target *Deployment) (Copy, error) {
 	selector := target.Spec.Selector.MatchLabels
 	for _, key := range append(identities, slices.Sorted(maps.Keys(selector))...) {
 		if value, ok := selector[key]; ok && (slices.Contains(identities, key) || len(selector) == 1) {
-			return Copy{key, value, value + "-primary"}, nil
+			copied := Copy{key, value, value + "-primary"}
+			if problems := validation.IsValidLabelValue(copied.to); len(problems) > 0 {
+				long, most := len(copied.to), validation.LabelValueMaxLength
+				return Copy{}, failure.Configf("reading Deployment %s: the primary's pods would have the label "+
+					"%s: %s, of %d characters, want at most %d: shorten %s in the selector by %d", target.Name, key,
+					copied.to, long, most, value, long-most)
+			}
+			return copied, nil
 		}
 	}
 	return Copy{},
@@ -122,25 +130,29 @@ func (c Copy) Selector(primary *Deployment) map[string]string {
 	return map[string]string{c.key: c.to}
 }
 
-// CreatePrimary makes the primary as a copy of the target, with the stamp of a run and the revision. One that
-// exists by now is left as it is.
+// CreatePrimary makes the primary as a copy of the target, with the stamp of a run and the revision, and with those of
+// its labels and annotations that are taken over. One that exists by now is left as it is.
 func (c Deployments) CreatePrimary(ctx context.Context, app application.Application, target *Deployment, copied Copy,
-	by run.ID) (*Deployment, error) {
+	taken application.Metadata, by run.ID) (*Deployment, error) {
 	spec := runtime.DeepCopyJSON(target.spec)
 	copied.renameSelectors(spec["selector"])
 	spec["template"] = copied.Template(target, nil)
 	spec["replicas"] = int64(max(target.Wanted(), 1))
 	delete(spec, "paused")
+	maps.Copy(spec, settings(target))
 	primary := &unstructured.Unstructured{Object: map[string]any{"spec": spec}}
 	primary.SetAPIVersion("apps/v1")
 	primary.SetKind("Deployment")
 	primary.SetName(app.Primary())
-	primary.SetLabels(map[string]string{application.Label: app.Name, copied.key: copied.to})
-	primary.SetAnnotations(map[string]string{application.RunAnnotation: by.String(),
-		application.RevisionAnnotation: target.Revision()})
+	labels, annotations := copied.labels(target, taken), taken.Of(target.Annotations)
+	labels[application.Label], labels[copied.key] = app.Name, copied.to
+	annotations[application.RunAnnotation] = by.String()
+	annotations[application.RevisionAnnotation] = target.Revision()
+	primary.SetLabels(labels)
+	primary.SetAnnotations(annotations)
 	var created *unstructured.Unstructured
 	err := kube.Retry(ctx, func(ctx context.Context) (err error) {
-		created, err = c.Objects.Create(ctx, primary, metav1.CreateOptions{FieldManager: kube.FieldManager})
+		created, err = c.Objects.Create(ctx, primary, c.Mode.Create())
 		return err
 	})
 	if apierrors.IsAlreadyExists(err) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"math"
 	"net/http"
@@ -139,6 +140,9 @@ func (c classifying) Do(ctx context.Context, req *http.Request) (*http.Response,
 	if resp.StatusCode == http.StatusOK {
 		return resp, body, nil
 	}
+	if get := asGet(ctx, req, resp); get != nil {
+		return c.Do(ctx, get)
+	}
 	var refusal struct {
 		ErrorType prom.ErrorType `json:"errorType"`
 		Error     string         `json:"error"`
@@ -147,4 +151,32 @@ func (c classifying) Do(ctx context.Context, req *http.Request) (*http.Response,
 		refusal.Error = said(resp)
 	}
 	return nil, nil, c.client.status(resp, refusal.ErrorType, refusal.Error)
+}
+
+// asGet is a query that was refused for its method, as a proxy of Prometheus's may that lets people only read, with the
+// other method; nil where that was not the reason.
+func asGet(ctx context.Context, req *http.Request, resp *http.Response) *http.Request {
+	switch resp.StatusCode {
+	case http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusNotImplemented:
+	default:
+		return nil
+	}
+	if req.Method != http.MethodPost || req.GetBody == nil {
+		return nil
+	}
+	body, err := req.GetBody()
+	if err != nil {
+		return nil
+	}
+	form, err := io.ReadAll(body)
+	if err != nil {
+		return nil
+	}
+	to := *req.URL
+	to.RawQuery = string(form)
+	get, err := http.NewRequestWithContext(ctx, http.MethodGet, to.String(), nil)
+	if err != nil {
+		return nil
+	}
+	return get
 }

@@ -121,8 +121,12 @@ func TestQueryClassifiesAnswers(t *testing.T) {
 				strings.Contains(err.Error(), "hidden") {
 				t.Errorf("error %q, want %q in it and no secret", err, c.text)
 			}
-			if asked != 1 {
-				t.Errorf("asked %d times, want once", asked)
+			times := 1
+			if c.status == http.StatusForbidden || c.status == http.StatusNotImplemented {
+				times = 2 // by the other method
+			}
+			if asked != times {
+				t.Errorf("asked %d times, want %d", asked, times)
 			}
 		})
 	}

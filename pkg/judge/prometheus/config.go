@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -25,6 +26,9 @@ type Config struct {
 	// Headers of each query, as a JSON object such as {"X-Scope-OrgID": "shop"}. Empty sends none. Needed for tenants.
 	Headers string `env:"PROMETHEUS_HEADERS"`
 }
+
+// secret are headers that no parameter may hold.
+var secret = []string{"Authorization", "Proxy-Authorization", "Cookie"}
 
 var headerName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
@@ -92,6 +96,10 @@ func (c Config) headers() (http.Header, error) {
 		if !headerName.MatchString(name) || !sendable(value) {
 			return nil, failure.Configf("reading prometheus-headers: header %q cannot be sent, "+
 				"want a name and a value without line breaks", name)
+		}
+		if slices.Contains(secret, http.CanonicalHeaderKey(name)) {
+			return nil, failure.Configf("reading prometheus-headers: header %s is a secret, and who reads a "+
+				"PipelineRun reads its parameters: want it from a Secret, as the file prometheus-token-path", name)
 		}
 		headers.Set(name, value)
 	}

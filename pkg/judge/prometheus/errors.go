@@ -2,6 +2,7 @@ package prometheus
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -97,6 +98,7 @@ func (c *Client) network(ctx context.Context, err error) error {
 		err = op.Err // without method and address
 	}
 	var errno syscall.Errno
+	var untrusted *tls.CertificateVerificationError
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("querying %s: %w", c.address, context.Cause(ctx))
@@ -105,6 +107,9 @@ func (c *Client) network(ctx context.Context, err error) error {
 	case errors.Is(err, errBodyLimit):
 		return failure.Configf("querying %s: an answer over %d MiB, want less: narrow the query", c.address,
 			c.bodyLimit>>20)
+	case errors.As(err, &untrusted):
+		return failure.Configf("querying %s: %s, want a certificate that prometheus-ca-path, or the system, vouches "+
+			"for", c.address, untrusted)
 	case os.IsTimeout(err) || errors.Is(err, context.DeadlineExceeded):
 		return &trouble{c.address, "timeout", ErrUnavailable, 0}
 	case errors.As(err, &errno):

@@ -14,15 +14,13 @@ import (
 
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/cluster/workload"
 	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/rollback"
 	"github.com/serin-cd/serin/pkg/release/weight"
 	"github.com/serin-cd/serin/pkg/task/failure"
 	"github.com/serin-cd/serin/pkg/task/run"
 )
-
-// fresh is how long after its end a run's target is looked at each time; afterwards once an hour.
-const fresh = 15 * time.Minute
 
 // Janitor looks after one namespace.
 type Janitor struct {
@@ -32,43 +30,101 @@ type Janitor struct {
 	Drain     func(*release.Release) error // says how the drain of an application is observed
 }
 
-// Sweep reads all VirtualServices of the namespace in one call and takes back what was abandoned. The record tells
-// which are Serin's: one that Serin did not make has no label. All applications are seen to at once, because each may
-// drain for a minute.
+// Sweep reads all VirtualServices and Deployments of the namespace, in two calls, and takes back what was abandoned.
+// The record tells which VirtualServices are Serin's: one that Serin did not make has no label. A target whose
+// VirtualService is gone is known by its stamp. All applications are seen to at once, because each may drain for a
+// minute.
 func (j Janitor) Sweep(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, j.Deadline+2*time.Minute)
 	defer cancel()
-	var all []*networking.VirtualService
-	err := kube.Retry(ctx, func(ctx context.Context) error {
-		list, err := j.Cluster.VirtualServices(j.Namespace).List(ctx, metav1.ListOptions{})
-		if err == nil {
-			all = list.Items
-		}
-		return err
-	})
+	routes, err := j.routes(ctx)
 	if err != nil {
-		return fmt.Errorf("listing the VirtualServices of %s: %w", j.Namespace, err)
+		return err
 	}
-	failed := make([]error, len(all))
+	targets, err := j.targets(ctx)
+	if err != nil {
+		return err
+	}
+	var mu sync.Mutex
+	var failed []error
 	var working sync.WaitGroup
-	for i, vs := range all {
-		working.Go(func() { failed[i] = j.see(ctx, vs) })
+	work := func(name string, vs *networking.VirtualService) {
+		working.Go(func() {
+			err := failure.Guard(func() error { return j.see(ctx, name, vs, targets[name]) })
+			mu.Lock()
+			defer mu.Unlock()
+			failed = append(failed, err)
+		})
+	}
+	for name, vs := range routes {
+		work(name, vs)
+	}
+	for name := range targets {
+		if routes[name] == nil {
+			work(name, nil)
+		}
 	}
 	working.Wait()
 	return errors.Join(failed...)
 }
 
-// see takes one application back, if it was left.
-func (j Janitor) see(ctx context.Context, vs *networking.VirtualService) error {
-	app := application.Application{Namespace: j.Namespace, Name: vs.Name}
-	state, malformed := weight.Observe(vs, app)
-	switch {
-	case vs.Annotations[application.RunAnnotation] == "" && vs.Labels[application.Label] != vs.Name:
+// routes are the namespace's VirtualServices by name.
+func (j Janitor) routes(ctx context.Context) (map[string]*networking.VirtualService, error) {
+	all := map[string]*networking.VirtualService{}
+	err := kube.Retry(ctx, func(ctx context.Context) error {
+		list, err := j.Cluster.VirtualServices(j.Namespace).List(ctx, metav1.ListOptions{})
+		if err == nil {
+			for _, vs := range list.Items {
+				all[vs.Name] = vs
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing the VirtualServices of %s: %w", j.Namespace, err)
+	}
+	return all, nil
+}
+
+// targets are the Deployments that have pods and were a canary's, by name.
+func (j Janitor) targets(ctx context.Context) (map[string]*workload.Deployment, error) {
+	all := map[string]*workload.Deployment{}
+	err := kube.Retry(ctx, func(ctx context.Context) error {
+		list, err := j.Cluster.Objects(kube.Deployments, j.Namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		for i := range list.Items {
+			d, err := workload.FromObject(&list.Items[i])
+			if err == nil && d.Stamp() != "" && d.Promoted() == "" && d.Wanted() > 0 {
+				all[d.Name] = d
+			}
+		}
 		return nil
-	case malformed != nil && state.Record.Open():
-		return fmt.Errorf("run %s is open: %w", state.Record.ID, malformed)
-	case malformed != nil || !due(state, j.Cluster.Now()):
-		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing the Deployments of %s: %w", j.Namespace, err)
+	}
+	return all, nil
+}
+
+// see takes one application back, if it was left. vs is nil where it has no VirtualService, target where it has no pods
+// that may be of a canary.
+func (j Janitor) see(ctx context.Context, name string, vs *networking.VirtualService, target *workload.Deployment,
+) error {
+	app := application.Application{Namespace: j.Namespace, Name: name}
+	var state weight.State
+	if vs != nil {
+		seen, malformed := weight.Observe(vs, app)
+		state = seen
+		switch {
+		case vs.Annotations[application.RunAnnotation] == "" && vs.Labels[application.Label] != name && target == nil:
+			return nil
+		case malformed != nil && state.Record.Open():
+			return fmt.Errorf("run %s is open: %w", state.Record.ID, malformed)
+		case malformed != nil || !due(state, target):
+			return nil
+		}
 	}
 	r, err := rollback.Owner(ctx, j.Cluster, app, state)
 	if errors.Is(err, failure.ErrConfig) {
@@ -92,16 +148,10 @@ func (j Janitor) see(ctx context.Context, vs *networking.VirtualService) error {
 	return nil
 }
 
-// due says whether it is worth asking further. An application at rest costs a question an hour: whether the pods of its
-// last canary, which may have been sent to for longer than anybody waited, are still up.
-func due(state weight.State, now time.Time) bool {
+// due says whether it is worth asking further: a run is open, the canary has a share, or pods of the last one, which
+// may have been sent to for longer than anybody waited, are still up.
+func due(state weight.State, target *workload.Deployment) bool {
 	record := state.Record
-	switch {
-	case state.Weight() > 0 || record.Open() || state.Broken != nil:
-		return true
-	case record == nil || record.Outcome == run.Unfinished || record.Ended.IsZero():
-		return false
-	}
-	age := now.Sub(record.Ended)
-	return age < fresh || age%time.Hour < time.Minute
+	return state.Weight() > 0 || record.Open() || state.Broken != nil ||
+		target != nil && record != nil && record.Outcome != run.Unfinished
 }

@@ -52,7 +52,7 @@ func begun(t *testing.T, weight parameter.Weight) (*releasetest.App, *release.Re
 	_, err = a.Prepare(r)
 	must(t, err)
 	if weight > 0 {
-		must(t, stage.Shift(t.Context(), r, weight))
+		must(t, stage.Shift(t.Context(), r, weight, time.Minute))
 	}
 	return a, r
 }
@@ -215,7 +215,7 @@ func TestRunsThatNobodyEnds(t *testing.T) {
 		must(t, r.Close(t.Context(), "threshold", "threshold"))
 	}
 	promoting := func(t *testing.T, a *releasetest.App, r *release.Release) {
-		a.Node.Image(releasetest.Image("2"), apitest.Unready)
+		a.UnreadyPrimary("2")
 		if _, err := promote.Run(t.Context(), r, time.Second); err == nil {
 			t.Fatal("promoted a version that does not become ready")
 		}
@@ -295,7 +295,7 @@ func TestRunsThatNobodyEnds(t *testing.T) {
 	}
 }
 
-func TestOneCallForAnApplicationAtRest(t *testing.T) {
+func TestTwoCallsForApplicationsAtRest(t *testing.T) {
 	a := releasetest.New(t)
 	a.First()
 	ended := time.Now().Add(-90 * time.Minute).UTC().Format(time.RFC3339)
@@ -305,7 +305,25 @@ func TestOneCallForAnApplicationAtRest(t *testing.T) {
 	a.Route("test", fmt.Sprintf(`[{"op":"replace","path":"/metadata/annotations/serin.dev~1run","value":%q}]`, record))
 	var calls, writes atomic.Int32
 	must(t, sweeper(t, a, &calls, &writes).Sweep(t.Context()))
-	if got := calls.Load(); got != 1 || writes.Load() != 0 {
-		t.Errorf("%d calls, %d of them writes, want one list", got, writes.Load())
+	if got := calls.Load(); got != 2 || writes.Load() != 0 {
+		t.Errorf("%d calls, %d of them writes, want two lists", got, writes.Load())
 	}
+}
+
+// TestRouteDeleted has the canary's run gone, and its VirtualService too: the target's stamp tells.
+func TestRouteDeleted(t *testing.T) {
+	a, r := begun(t, 20)
+	a.DeleteRoute()
+	var calls, writes atomic.Int32
+	j := sweeper(t, a, &calls, &writes)
+	must(t, j.Sweep(t.Context()))
+	if got := writes.Load(); got != 0 {
+		t.Errorf("%d writes while the PipelineRun is alive, want none", got)
+	}
+	deleted(t, a, r)
+	must(t, j.Sweep(t.Context()))
+	if got := *a.Deployment("podinfo").Spec.Replicas; got != 0 {
+		t.Errorf("the target has %d replicas, want 0", got)
+	}
+	a.WantEvents("VirtualService podinfo.", "is gone: bringing run second to its end")
 }

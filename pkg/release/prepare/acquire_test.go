@@ -120,7 +120,7 @@ func TestSupersede(t *testing.T) {
 	must(t, err)
 	_, err = a.Prepare(older)
 	must(t, err)
-	must(t, stage.Shift(t.Context(), older, 40))
+	must(t, stage.Shift(t.Context(), older, 40, time.Minute))
 	a.Push("3")
 	if got := <-acquire(t, newer, prepare.Supersede); got != (turn{}) {
 		t.Fatalf("superseding: %+v, want its turn", got)
@@ -133,7 +133,7 @@ func TestSupersede(t *testing.T) {
 		t.Errorf("outcome %q, want %q", outcome, prepare.Proceed)
 	}
 	a.Want(releasetest.State{Phase: run.Preparing, Target: 2, Primary: releasetest.Image("1")})
-	if err := stage.Shift(t.Context(), older, 60); !errors.Is(err, record.ErrFenced) {
+	if err := stage.Shift(t.Context(), older, 60, time.Minute); !errors.Is(err, record.ErrFenced) {
 		t.Errorf("the older run's next stage: %v, want it fenced", err)
 	}
 	rec, err := rollback.Run(t.Context(), older, older.ID, "none", time.Second)
@@ -142,7 +142,7 @@ func TestSupersede(t *testing.T) {
 		t.Errorf("the older run's finish says %s, want superseded", got)
 	}
 	a.Want(releasetest.State{Phase: run.Preparing, Target: 2, Primary: releasetest.Image("1")})
-	must(t, stage.Shift(t.Context(), newer, 20))
+	must(t, stage.Shift(t.Context(), newer, 20, time.Minute))
 }
 
 func onePod(d *appsv1.Deployment) { *d.Spec.Replicas = 1 }

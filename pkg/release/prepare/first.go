@@ -16,7 +16,7 @@ import (
 // first makes the primary and everything around it, without judging, or completes what an earlier run
 // began. Every call leaves the application served: by the target until the apex Service changes.
 func first(ctx context.Context, r *release.Release, p Preparation, f found) error {
-	ports, err := r.Services.Ports(ctx, f.target, int32(p.Port))
+	shape, err := r.Services.Shape(ctx, f.target, int32(p.Port))
 	if err != nil {
 		return err
 	}
@@ -32,7 +32,7 @@ func first(ctx context.Context, r *release.Release, p Preparation, f found) erro
 		{r.App.Canary(), f.target.Spec.Selector.MatchLabels},
 	}
 	for _, s := range services {
-		if _, err := r.Services.Ensure(ctx, s.name, s.selector, ports); err != nil {
+		if _, err := r.Services.Ensure(ctx, s.name, s.selector, shape); err != nil {
 			return err
 		}
 	}
@@ -42,7 +42,7 @@ func first(ctx context.Context, r *release.Release, p Preparation, f found) erro
 	if err := route(ctx, r, p, f); err != nil {
 		return err
 	}
-	if _, err := r.Services.Ensure(ctx, r.App.Name, f.copied.Selector(primary), ports); err != nil {
+	if _, err := r.Services.Ensure(ctx, r.App.Name, f.copied.Selector(primary), shape); err != nil {
 		return err
 	}
 	if _, err := r.Fence.Close(ctx, r.ID, run.Initialized, "first release", r.Cluster); err != nil {
@@ -69,14 +69,15 @@ func settleFirst(ctx context.Context, r *release.Release) error {
 // makePrimary makes the primary, or corrects that of a first release that was given up, and waits for it.
 func makePrimary(ctx context.Context, r *release.Release, p Preparation, f found) (*workload.Deployment, error) {
 	if f.primary == nil {
-		if _, err := r.Deployments.CreatePrimary(ctx, r.App, f.target, f.copied, r.ID); err != nil {
+		if _, err := r.Deployments.CreatePrimary(ctx, r.App, f.target, f.copied, r.Metadata, r.ID); err != nil {
 			return nil, err
 		}
 	}
 	_, err := r.Deployments.Update(ctx, r.App.Primary(), func(d *workload.Deployment) ([]kube.Operation, error) {
 		ops := []kube.Operation{}
 		if d.Promoted() != f.target.Revision() {
-			ops = workload.Become(d, f.copied.Template(f.target, d), f.target.Revision(), r.ID)
+			ops = append(workload.Become(d, f.copied.Template(f.target, d), f.target.Revision(), r.ID),
+				f.copied.Follow(f.target, d, r.Metadata)...)
 		}
 		if d.Wanted() == 0 {
 			ops = append(ops, workload.Scale(max(f.target.Wanted(), 1)))
@@ -89,9 +90,30 @@ func makePrimary(ctx context.Context, r *release.Release, p Preparation, f found
 	primary, err := r.Deployments.WaitReady(ctx, r.App.Primary(), p.Deadline, nil)
 	var late *workload.NotReadyError
 	if errors.As(err, &late) {
-		return nil, failure.Rejectedf("releasing %s for the first time: %w: the target goes on serving", r.App, err)
+		return nil, failure.Rejectedf("releasing %s for the first time: %w: the target goes on serving%s", r.App, err,
+			rested(ctx, r))
 	}
 	return primary, err
+}
+
+// rested takes its pods from a primary that nobody can be served by, and says what is left and how to remove it. The
+// next first release gives it pods again.
+func rested(ctx context.Context, r *release.Release) string {
+	primary, err := r.Deployments.Update(context.WithoutCancel(ctx), r.App.Primary(),
+		func(d *workload.Deployment) ([]kube.Operation, error) {
+			if d.Status.AvailableReplicas > 0 || !d.StampedBy(r.ID) {
+				return nil, nil
+			}
+			return []kube.Operation{workload.Scale(0)}, nil
+		})
+	if err != nil {
+		return fmt.Sprintf("; taking its pods from %s: %s", r.App.Primary(), err)
+	}
+	if primary == nil || primary.Wanted() > 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %s was scaled to 0, and the next run begins anew with it: to remove it run kubectl delete "+
+		"deployment %s -n %s", r.App.Primary(), r.App.Primary(), r.App.Namespace)
 }
 
 // route makes the VirtualService with the run's record, or opens the run on the one that is there.

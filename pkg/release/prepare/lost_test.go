@@ -8,7 +8,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/serin-cd/serin/internal/apitest"
 	"github.com/serin-cd/serin/internal/releasetest"
 	"github.com/serin-cd/serin/pkg/release/prepare"
 	"github.com/serin-cd/serin/pkg/release/promote"
@@ -53,7 +52,7 @@ func TestRoutingThatIsMissing(t *testing.T) {
 				"DestinationRule podinfo-canary was missing",
 				"VirtualService podinfo was missing, and was made again, with all traffic to the primary")
 			if push {
-				must(t, stage.Shift(t.Context(), r, 20))
+				must(t, stage.Shift(t.Context(), r, 20, time.Minute))
 			}
 			a.MustBeServed()
 		})
@@ -76,9 +75,9 @@ func TestRecordThatTellsNothing(t *testing.T) {
 				left := a.PipelineRun("left")
 				_, err := a.Prepare(left)
 				must(t, err)
-				must(t, stage.Shift(t.Context(), left, 40))
+				must(t, stage.Shift(t.Context(), left, 40, time.Minute))
 				if half {
-					a.Node.Image(releasetest.Image("2"), apitest.Unready)
+					a.UnreadyPrimary("2")
 					killed := &releasetest.Process{Writes: 2} // the record is promoting, the primary is at version 2
 					if _, err := promote.Run(t.Context(), a.PipelineRun("left", killed.Through),
 						time.Second); err == nil {

@@ -8,6 +8,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/cluster/workload"
 	"github.com/serin-cd/serin/pkg/judge"
@@ -39,7 +40,8 @@ type Config struct {
 	// if the VirtualService has to be made. Add yours if callers come from outside the mesh.
 	Gateways []string `env:"GATEWAYS, default=mesh"`
 	// Port of the Services that Serin makes. Used only if the application has no Service of its own.
-	Port parameter.Count `env:"PORT, default=80"`
+	Port     parameter.Count `env:"PORT, default=80"`
+	Metadata application.Metadata
 }
 
 // Preparation is a configuration with what its step knows besides.
@@ -56,12 +58,13 @@ func Step(ctx context.Context, r *release.Release, c Config, s release.Settling,
 	if c.Turn == Superseded {
 		return run.Superseded, "none", nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, 3*s.Deadline()+2*time.Minute)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	probe, err := prober(r.App, rules, s.Prometheus)
 	if err != nil {
 		return "", "", err
 	}
+	r.Take(c.Metadata)
 	go r.Lease.KeepOn(ctx)
 	return Run(ctx, r, Preparation{Config: c, Deadline: s.Deadline(), Probe: probe})
 }
@@ -102,6 +105,11 @@ func Run(ctx context.Context, r *release.Release, p Preparation) (outcome run.Ou
 	if err != nil {
 		return "", "", err
 	}
+	if f.first() {
+		if err := rehearse(ctx, r, p, f); err != nil {
+			return "", "", err
+		}
+	}
 	if err := p.Probe(ctx); err != nil {
 		return "", "", err
 	}
@@ -132,21 +140,10 @@ func look(ctx context.Context, r *release.Release, p Preparation) (f found, err 
 	if f.target, err = r.Target(ctx); err != nil {
 		return f, err
 	}
-	if f.target.Spec.Strategy.Type == "Recreate" {
-		return f,
-			failure.Configf("reading Deployment %s: strategy Recreate would empty the primary at each promotion, "+
-				"want RollingUpdate", r.App)
-	}
-	if _, err := workload.SetImage(f.target, p.Container, p.Image); err != nil {
-		return f, err
-	}
-	if f.copied, err = workload.CopyOf(f.target); err != nil {
-		return f, err
-	}
 	if f.primary, err = r.Deployments.Get(ctx, r.App.Primary()); err != nil {
 		return f, err
 	}
-	if err := f.copied.Clash(f.target, f.primary); err != nil {
+	if f.copied, err = admit(r.App, p, f.target, f.primary); err != nil {
 		return f, err
 	}
 	state, err := r.Fence.Read(ctx)

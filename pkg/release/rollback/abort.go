@@ -2,6 +2,7 @@ package rollback
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/weight"
+	"github.com/serin-cd/serin/pkg/task/failure"
 	"github.com/serin-cd/serin/pkg/task/parameter"
 	"github.com/serin-cd/serin/pkg/task/run"
 )
@@ -34,19 +36,20 @@ func Abort(ctx context.Context, cluster *kube.Cluster, app application.Applicati
 	deadline time.Duration, drain func(*release.Release) error) (Aborted, error) {
 	done := Aborted{App: app.String()}
 	state, err := weight.Fence{App: app, VirtualServices: cluster.VirtualServices(app.Namespace)}.Read(ctx)
-	if apierrors.IsNotFound(err) {
-		done.Settled = true
-		return done, nil
-	}
-	if err != nil {
+	gone := apierrors.IsNotFound(err)
+	if err != nil && !gone {
 		return done, err
 	}
 	done.Weight = state.Weight()
-	if state.Record == nil && state.Broken == nil && done.Weight == 0 {
+	if !gone && state.Record == nil && state.Broken == nil && done.Weight == 0 {
 		done.Settled = true
 		return done, nil
 	}
 	r, err := Owner(ctx, cluster, app, state)
+	if gone && errors.Is(err, failure.ErrConfig) { // no route, and nobody's target
+		done.Settled = true
+		return done, nil
+	}
 	if err != nil {
 		return done, err
 	}

@@ -57,7 +57,7 @@ func abort(t *testing.T, a *releasetest.App) (rollback.Aborted, string) {
 func TestAbortedWhileItIsJudged(t *testing.T) {
 	a := releasetest.New(t)
 	r := a.Second()
-	must(t, stage.Shift(t.Context(), r, 40))
+	must(t, stage.Shift(t.Context(), r, 40, time.Minute))
 	judging, judged := make(chan struct{}), make(chan error)
 	go func() {
 		_, err := stage.Judge(t.Context(), r,
@@ -86,7 +86,7 @@ podinfo.shop: the canary is at rest
 		t.Errorf("the stage ended with %v, want it inconclusive, with the reason", err)
 	}
 	a.Want(taken(1))
-	if err := stage.Shift(t.Context(), r, 60); !errors.Is(err, record.ErrFenced) {
+	if err := stage.Shift(t.Context(), r, 60, time.Minute); !errors.Is(err, record.ErrFenced) {
 		t.Errorf("the next stage: %v, want it fenced", err)
 	}
 	if _, err := promote.Run(t.Context(), r, time.Second); !errors.Is(err, record.ErrFenced) {
@@ -113,7 +113,7 @@ func TestAbortedBeforeEachWriteOfAPromotion(t *testing.T) {
 		t.Run(path, func(t *testing.T) {
 			t.Parallel()
 			a := releasetest.New(t)
-			must(t, stage.Shift(t.Context(), a.Second(), 60))
+			must(t, stage.Shift(t.Context(), a.Second(), 60, time.Minute))
 			var once sync.Once
 			var written atomic.Bool
 			r := a.Run("second", releasetest.Before(func(q *http.Request) error {
@@ -140,7 +140,7 @@ func TestAbortedBeforeEachWriteOfAPromotion(t *testing.T) {
 // TestPromotedWhileItIsTakenBack has a rollback that has read a run as shifting, and finds it promoting when it writes.
 func TestPromotedWhileItIsTakenBack(t *testing.T) {
 	a := releasetest.New(t)
-	must(t, stage.Shift(t.Context(), a.Second(), 60))
+	must(t, stage.Shift(t.Context(), a.Second(), 60, time.Minute))
 	var once sync.Once
 	late := a.Run("second", releasetest.Before(func(q *http.Request) error {
 		if q.Method == http.MethodPatch && strings.Contains(q.URL.Path, "virtualservices/") {
@@ -165,4 +165,21 @@ func TestAbortWithoutARun(t *testing.T) {
 	if done, text := abort(t, a); !done.Settled || text != "podinfo.shop: there is no run\n" {
 		t.Errorf("printed %q, want that there is no run", text)
 	}
+}
+
+// TestAbortWithoutRoute finds the run by the target's stamp.
+func TestAbortWithoutRoute(t *testing.T) {
+	a := releasetest.New(t)
+	r := a.Second()
+	must(t, stage.Shift(t.Context(), r, 40, time.Minute))
+	a.DeleteRoute()
+	done, _ := abort(t, a)
+	if done.Run != r.ID.String() || done.Outcome != run.RolledBack || !done.Settled ||
+		!strings.Contains(done.Reason, "VirtualService podinfo is gone") {
+		t.Errorf("done %+v, want run %s rolled back, and the VirtualService named", done, r.ID)
+	}
+	if d := a.Deployment("podinfo"); *d.Spec.Replicas != 0 {
+		t.Errorf("the target has %d replicas, want 0", *d.Spec.Replicas)
+	}
+	a.WantEvents("VirtualService podinfo.", "is gone: bringing run second to its end")
 }

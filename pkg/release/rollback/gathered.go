@@ -92,6 +92,8 @@ func withoutRoute(ctx context.Context, by *release.Release, of run.ID, outcome r
 	if outcome == run.Promoted || outcome == run.Initialized {
 		reason = done
 	}
+	by.Events.Warningf(ctx, "VirtualService %s is gone: bringing run %s to its end by the Deployments' annotations",
+		by.App, of.Name)
 	rec.Phase, rec.Outcome, rec.Ended = run.Closed, outcome, by.Cluster.Now()
 	rec.Reason = fmt.Sprintf("%s; VirtualService %s is gone: start a run, whose prepare makes it, or apply it again "+
 		"where it is yours", reason, by.App.Name)

@@ -36,6 +36,7 @@ func takeBack(ctx context.Context, by *release.Release, of run.ID, outcome run.O
 	if err != nil {
 		return nil, err
 	}
+	untouched := state.Damage() == "" && state.Weight() == 0 && state.Record.Untouched() && state.Record.Previous != ""
 	if state.Damage() != "" {
 		slog.Warn("the record is not to be relied upon", "damage", state.Damage())
 		known, end, err := gathered(ctx, by, of, state.Record, outcome)
@@ -62,6 +63,9 @@ func takeBack(ctx context.Context, by *release.Release, of run.ID, outcome run.O
 	}
 	if state.Record != nil && state.Record.Outcome == run.Unfinished && state.Broken == nil {
 		return state.Record, nil // a first release that was given up: the target goes on serving
+	}
+	if untouched && state.Record.Untouched() {
+		by = by.Undrained()
 	}
 	return state.Record, settle(ctx, by, of, state.Record)
 }

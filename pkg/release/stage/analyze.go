@@ -15,16 +15,14 @@ import (
 	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/task/failure"
-	"github.com/serin-cd/serin/pkg/task/parameter"
 	"github.com/serin-cd/serin/pkg/task/run"
 	"github.com/serin-cd/serin/pkg/task/step"
 )
 
 // Config says how a stage is judged.
 type Config struct {
-	Run run.ID `env:", prefix=RUN_"`
-	// How long fewer pods of the canary than wanted may be available before the stage fails.
-	ProgressDeadline parameter.Duration `env:"PROGRESS_DEADLINE, default=60s"`
+	Run              run.ID `env:", prefix=RUN_"`
+	release.Patience        // for pods of the canary that are missing
 	Target           judge.Target
 	Prometheus       prometheus.Config
 	Judge            judge.Config
@@ -39,7 +37,7 @@ func NewAnalysis(c Config) (Analysis, error) {
 	client, err := prometheus.New(c.Prometheus)
 	return Analysis{
 		Run: c.Run, Judge: j, Prometheus: client, Rollout: c.Judge.Rollout, Series: int(c.Judge.SeriesLimit),
-		Grace:  time.Duration(c.ProgressDeadline),
+		Grace:  c.Deadline(),
 		Report: func(verdict.Verdict) error { return nil },
 	}, err
 }

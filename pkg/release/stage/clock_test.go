@@ -36,7 +36,7 @@ func TestJudgedOnPrometheusClock(t *testing.T) {
 			a := releasetest.New(t)
 			a.Second()
 			r := a.Run("second", releasetest.Dated(c.off))
-			must(t, stage.Shift(t.Context(), r, 20))
+			must(t, stage.Shift(t.Context(), r, 20, time.Minute))
 			now := time.Now()
 			var config judge.Config
 			must(t, parameter.Decode(t.Context(), map[string]string{

@@ -24,7 +24,12 @@ type Judging func(ctx context.Context, stages []run.Stage, onCheck func(verdict.
 // anything but a pass it takes the traffic back before it returns. grace is how long fewer pods than
 // wanted may be available.
 func Judge(ctx context.Context, r *release.Release, j Judging, grace time.Duration) (verdict.Verdict, error) {
-	v, known, err := watched(ctx, r, j, grace)
+	var v verdict.Verdict
+	var known weight.State
+	err := failure.Guard(func() (err error) {
+		v, known, err = watched(ctx, r, j, grace)
+		return err
+	})
 	if errors.Is(err, errNotShifted) {
 		return v, err // nothing was changed
 	}

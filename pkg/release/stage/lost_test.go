@@ -84,7 +84,7 @@ func TestRouteOfOthersDeleted(t *testing.T) {
 		t.Errorf("verdict %s %q, exit %d, want %q, exit %d", v.Decision, v.Reason(), failure.Code(err), want,
 			failure.ExitInconclusive)
 	}
-	if err := stage.Shift(t.Context(), r, 40); failure.Code(err) != failure.ExitConfig ||
+	if err := stage.Shift(t.Context(), r, 40, time.Minute); failure.Code(err) != failure.ExitConfig ||
 		!strings.Contains(err.Error(),
 			"not found: start a run, whose prepare makes it, or apply it again where it is yours") {
 		t.Errorf("the next stage: %v, want what to do, and exit %d", err, failure.ExitConfig)

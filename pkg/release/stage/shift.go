@@ -2,7 +2,9 @@ package stage
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/serin-cd/serin/pkg/cluster/workload"
@@ -12,36 +14,30 @@ import (
 	"github.com/serin-cd/serin/pkg/task/parameter"
 )
 
-// Shift gives the canary a share of the traffic, in percent. It raises the share only of a target that
-// holds the recorded revision and is ready, on a route that is as recorded; else it takes the traffic back.
-func Shift(ctx context.Context, r *release.Release, weight parameter.Weight) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+// Shift gives the canary a share of the traffic, in percent. It raises the share only of a target that holds the
+// recorded revision and has all its pods, for which it waits up to the deadline, and on a route that is as recorded;
+// else it takes the traffic back.
+func Shift(ctx context.Context, r *release.Release, weight parameter.Weight, deadline time.Duration) error {
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go r.Lease.Keep(ctx)
-	return r.TakeBack(ctx, shift(ctx, r, weight))
+	return r.TakeBack(ctx, failure.Guard(func() error { return shift(ctx, r, weight, deadline) }))
 }
 
-func shift(ctx context.Context, r *release.Release, weight parameter.Weight) error {
+func shift(ctx context.Context, r *release.Release, weight parameter.Weight, deadline time.Duration) error {
 	target, err := r.Target(ctx)
 	if err != nil {
 		return err
 	}
 	r.Events.UID = target.UID
-	raised := false
-	_, err = r.Fence.Shift(ctx, r.ID, weight, r.Cluster, func(now *record.Record) error {
-		raised = weight > now.Weight()
-		if !raised {
-			return nil
+	raised, err := give(ctx, r, weight, target)
+	var short *shortError
+	for errors.As(err, &short) {
+		slog.Info("waiting for the canary's pods", "target", target.Progress())
+		if target, err = r.WholeCanary(ctx, target, short.revision, deadline); err == nil {
+			raised, err = give(ctx, r, weight, target)
 		}
-		if got := target.Revision(); got != now.Revision {
-			return failure.Inconclusivef("the target is at revision %s, the run releases %s: start a run for the "+
-				"new one", workload.Short(got), workload.Short(now.Revision))
-		}
-		if !target.Ready() {
-			return failure.Rejectedf("the canary is not ready: %s", target.Progress())
-		}
-		return nil
-	})
+	}
 	if err != nil {
 		return fmt.Errorf("shifting %s to %d %%: %w", r.App, weight, err)
 	}
@@ -49,4 +45,23 @@ func shift(ctx context.Context, r *release.Release, weight parameter.Weight) err
 		r.Events.Normalf(ctx, "Advance %s canary weight %d", r.App, weight)
 	}
 	return nil
+}
+
+// give writes the share, and says whether it is more than before. A target that lacks pods gets no more.
+func give(ctx context.Context, r *release.Release, weight parameter.Weight, target *workload.Deployment) (raised bool,
+	err error) {
+	_, err = r.Fence.Shift(ctx, r.ID, weight, r.Cluster, func(now *record.Record) error {
+		if raised = weight > now.Weight(); raised && (target.Revision() != now.Revision || !target.Ready()) {
+			return &shortError{now.Revision}
+		}
+		return nil
+	})
+	return raised, err
+}
+
+// shortError says that the target is not, or not whole, what the run releases.
+type shortError struct{ revision string }
+
+func (e *shortError) Error() string {
+	return "the canary lacks pods of revision " + workload.Short(e.revision)
 }

@@ -38,7 +38,7 @@ func at(t *testing.T) (*releasetest.App, *release.Release) {
 	t.Helper()
 	a := releasetest.New(t)
 	r := a.Second()
-	must(t, stage.Shift(t.Context(), r, 20))
+	must(t, stage.Shift(t.Context(), r, 20, time.Minute))
 	return a, r
 }
 
@@ -77,11 +77,11 @@ func TestShiftRefusesAndTakesBack(t *testing.T) {
 			a.Node.Image(releasetest.Image("2"), apitest.Unready)
 			a.Eventually("no pod is available",
 				func() bool { return a.Deployment("podinfo").Status.AvailableReplicas == 0 })
-		}, failure.ExitRejected, "the canary is not ready: 2 of 2 pods updated, 0 available"},
+		}, failure.ExitRejected, "no pod of the canary is available: 2 of 2 pods updated, 0 available"},
 		"no pods": {func(a *releasetest.App) {
 			a.Patch("podinfo", "kubectl", `[{"op":"replace","path":"/spec/replicas","value":0}]`)
 			a.Eventually("no pod is left", func() bool { return a.Deployment("podinfo").Status.Replicas == 0 })
-		}, failure.ExitRejected, "the canary is not ready: 0 of 0 pods updated"},
+		}, failure.ExitRejected, "no pod of the canary is available: 0 of 0 pods updated"},
 		"no target": {func(a *releasetest.App) { a.Delete("podinfo") }, failure.ExitConfig,
 			"there is none in namespace"},
 		"route edited": {func(a *releasetest.App) {
@@ -97,12 +97,12 @@ func TestShiftRefusesAndTakesBack(t *testing.T) {
 			t.Parallel()
 			a, r := at(t)
 			c.spoil(a)
-			err := stage.Shift(t.Context(), r, 40)
+			err := stage.Shift(t.Context(), r, 40, time.Minute)
 			if failure.Code(err) != c.code || !strings.Contains(fmt.Sprint(err), c.reason) {
 				t.Errorf("error %v (exit %d), want %q in it, and exit %d", err, failure.Code(err), c.reason, c.code)
 			}
 			takenBack(t, a, c.reason)
-			if err := stage.Shift(t.Context(), r, 20); !errors.Is(err, record.ErrFenced) &&
+			if err := stage.Shift(t.Context(), r, 20, time.Minute); !errors.Is(err, record.ErrFenced) &&
 				c.code != failure.ExitConfig {
 				t.Errorf("a late shift: %v, want it fenced", err)
 			}
@@ -114,7 +114,7 @@ func TestShiftRefusesAndTakesBack(t *testing.T) {
 func TestShiftOfAnothersRun(t *testing.T) {
 	a, _ := at(t)
 	for name, weight := range map[string]parameter.Weight{"up": 60, "down": 0} {
-		err := stage.Shift(t.Context(), a.Run("other"), weight)
+		err := stage.Shift(t.Context(), a.Run("other"), weight, time.Minute)
 		if !errors.Is(err, record.ErrFenced) || failure.Code(err) != failure.ExitError {
 			t.Errorf("%s: error %v, want it fenced", name, err)
 		}
@@ -124,7 +124,7 @@ func TestShiftOfAnothersRun(t *testing.T) {
 
 func TestShiftWithoutRoute(t *testing.T) {
 	a := releasetest.New(t)
-	err := stage.Shift(t.Context(), a.Run("run"), 20)
+	err := stage.Shift(t.Context(), a.Run("run"), 20, time.Minute)
 	if failure.Code(err) != failure.ExitConfig || strings.Count(err.Error(), "reading VirtualService") != 1 {
 		t.Errorf("error %v, want exit %d and the VirtualService named once", err, failure.ExitConfig)
 	}
@@ -358,5 +358,32 @@ func TestJudgeEndedByAnother(t *testing.T) {
 	must(t, err)
 	if s.Record.Outcome != run.Superseded || s.Record.Reason != "a newer run" {
 		t.Errorf("record %s, want it as it was closed", s.Record)
+	}
+}
+
+// TestShiftWaitsForTheWholeCanary while a pod of it is being replaced.
+func TestShiftWaitsForTheWholeCanary(t *testing.T) {
+	a, r := at(t)
+	pod := a.Pod("2")
+	a.Node.Name(pod, apitest.Unready)
+	a.Eventually("one pod is available", func() bool { return a.Deployment("podinfo").Status.AvailableReplicas == 1 })
+	time.AfterFunc(2*time.Second, func() { a.Node.Name(pod, apitest.Ready) })
+	must(t, stage.Shift(t.Context(), r, 40, time.Minute))
+	if s := a.State(); s.Weight != 40 {
+		t.Errorf("state %+v, want the canary at 40 %%", s)
+	}
+}
+
+// TestShiftOfHalfACanary takes the traffic back at the deadline, and says what is missing.
+func TestShiftOfHalfACanary(t *testing.T) {
+	a, r := at(t)
+	a.Node.Name(a.Pod("2"), apitest.Unready)
+	a.Eventually("one pod is available", func() bool { return a.Deployment("podinfo").Status.AvailableReplicas == 1 })
+	err := stage.Shift(t.Context(), r, 40, time.Second)
+	if failure.Code(err) != failure.ExitRejected || !strings.Contains(err.Error(), "is not ready after 1s") {
+		t.Errorf("error %v (exit %d), want exit %d", err, failure.Code(err), failure.ExitRejected)
+	}
+	if s := a.State(); s.Weight != 0 {
+		t.Errorf("state %+v, want the traffic taken back", s)
 	}
 }

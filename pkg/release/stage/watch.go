@@ -62,7 +62,8 @@ type watcher struct {
 	// the route with the run's record as it last had it, or that alone; of the goroutine that watches the route
 	known    weight.State
 	record   *record.Record   // as it was when the watch began
-	short    *time.Timer      // runs while fewer pods than wanted are available
+	short    *time.Timer      // runs while fewer pods than wanted are available, from the last progress on
+	advance  workload.Advance // of the target's pods
 	restarts map[string]int32 // of each container when it was first seen
 }
 
@@ -162,15 +163,15 @@ func (w *watcher) onTarget(ctx context.Context) func(watch.EventType, runtime.Ob
 				target.Name, workload.Short(w.record.Revision), workload.Short(got),
 				kube.Writer(target, "spec", "template"))
 		}
-		available := target.Status.AvailableReplicas
+		available, further := target.Status.AvailableReplicas, w.advance.Made(target)
 		if available == 0 {
 			return false, failed("unavailable", "no pod of the canary is available: %s", target.Progress())
 		}
-		switch {
-		case available >= target.Wanted() && w.short != nil:
+		if w.short != nil && (further || available >= target.Wanted()) {
 			w.short.Stop()
 			w.short = nil
-		case available < target.Wanted() && w.short == nil:
+		}
+		if available < target.Wanted() && w.short == nil {
 			progress := target.Progress()
 			w.short = time.AfterFunc(w.grace, func() {
 				w.found(failed("unavailable", "fewer pods than wanted for longer than %s: %s", w.grace, progress))

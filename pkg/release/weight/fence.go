@@ -76,7 +76,12 @@ type State struct {
 func (s State) Weight() parameter.Weight { return s.Splits.Weight() }
 
 // Writer names who wrote the VirtualService's routes last, for messages.
-func (s State) Writer() string { return kube.Writer(s.VirtualService, "spec", "http") }
+func (s State) Writer() string {
+	if s.VirtualService == nil {
+		return "nobody"
+	}
+	return kube.Writer(s.VirtualService, "spec", "http")
+}
 
 // Damage says what is wrong with the record, and who wrote it: it cannot be read, or is not Serin's. It is empty where
 // nothing is.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -58,7 +59,7 @@ func TestARunIsSummedUp(t *testing.T) {
 	r := a.PipelineRun("second") // there is one: the garbage collector removes what an absent one owns
 	_, err := a.Prepare(r)
 	must(t, err)
-	must(t, stage.Shift(t.Context(), r, 20))
+	must(t, stage.Shift(t.Context(), r, 20, time.Minute))
 	must(t, r.Close(t.Context(), "worse: bad", "worse: bad"))
 
 	for _, again := range []bool{false, true} {

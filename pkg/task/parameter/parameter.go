@@ -2,7 +2,6 @@ package parameter
 
 import (
 	"context"
-	"errors"
 	"reflect"
 	"slices"
 	"strings"
@@ -104,15 +103,30 @@ func Decode[C any](ctx context.Context, values map[string]string, config *C) err
 
 // Process fills a configuration from an environment. What is wrong is told of the parameter by its name.
 func Process[C any](ctx context.Context, config *C, env envconfig.Lookuper) error {
+	if err := check(*config, env); err != nil {
+		return err
+	}
 	err := envconfig.ProcessWith(ctx, &envconfig.Config{Target: config, Lookuper: env})
 	if err == nil {
 		return nil
 	}
 	name, rest := blame(*config, err)
-	if errors.Is(err, envconfig.ErrMissingRequired) {
-		rest = "no value, want one"
-	}
 	return failure.Configf("reading %s: %s", name, rest)
+}
+
+// check names all parameters that are missing or cannot have the value that they have: go-envconfig stops at the first.
+func check(config any, env envconfig.Lookuper) error {
+	var refusals failure.Refusals
+	for _, p := range fields(reflect.TypeOf(config), "", nil) {
+		value, there := env.Lookup(Key(p.Name))
+		if !there && p.Required {
+			refusals.Addf("reading %s: no value, want one", p.Name)
+		}
+		if err := p.Check(value); err != nil {
+			refusals.Addf("reading %s: %w", p.Name, err)
+		}
+	}
+	return refusals.Err()
 }
 
 // blame finds the parameter that an error of go-envconfig is about, which begins with the names of nested fields, and

@@ -52,14 +52,17 @@ const (
 // Outcome is how a run ended.
 type Outcome string
 
-// The outcomes. Unfinished is that of a first release that was given up: the next run begins it anew.
+// The outcomes. Unfinished is that of a first release that was given up: the next run begins it anew. Unchanged,
+// Refused and Failed are never recorded: such a run leaves the application and its last record as they are.
 const (
 	Unfinished  Outcome = ""
 	Initialized Outcome = "initialized"
-	Unchanged   Outcome = "unchanged" // is never recorded: such a run leaves the last record as it is
+	Unchanged   Outcome = "unchanged"
 	Promoted    Outcome = "promoted"
 	RolledBack  Outcome = "rolled-back"
 	Superseded  Outcome = "superseded"
+	Refused     Outcome = "refused" // it cannot be released like this
+	Failed      Outcome = "failed"  // the cluster or a person was in the way
 )
 
 // Stage is one weight, and when it was written. A record has times of the API server's clock, a judge of Prometheus's.

@@ -46,7 +46,7 @@ func run[C any](ctx context.Context, env envconfig.Lookuper, fn Func[C]) error {
 	}
 	var config C
 	if err = parameter.Process(ctx, &config, parameters(env)); err == nil {
-		err = fn(ctx, config, out)
+		err = failure.Guard(func() error { return fn(ctx, config, out) })
 	}
 	if err == nil {
 		return nil

@@ -1,0 +1,78 @@
+package promote_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/serin-cd/serin/internal/apitest"
+	"github.com/serin-cd/serin/internal/releasetest"
+	"github.com/serin-cd/serin/pkg/cluster/application"
+	"github.com/serin-cd/serin/pkg/release/promote"
+)
+
+// TestPrimaryFollowsTheTarget in what is not the template: what the target has when it is promoted, as far as the
+// primary never has fewer pods than it wants.
+func TestPrimaryFollowsTheTarget(t *testing.T) {
+	a, r := at(t)
+	a.Patch("podinfo", "helm", `[
+		{"op":"add","path":"/spec/minReadySeconds","value":1},
+		{"op":"add","path":"/spec/revisionHistoryLimit","value":0},
+		{"op":"add","path":"/spec/progressDeadlineSeconds","value":1200},
+		{"op":"add","path":"/spec/strategy","value":{"type":"RollingUpdate","rollingUpdate":{"maxSurge":0,"maxUnavailable":1}}},
+		{"op":"add","path":"/metadata/labels","value":{"app":"podinfo","team":"api","app.kubernetes.io/instance":"shop"}},
+		{"op":"add","path":"/metadata/annotations/example.com~1cost-centre","value":"42"},
+		{"op":"add","path":"/metadata/annotations/secret.example.com~1x","value":"y"},
+		{"op":"add","path":"/metadata/annotations/meta.helm.sh~1release-name","value":"shop"}]`)
+	a.Eventually("the pods count as available again", func() bool {
+		d := a.Deployment("podinfo")
+		return d.Status.ObservedGeneration >= d.Generation && d.Status.AvailableReplicas == 2
+	})
+	r.Take(application.Metadata{Exclude: []string{"secret."}})
+	_, err := promote.Run(t.Context(), r, time.Minute)
+	must(t, err)
+	primary := a.Deployment("podinfo-primary")
+	rolling := primary.Spec.Strategy.RollingUpdate
+	got := []any{primary.Spec.MinReadySeconds, *primary.Spec.RevisionHistoryLimit,
+		*primary.Spec.ProgressDeadlineSeconds, rolling.MaxSurge.String(), rolling.MaxUnavailable.String()}
+	want := []any{int32(1), int32(2), int32(1200), "1", "0"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("settings (-want +got):\n%s", diff)
+	}
+	// owner is from the first release: what the target has no more may be somebody else's by now, and stays
+	labels := map[string]string{"app": "podinfo-primary", "team": "api", "owner": "ann", "serin.dev/app": "podinfo"}
+	if diff := cmp.Diff(labels, primary.Labels); diff != "" {
+		t.Errorf("labels (-want +got):\n%s", diff)
+	}
+	annotations := primary.Annotations
+	if annotations["example.com/cost-centre"] != "42" || annotations["secret.example.com/x"] != "" ||
+		annotations["meta.helm.sh/release-name"] != "" || annotations["serin.dev/run"] != r.ID.String() {
+		t.Errorf("annotations %v, want the cost centre alone taken over", annotations)
+	}
+}
+
+// TestPromotionWaitsForTheWholeCanary waits for a pod that is being replaced, and promotes then.
+func TestPromotionWaitsForTheWholeCanary(t *testing.T) {
+	a, r := at(t)
+	pod := a.Pod("2")
+	a.Node.Name(pod, apitest.Unready)
+	a.Eventually("one pod is available", func() bool { return a.Deployment("podinfo").Status.AvailableReplicas == 1 })
+	time.AfterFunc(2*time.Second, func() { a.Node.Name(pod, apitest.Ready) })
+	_, err := promote.Run(t.Context(), r, time.Minute)
+	must(t, err)
+	a.Want(promoted)
+}
+
+// TestPromotionOfHalfACanary gives the traffic back at the deadline.
+func TestPromotionOfHalfACanary(t *testing.T) {
+	a, r := at(t)
+	a.Node.Name(a.Pod("2"), apitest.Unready)
+	a.Eventually("one pod is available", func() bool { return a.Deployment("podinfo").Status.AvailableReplicas == 1 })
+	if _, err := promote.Run(t.Context(), r, time.Second); err == nil {
+		t.Error("it was promoted, want it taken back")
+	}
+	if s := a.State(); s.Weight != 0 || s.Primary != releasetest.Image("1") {
+		t.Errorf("state %+v, want the primary as it was, with all traffic", s)
+	}
+}
