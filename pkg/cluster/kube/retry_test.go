@@ -24,7 +24,8 @@ func TestServerThatNobodyVouchesFor(t *testing.T) {
 	}
 	begun := time.Now()
 	_, err = cluster.Objects(kube.Services, "shop").Get(t.Context(), "shop", metav1.GetOptions{})
-	if err == nil || !strings.Contains(err.Error(), "x509") || kube.Transient(err) || time.Since(begun) > 5*time.Second {
+	if err == nil || !strings.Contains(err.Error(), "x509") || kube.Transient(err) ||
+		time.Since(begun) > 5*time.Second {
 		t.Errorf("error %v, transient %v, want one of the certificate that is final", err, kube.Transient(err))
 	}
 }

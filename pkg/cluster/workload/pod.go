@@ -110,7 +110,8 @@ func (c containerStatus) trouble(lastLine func(container string) string) (text s
 	}
 	if w := c.State.Waiting; w != nil && w.Reason != "" && w.Reason != "ContainerCreating" &&
 		w.Reason != "PodInitializing" {
-		return strings.TrimSuffix(fmt.Sprintf("waits: %s: %s", w.Reason, w.Message), ": "), unpullable(w.Reason, w.Message)
+		text := strings.TrimSuffix(fmt.Sprintf("waits: %s: %s", w.Reason, w.Message), ": ")
+		return text, unpullable(w.Reason, w.Message)
 	}
 	return "", false
 }

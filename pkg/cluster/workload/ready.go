@@ -178,7 +178,8 @@ func (w *wait) ask(ctx context.Context) {
 	}
 	leaving := map[string]bool{}
 	selected := metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(d.Spec.Selector)}
-	err := kube.Follow(ctx, w.deployments.Pods, selected, func(event watch.EventType, object runtime.Object) (bool, error) {
+	err := kube.Follow(ctx, w.deployments.Pods, selected, func(event watch.EventType, object runtime.Object) (bool,
+		error) {
 		u, ok := object.(*unstructured.Unstructured)
 		if !ok {
 			return false, nil
