@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -77,25 +78,34 @@ func (n *Node) Stop() {
 
 // Image gives a condition to the pods, made and to come, that have a container of this image. A later rule wins.
 func (n *Node) Image(image string, c Condition) {
-	n.add(rule{condition: c, applies: func(pod *corev1.Pod) bool {
-		for _, container := range pod.Spec.Containers {
-			if container.Image == image {
-				return true
-			}
-		}
-		return false
-	}})
+	n.add(rule{condition: c, applies: func(pod *corev1.Pod) bool { return has(pod, image) }})
+}
+
+// ImageAndLabel gives a condition to the pods, made and to come, that have both. A later rule wins.
+func (n *Node) ImageAndLabel(image, selector string, c Condition) {
+	n.t.Helper()
+	selects := n.parse(selector)
+	n.add(rule{condition: c, applies: func(pod *corev1.Pod) bool { return has(pod, image) && selects(pod) }})
+}
+
+func has(pod *corev1.Pod, image string) bool {
+	return slices.ContainsFunc(pod.Spec.Containers, func(c corev1.Container) bool { return c.Image == image })
 }
 
 // Label gives a condition to the pods, made and to come, that a label selector such as "app=podinfo" selects. A later
 // rule wins.
 func (n *Node) Label(selector string, c Condition) {
 	n.t.Helper()
+	n.add(rule{condition: c, applies: n.parse(selector)})
+}
+
+func (n *Node) parse(selector string) func(*corev1.Pod) bool {
+	n.t.Helper()
 	selects, err := labels.Parse(selector)
 	if err != nil {
 		n.t.Fatalf("reading selector %q: %v", selector, err)
 	}
-	n.add(rule{condition: c, applies: func(pod *corev1.Pod) bool { return selects.Matches(labels.Set(pod.Labels)) }})
+	return func(pod *corev1.Pod) bool { return selects.Matches(labels.Set(pod.Labels)) }
 }
 
 // Name gives a condition to one pod. A later rule wins.

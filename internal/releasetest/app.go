@@ -153,10 +153,10 @@ func (a *App) Second() *release.Release {
 	return r
 }
 
-// UnreadyPrimary keeps the primary's pods of a version, made and to come, from being ready; those of the target are.
+// UnreadyPrimary keeps the primary's pods of a version, made and to come, from being ready. The target's stay as
+// they are at every moment: a promotion gives up on a canary that has none.
 func (a *App) UnreadyPrimary(version string) {
-	a.Node.Image(Image(version), apitest.Unready)
-	a.Node.Label("app=podinfo", apitest.Ready) // a later rule wins
+	a.Node.ImageAndLabel(Image(version), "app=podinfo-primary", apitest.Unready)
 }
 
 // Push gives the target another image, as a deployment pipeline does.

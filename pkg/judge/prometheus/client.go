@@ -35,6 +35,7 @@ type querier interface {
 type Client struct {
 	address   string
 	query     querier
+	matchers  string // of each query, besides its own
 	series    int
 	bodyLimit int64
 }
@@ -45,11 +46,15 @@ func New(config Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	matchers, err := config.matchers()
+	if err != nil {
+		return nil, err
+	}
 	t, err := newTransport(config)
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{address: address, series: seriesLimit, bodyLimit: t.limit}
+	c := &Client{address: address, matchers: matchers, series: seriesLimit, bodyLimit: t.limit}
 	inner, err := api.NewClient(api.Config{Address: address, Client: &http.Client{
 		Transport: t,
 		Timeout:   askTimeout,
@@ -86,6 +91,7 @@ func (c *Client) Now(ctx context.Context) (time.Time, error) {
 
 // Query evaluates an expression at an instant; a zero instant leaves the time to Prometheus.
 func (c *Client) Query(ctx context.Context, promql string, at time.Time) (model.Value, error) {
+	promql = restricted(promql, c.matchers)
 	value, warnings, infos, err := c.query.Query(ctx, promql, at,
 		prom.WithTimeout(queryTimeout), prom.WithLimit(uint64(c.series)+1))
 	if err != nil {

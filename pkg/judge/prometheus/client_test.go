@@ -236,3 +236,54 @@ func writeFile(t *testing.T, path, text string) {
 		t.Fatal(err)
 	}
 }
+
+// TestMatchersOfEachQuery keeps the clusters of one Prometheus apart.
+func TestMatchersOfEachQuery(t *testing.T) {
+	series := func(cluster string, rate float64) prometheustest.Series {
+		return prometheustest.Steady(`istio_requests_total{destination_workload="a{b",cluster="`+cluster+`"}`, noon,
+			noon.Add(time.Minute), 15*time.Second, 10, rate)
+	}
+	url := prometheustest.Start(t, series("eu-1", 5), series("us-1", 7), series("dev-1", 9))
+	sum := "sum(" + prometheus.Select("istio_requests_total", prometheus.Equal("destination_workload", "a{b")) + ") + sum(" +
+		prometheus.Select("istio_requests_total") + ")"
+	for matchers, want := range map[string]model.SampleValue{
+		"":                                 4 * (10 + 10 + 10) / 4 * 2,
+		`cluster="eu-1"`:                   20,
+		` cluster =~ "eu.*|us-[0-9]+" , `:  40,
+		`cluster!="eu-1",cluster!~"dev.*"`: 20,
+		`cluster="x\"{y"`:                  -1,
+	} {
+		client := newClient(t, prometheus.Config{URL: url, Matchers: matchers})
+		value, err := client.Query(t.Context(), sum, noon)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := model.SampleValue(-1)
+		if vector := value.(model.Vector); len(vector) == 1 {
+			got = vector[0].Value
+		}
+		if got != want {
+			t.Errorf("with matchers %q: %v, want %v", matchers, got, want)
+		}
+	}
+}
+
+func TestMatchersThatAreWrong(t *testing.T) {
+	for matchers, want := range map[string]string{
+		"cluster":                 `"cluster", want label matchers of PromQL without braces`,
+		`{cluster="eu-1"}`:        "without braces",
+		`cluster="eu-1" env="a"`:  "want label matchers of PromQL",
+		`a="b",,`:                 `",", want label matchers`,
+		`cluster=eu-1`:            "want label matchers of PromQL",
+		`cluster=~"("`:            "cluster: error parsing regexp",
+		`cluster="\q"`:            "want a string with Go's escapes",
+		`reporter="source"`:       "label reporter, want another: queries match it themselves",
+		`env="a"} or vector(1) #`: "want label matchers of PromQL",
+	} {
+		_, err := prometheus.New(prometheus.Config{URL: "http://localhost", Matchers: matchers})
+		if !errors.Is(err, failure.ErrConfig) || !strings.Contains(err.Error(), "reading prometheus-matchers: ") ||
+			!strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", matchers, err, want)
+		}
+	}
+}
