@@ -43,23 +43,30 @@ func (c Config) matchers() (string, error) {
 	return strings.Join(all, ","), nil
 }
 
-// restricted adds matchers to each selector of an expression: after each opening brace outside of a string.
+// restricted adds matchers to each selector of an expression: after each opening brace that is in no string and no
+// comment.
 func restricted(promql, matchers string) string {
 	if matchers == "" {
 		return promql
 	}
 	var b strings.Builder
-	quoted, escaped := false, false
+	var in rune // what ends the string or comment that is open: a quote, or a line's end
+	escaped := false
 	for _, c := range promql {
 		b.WriteRune(c)
 		switch {
 		case escaped:
 			escaped = false
-		case quoted && c == '\\':
-			escaped = true
-		case c == '"':
-			quoted = !quoted
-		case c == '{' && !quoted:
+		case in != 0:
+			escaped = c == '\\' && (in == '"' || in == '\'')
+			if c == in {
+				in = 0
+			}
+		case c == '"' || c == '\'' || c == '`':
+			in = c
+		case c == '#':
+			in = '\n'
+		case c == '{':
 			b.WriteString(matchers + ",")
 		}
 	}
