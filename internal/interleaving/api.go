@@ -237,15 +237,22 @@ func (a *API) drop(r *http.Request, path string, before Object) {
 
 func (a *API) list(collection string, matches func(Object) bool) Object {
 	items := []any{}
-	var kind, group any = "", ""
+	kind, group := kindOf(collection)
 	for _, path := range slices.Sorted(maps.Keys(a.objects)) {
 		if o := a.objects[path]; path[:strings.LastIndex(path, "/")] == collection && matches(o.Object) {
 			items = append(items, o.Object)
-			kind, group = o.Object["kind"], o.Object["apiVersion"]
 		}
 	}
-	return Object{"kind": fmt.Sprint(kind) + "List", "apiVersion": group,
+	return Object{"kind": kind + "List", "apiVersion": group,
 		"metadata": Object{"resourceVersion": strconv.Itoa(a.version)}, "items": items}
+}
+
+// kindOf is the kind of the objects of a collection, and their group and version.
+func kindOf(collection string) (kind, group string) {
+	parts := strings.Split(collection, "/")
+	group = strings.TrimPrefix(strings.TrimPrefix(collection[:strings.Index(collection, "/namespaces/")], "/apis/"), "/api/")
+	kinds := map[string]string{"virtualservices": "VirtualService", "deployments": "Deployment", "replicasets": "ReplicaSet"}
+	return kinds[parts[len(parts)-1]], group
 }
 
 func (a *API) tell(path, kind string, o stored) {

@@ -23,6 +23,7 @@ import (
 	"github.com/serin-cd/serin/internal/interleaving"
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/cluster/mesh"
 	"github.com/serin-cd/serin/pkg/cluster/workload"
 	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/record"
@@ -33,7 +34,7 @@ const (
 	namespaced = "/namespaces/shop/"
 	target     = "/apis/apps/v1" + namespaced + "deployments/podinfo"
 	primary    = "/apis/apps/v1" + namespaced + "deployments/podinfo-primary"
-	route      = "/apis/networking.istio.io/v1" + namespaced + "virtualservices/podinfo"
+	follower   = "/apis/networking.istio.io/v1" + namespaced + "virtualservices/podinfo-mesh"
 	runs       = "/apis/tekton.dev/v1" + namespaced + "pipelineruns/"
 	sets       = "/apis/apps/v1" + namespaced + "replicasets/"
 )
@@ -56,11 +57,9 @@ type world struct {
 	bug     bug
 	mu      sync.Mutex
 	calls   map[string]uint64   // by actor and what is called
-	sending int32               // the canary's share that proxies obey
-	changes int                 // of the route so far
-	obeyed  int                 // the newest of them that proxies know
-	weight  int32               // the canary's share in the route
-	record  *record.Record      // of the route
+	routes  map[string]*routing // by VirtualService
+	two     bool                // of them, in step
+	record  *record.Record      // of the first
 	current interleaving.Object // the target
 	stable  interleaving.Object // the primary
 
@@ -72,11 +71,35 @@ type world struct {
 	trace    []string
 }
 
+// routing is the canary's share in a VirtualService, in percent.
+type routing struct {
+	weight  int32 // as written
+	sending int32 // as proxies obey it
+	changes int   // so far
+	obeyed  int   // the newest of them that proxies know
+}
+
+// weight is the canary's largest share in any route.
+func (w *world) weight() (largest int32) {
+	for _, r := range w.routes {
+		largest = max(largest, r.weight)
+	}
+	return largest
+}
+
+// sending is the largest share that proxies obey.
+func (w *world) sending() (largest int32) {
+	for _, r := range w.routes {
+		largest = max(largest, r.sending)
+	}
+	return largest
+}
+
 // start makes a world like the original, or the original itself.
 func start(seed uint64, planted bug) *world {
 	w := &world{api: interleaving.New(), seed: seed, bug: planted, calls: map[string]uint64{},
 		judged: map[string]bool{"v1": true}, image: map[string]string{}, promoted: map[string]string{},
-		running: map[string]string{}}
+		running: map[string]string{}, routes: map[string]*routing{"podinfo": {}, "podinfo-mesh": {}}}
 	if o := original; o != nil {
 		w.api, w.image, w.running = o.api.Copy(), maps.Clone(o.image), maps.Clone(o.running)
 		w.record, w.current, w.stable = o.record, o.current, o.stable
@@ -204,6 +227,12 @@ func (w *world) release(p *process, name string) *release.Release {
 		panic(err)
 	}
 	r.Drain = w.drain
+	if w.two {
+		err = r.Select(mesh.Selection{VirtualServices: []string{"podinfo", "podinfo-mesh"}})
+	}
+	if err != nil {
+		panic(err)
+	}
 	return r
 }
 
@@ -226,7 +255,7 @@ func (w *world) drain(ctx context.Context) error {
 			return ctx.Err()
 		}
 		w.mu.Lock()
-		sending := w.sending
+		sending := w.sending()
 		w.mu.Unlock()
 		if sending == 0 {
 			return nil
@@ -311,50 +340,62 @@ func recordOf(o interleaving.Object) *record.Record {
 	return r
 }
 
-// routed checks a change of the route.
+// routed checks a change of a route.
 func (w *world) routed(p *process, before, after interleaving.Object) {
+	name := after["metadata"].(interleaving.Object)["name"].(string)
 	was, is := recordOf(before), recordOf(after)
 	if is != nil && !is.Open() && share(after) > 0 {
-		w.fail("%s closed run %s with the canary at %d %%", p.actor, is.ID.Name, share(after))
+		w.fail("%s closed run %s with the canary at %d %% in %s", p.actor, is.ID.Name, share(after), name)
 	}
 	if before != nil && share(after) > share(before) {
 		if !was.Open() || is == nil || is.ID.String() != p.id || was.ID != is.ID {
-			w.fail("%s raised the canary to %d %% of run %v", p.actor, share(after), was)
+			w.fail("%s raised the canary to %d %% of run %v in %s", p.actor, share(after), was, name)
 		}
 	}
 	if was.Open() && is != nil && is.ID != was.ID {
-		w.fail("%s took the record of run %s while it was open", p.actor, was.ID.Name)
+		w.fail("%s took the record of run %s in %s while it was open", p.actor, was.ID.Name, name)
 	}
+	route := w.routes[name]
 	if before == nil || share(before) != share(after) {
-		most := 40 * time.Second
-		if share(after) > share(before) {
-			most = 9 * time.Second // a drain of ten seconds supposes that proxies hear of the canary before
+		w.propagate(route, share(before), share(after))
+	}
+	route.weight = share(after)
+	if name == "podinfo" {
+		w.record = is
+		if is != nil && is.Outcome == run.Promoted {
+			w.promoted[is.ID.String()] = is.Revision
 		}
-		late := time.Duration(rand.New(rand.NewPCG(w.seed, uint64(time.Now().UnixNano()))).Int64N(int64(most)))
-		w.changes++
-		change := w.changes
-		time.AfterFunc(late, func() {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			if change > w.obeyed { // proxies take the newest that they have heard of
-				w.obeyed, w.sending = change, share(after)
-			}
-		})
 	}
-	w.weight = share(after)
-	w.record = is
-	if is != nil && is.Outcome == run.Promoted {
-		w.promoted[is.ID.String()] = is.Revision
+	if second := w.routes["podinfo-mesh"].weight; second > 0 && !w.record.Open() {
+		w.fail("%s: no run is open, and podinfo-mesh gives the canary %d %%", p.actor, second)
 	}
+}
+
+// propagate lets proxies hear of a change some time later.
+func (w *world) propagate(route *routing, before, after int32) {
+	most := 40 * time.Second
+	if after > before {
+		most = 9 * time.Second // a drain of ten seconds supposes that proxies hear of the canary before
+	}
+	late := time.Duration(rand.New(rand.NewPCG(w.seed, uint64(time.Now().UnixNano()))).Int64N(int64(most)))
+	route.changes++
+	change := route.changes
+	time.AfterFunc(late, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if change > route.obeyed { // proxies take the newest that they have heard of
+			route.obeyed, route.sending = change, after
+		}
+	})
 }
 
 // deployed checks a change of a Deployment, and lets its controller see it.
 func (w *world) deployed(p *process, isTarget bool, before, after interleaving.Object) {
 	switch {
 	case isTarget && before != nil && replicas(before) > 0 && replicas(after) == 0:
-		if w.weight > 0 || w.sending > 0 {
-			w.fail("%s scaled the target down while the route says %d %% and proxies send %d %%", p.actor, w.weight,
-				w.sending)
+		if w.weight() > 0 || w.sending() > 0 {
+			w.fail("%s scaled the target down while the route says %d %% and proxies send %d %%", p.actor, w.weight(),
+				w.sending())
 		}
 		if stamp := annotation(before, application.RunAnnotation); w.record.Open() && w.record.ID.String() == stamp {
 			w.fail("%s took the canary of run %s away", p.actor, stamp)

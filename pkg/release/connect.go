@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/cluster/mesh"
 	"github.com/serin-cd/serin/pkg/judge/prometheus"
 	"github.com/serin-cd/serin/pkg/task/parameter"
 	"github.com/serin-cd/serin/pkg/task/run"
@@ -13,7 +14,8 @@ import (
 type Config struct {
 	Run run.ID `env:", prefix=RUN_"`
 	// Name of the application: the Deployment that people change.
-	App string `env:"APP, required"`
+	App    string `env:"APP, required"`
+	Routes mesh.Selection
 }
 
 // Connect takes the application in hand with the cluster of this process.
@@ -22,7 +24,11 @@ func (c Config) Connect() (*Release, error) {
 	if err != nil {
 		return nil, err
 	}
-	return New(cluster, c.App, c.Run)
+	r, err := New(cluster, c.App, c.Run)
+	if err != nil {
+		return nil, err
+	}
+	return r, r.Select(c.Routes)
 }
 
 // Patience says how long pods that start are waited for.

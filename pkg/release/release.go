@@ -79,6 +79,12 @@ func New(cluster *kube.Cluster, name string, id run.ID) (*Release, error) {
 	}, nil
 }
 
+// Select says in which routes primary and canary share the traffic.
+func (r *Release) Select(selection mesh.Selection) error {
+	r.Fence.Selection = selection
+	return selection.Validate()
+}
+
 // Take says which of the application's labels and annotations Serin's objects take over.
 func (r *Release) Take(taken application.Metadata) {
 	r.Metadata, r.Services.Metadata = taken, taken

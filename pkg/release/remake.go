@@ -37,7 +37,7 @@ func (r *Release) Remake(ctx context.Context, deleted *networking.VirtualService
 	next func(last *record.Record, text string) (*record.Record, error)) (text string, there bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closing)
 	defer cancel()
-	text = fmt.Sprintf("VirtualService %s was deleted, by whom is not known", r.App.Name)
+	text = fmt.Sprintf("VirtualService %s was deleted, by whom is not known", deleted.Name)
 	if deleted.Labels[application.Label] != r.App.Name {
 		return text +
 				"; Serin had not made it: apply it again, before the next run, whose prepare makes one where there " +
@@ -45,18 +45,21 @@ func (r *Release) Remake(ctx context.Context, deleted *networking.VirtualService
 			false
 	}
 	again := text + "; it was made again, with all traffic to the primary"
-	seen, err := weight.Observe(deleted, r.App)
+	seen, err := weight.Observe(deleted, r.App, r.Fence.Selection)
 	var rec *record.Record
 	if err == nil {
 		rec, err = next(r.Fence.Recall(seen).Record, again)
 	}
 	made := false
+	if err == nil && !rec.Open() { // no follower may have a share then
+		err = r.Fence.EndFollowers(ctx, rec, r.ID, rec.Outcome, rec.Reason, r.Cluster)
+	}
 	if err == nil {
 		made, err = r.Fence.Remake(ctx, seen, rec)
 	}
 	switch {
 	case err != nil:
-		slog.Warn("route not made again", "virtualService", r.App.String(), "error", err.Error())
+		slog.Warn("route not made again", "virtualService", deleted.Name, "error", err.Error())
 		return fmt.Sprintf("%s; making it again: %s: start a run, whose prepare makes it", text, err), false
 	case !made:
 		return text + "; somebody has made another since", true

@@ -16,3 +16,8 @@ func (m Mode) Create() metav1.CreateOptions {
 	}
 	return o
 }
+
+// Patch are the options of a call that changes an object.
+func (m Mode) Patch() metav1.PatchOptions {
+	return metav1.PatchOptions{FieldManager: FieldManager, DryRun: m.Create().DryRun}
+}

@@ -12,16 +12,22 @@ type Operation struct {
 	Op    string `json:"op"`
 	Path  string `json:"path"`
 	Value any    `json:"value"`
+	From  string `json:"from,omitempty"` // of copy
 }
 
 // Test makes the whole patch fail unless the path holds the value.
-func Test(path string, value any) Operation { return Operation{"test", path, value} }
+func Test(path string, value any) Operation { return Operation{Op: "test", Path: path, Value: value} }
 
 // Add sets a member, whether it is there or not.
-func Add(path string, value any) Operation { return Operation{"add", path, value} }
+func Add(path string, value any) Operation { return Operation{Op: "add", Path: path, Value: value} }
 
 // Replace sets a member that must be there.
-func Replace(path string, value any) Operation { return Operation{"replace", path, value} }
+func Replace(path string, value any) Operation {
+	return Operation{Op: "replace", Path: path, Value: value}
+}
+
+// Copy adds to a path what stands at another.
+func Copy(from, path string) Operation { return Operation{Op: "copy", Path: path, From: from} }
 
 // Patch is the body of a JSON patch.
 func Patch(operations ...Operation) ([]byte, error) {

@@ -22,10 +22,12 @@ func FuzzOperations(f *testing.F) {
 	f.Add("tcp:C,P;tls:P1,C99", int32(100))
 	f.Add("http:X5;http:C;http:P130,C-5;http:P,X", int32(0))
 	f.Add("http:;tcp:P70,C20;http:C", int32(40))
+	f.Add("http:P,C100;http:P100,C", int32(40))
+	f.Add("tls:C100,p;tcp:P,C100", int32(10))
 	f.Fuzz(func(t *testing.T, layout string, share int32) {
 		share = min(max(share, 0), 100)
 		before, vs := lay(t, layout)
-		splits, err := mesh.FindSplits(vs, app)
+		splits, _, err := mesh.FindSplits(vs, app)
 		if err != nil {
 			return
 		}
@@ -86,21 +88,37 @@ func lay(t *testing.T, layout string) ([]byte, *networking.VirtualService) {
 // expected sets the weights by another way than the patch: by walking the object.
 func expected(t *testing.T, before []byte, share int32) map[string]any {
 	object := decoded(t, before)
-	for _, routes := range object["spec"].(map[string]any) {
-		for _, r := range routes.([]any) {
-			destinations := r.(map[string]any)["route"].([]any)
-			if len(destinations) != 2 {
-				continue
-			}
-			a, b := destinations[0].(map[string]any), destinations[1].(map[string]any)
-			switch kinds(a) + kinds(b) {
-			case "PC":
-				a["weight"], b["weight"] = float64(100-share), float64(share)
-			case "CP":
-				a["weight"], b["weight"] = float64(share), float64(100-share)
+	shared := 0 // routes that do not give the canary everything
+	each := func(do func(kinds string, a, b map[string]any)) {
+		for _, routes := range object["spec"].(map[string]any) {
+			for _, r := range routes.([]any) {
+				if d := r.(map[string]any)["route"].([]any); len(d) == 2 {
+					a, b := d[0].(map[string]any), d[1].(map[string]any)
+					do(kinds(a)+kinds(b), a, b)
+				}
 			}
 		}
 	}
+	pins := func(kinds string, a, b map[string]any) bool {
+		return kinds == "PC" && a["weight"] == nil && b["weight"] == 100.0 ||
+			kinds == "CP" && b["weight"] == nil && a["weight"] == 100.0
+	}
+	each(func(kinds string, a, b map[string]any) {
+		if (kinds == "PC" || kinds == "CP") && !pins(kinds, a, b) {
+			shared++
+		}
+	})
+	each(func(kinds string, a, b map[string]any) {
+		if shared > 0 && pins(kinds, a, b) {
+			return
+		}
+		switch kinds {
+		case "PC":
+			a["weight"], b["weight"] = float64(100-share), float64(share)
+		case "CP":
+			a["weight"], b["weight"] = float64(share), float64(100-share)
+		}
+	})
 	return object
 }
 

@@ -3,7 +3,6 @@ package mesh
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	api "istio.io/api/networking/v1alpha3"
 	networking "istio.io/client-go/pkg/apis/networking/v1"
@@ -35,13 +34,10 @@ type Routing struct {
 // hosts are those given and the application's name; without gateways it is for the mesh alone. One that
 // exists by now is left as it is.
 func (r Routing) CreateVirtualService(ctx context.Context, hosts, gateways []string, record string) error {
-	if !slices.Contains(hosts, r.App.Name) && !slices.Contains(hosts, "*") {
-		hosts = append(slices.Clone(hosts), r.App.Name)
-	}
 	vs := &networking.VirtualService{
 		ObjectMeta: r.meta(r.App.Name),
 		Spec: api.VirtualService{
-			Hosts:    hosts,
+			Hosts:    hostsOf(r.App, hosts),
 			Gateways: gateways,
 			Http: []*api.HTTPRoute{{Route: []*api.HTTPRouteDestination{
 				{Destination: &api.Destination{Host: r.App.Primary()}, Weight: 100},

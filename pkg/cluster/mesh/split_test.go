@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	networking "istio.io/client-go/pkg/apis/networking/v1"
 
 	"github.com/serin-cd/serin/pkg/cluster/application"
@@ -69,7 +70,7 @@ func TestFindTakesEveryRouteWithBoth(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			splits, err := mesh.FindSplits(service(t, c.spec), app)
+			splits, _, err := mesh.FindSplits(service(t, c.spec), app)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -80,12 +81,12 @@ func TestFindTakesEveryRouteWithBoth(t *testing.T) {
 				t.Errorf("operations (-want +got):\n%s", diff)
 			}
 			given := service(t, c.spec)
-			splits, err = mesh.FindSplits(given, app)
+			splits, _, err = mesh.FindSplits(given, app)
 			if err != nil {
 				t.Fatal(err)
 			}
 			splits.Give(20)
-			splits, err = mesh.FindSplits(given, app)
+			splits, _, err = mesh.FindSplits(given, app)
 			if got := splits.Weight(); err != nil || splits.Check() != nil || got != 20 {
 				t.Errorf("given 20 %%: share %d (%v, %v)", got, err, splits.Check())
 			}
@@ -113,7 +114,7 @@ func TestFindKnowsHosts(t *testing.T) {
 	}
 	for host, want := range cases {
 		t.Run(host, func(t *testing.T) {
-			splits, err := mesh.FindSplits(service(t, `{"http":[{"route":[`+to(host)+`,`+canary+`]}]}`), app)
+			splits, _, err := mesh.FindSplits(service(t, `{"http":[{"route":[`+to(host)+`,`+canary+`]}]}`), app)
 			if got := err == nil && len(splits) == 1; got != want {
 				t.Errorf("found: %v, want %v (%v)", got, want, err)
 			}
@@ -134,9 +135,13 @@ func TestFindRefuses(t *testing.T) {
 		"no routes": {`{"hosts":["podinfo"]}`,
 			[]string{"VirtualService podinfo", "found: none", "host: podinfo-primary}\n      weight: 100",
 				"host: podinfo-canary}\n      weight: 0"}},
-		"application only": {`{"http":[{"route":[{"destination":{"host":"podinfo"}}]}]}`,
-			[]string{"no route has both podinfo-primary and podinfo-canary", "found: podinfo)",
+		"application and another": {`{"http":[{"route":[` + to("podinfo") + `,` + to("docs") + `]}]}`,
+			[]string{"no route has both podinfo-primary and podinfo-canary", "found: podinfo, docs)",
 				"- route:\n    - destination: {host: podinfo-primary}"}},
+		"subset": {`{"http":[{"route":[{"destination":{"host":"podinfo","subset":"v1"}}]}]}`,
+			[]string{"/spec/http/0/route goes to subset v1 of podinfo, want the whole Service"}},
+		"delegate": {`{"http":[{"match":[{"uri":{"prefix":"/"}}],"delegate":{"name":"routes","namespace":"prod"}}]}`,
+			[]string{"http/0 is delegated to VirtualService prod/routes: set virtual-services to routes"}},
 		"primary only": {`{"http":[{"route":[{"destination":{"host":"podinfo-primary"}}]}]}`,
 			[]string{"found: podinfo-primary)"}},
 		"on two routes": {`{"http":[{"route":[` + all + `]},{"route":[` + canary + `]}]}`,
@@ -154,7 +159,7 @@ func TestFindRefuses(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			_, err := mesh.FindSplits(service(t, c.spec), app)
+			_, _, err := mesh.FindSplits(service(t, c.spec), app)
 			if !errors.Is(err, failure.ErrConfig) {
 				t.Fatalf("error %v, want one of kind %v", err, failure.ErrConfig)
 			}
@@ -164,6 +169,91 @@ func TestFindRefuses(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestFindSelects has the routes that a run shifts, and those that it leaves.
+func TestFindSelects(t *testing.T) {
+	const (
+		both   = `"route":[` + all + `,` + canary + `]`
+		pinned = `"route":[{"destination":{"host":"podinfo-primary"}},{"destination":{"host":"podinfo-canary"},"weight":100}]`
+		app    = `"route":[{"destination":{"host":"podinfo.prod.svc.cluster.local","port":{"number":9898}}}]`
+	)
+	for name, c := range map[string]struct {
+		spec          string
+		names         []string
+		shifted, left string
+		fails         string
+	}{
+		"a pinned canary":     {`{"http":[{"name":"beta",` + pinned + `},{` + both + `}]}`, nil, "http/1", "beta", ""},
+		"pinned is all":       {`{"http":[{` + pinned + `}],"tcp":[{` + pinned + `}]}`, nil, "http/0, tcp/0", "none", ""},
+		"pinned by name":      {`{"http":[{"name":"beta",` + pinned + `},{` + both + `}]}`, []string{"beta"}, "beta", "http/1", ""},
+		"by kind and index":   {`{"http":[{` + both + `}],"tls":[{` + both + `}]}`, []string{"tls/0"}, "tls/0", "http/0", ""},
+		"the application's":   {`{"http":[{"name":"a",` + app + `},{"name":"docs","route":[` + to("docs") + `]}]}`, nil, "a", "none", ""},
+		"beside a shared one": {`{"http":[{"name":"a",` + app + `},{"name":"b",` + both + `}]}`, nil, "b", "none", ""},
+		"both by name":        {`{"http":[{"name":"a",` + app + `},{"name":"b",` + both + `}]}`, []string{"a", "b"}, "a, b", "none", ""},
+		"third destination elsewhere": {`{"http":[{"name":"a",` + both + `},{"name":"x","route":[` + all + `,` + canary + `,` + to("beta") +
+			`]}]}`, []string{"a"}, "a", "none", ""},
+		"no such name": {`{"http":[{"name":"a",` + both + `}]}`, []string{"b", "c"}, "", "",
+			"none of the routes b, c has both podinfo-primary and podinfo-canary, or podinfo alone"},
+		"a name of another's route": {`{"http":[{"name":"a",` + both + `},{"name":"docs","route":[` + to("docs") + `]}]}`,
+			[]string{"docs"}, "", "", "found: podinfo-primary, podinfo-canary, docs"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			shifted, left, err := mesh.FindSplits(service(t, c.spec), application.Application{Namespace: "prod", Name: "podinfo"},
+				c.names...)
+			if c.fails != "" {
+				if !errors.Is(err, mesh.ErrNoSplit) || !strings.Contains(err.Error(), c.fails) {
+					t.Errorf("error %v, want %q in it", err, c.fails)
+				}
+				return
+			}
+			if err != nil || shifted.String() != c.shifted || left.String() != c.left {
+				t.Errorf("shifts %s, leaves %s (%v), want %s and %s", shifted, left, err, c.shifted, c.left)
+			}
+			if shifted.Check() != nil {
+				t.Error(shifted.Check())
+			}
+		})
+	}
+}
+
+// TestTakeOver adds the canary to a route of the application's own, and keeps all else.
+func TestTakeOver(t *testing.T) {
+	const before = `{"metadata":{"name":"podinfo"},"spec":{"http":[{"name":"docs","route":[{"destination":{"host":"docs"}}]},
+		{"timeout":"3s","route":[{"destination":{"host":"podinfo.prod","port":{"number":9898}},"headers":{"request":{"set":{"a":"b"}}}}]}]}}`
+	var vs networking.VirtualService
+	if err := json.Unmarshal([]byte(before), &vs); err != nil {
+		t.Fatal(err)
+	}
+	splits, _, err := mesh.FindSplits(&vs, app)
+	if err != nil || !splits.Whole() || splits.Weight() != 0 || len(splits.Operations(0)) != 0 {
+		t.Fatalf("%v (%v), want one that goes to the Service itself", splits, err)
+	}
+	body, err := json.Marshal(splits.TakeOver(app))
+	if err != nil {
+		t.Fatal(err)
+	}
+	patch, err := jsonpatch.DecodePatch(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := patch.Apply([]byte(before))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := strings.ReplaceAll(before, `[{"destination":{"host":"podinfo.prod","port":{"number":9898}},"headers":{"request":{"set":{"a":"b"}}}}]`,
+		`[{"weight":100,"destination":{"host":"podinfo-primary.prod","port":{"number":9898}},"headers":{"request":{"set":{"a":"b"}}}},
+		{"weight":0,"destination":{"host":"podinfo-canary.prod","port":{"number":9898}},"headers":{"request":{"set":{"a":"b"}}}}]`)
+	if diff := cmp.Diff(decoded(t, []byte(want)), decoded(t, after)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	var taken networking.VirtualService
+	if err := json.Unmarshal(after, &taken); err != nil {
+		t.Fatal(err)
+	}
+	if splits, _, err := mesh.FindSplits(&taken, app); err != nil || splits.Whole() || splits.String() != "http/1" {
+		t.Errorf("%v (%v) afterwards, want http/1 shared", splits, err)
 	}
 }
 
@@ -190,7 +280,7 @@ func TestCheckWeights(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			splits, err := mesh.FindSplits(service(t, `{"http":[`+c.routes+`]}`), app)
+			splits, _, err := mesh.FindSplits(service(t, `{"http":[`+c.routes+`]}`), app)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -11,11 +11,13 @@ import (
 
 	networking "istio.io/client-go/pkg/apis/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/cluster/workload"
 	"github.com/serin-cd/serin/pkg/release"
+	"github.com/serin-cd/serin/pkg/release/record"
 	"github.com/serin-cd/serin/pkg/release/rollback"
 	"github.com/serin-cd/serin/pkg/release/weight"
 	"github.com/serin-cd/serin/pkg/task/failure"
@@ -37,7 +39,7 @@ type Janitor struct {
 func (j Janitor) Sweep(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, j.Deadline+2*time.Minute)
 	defer cancel()
-	routes, err := j.routes(ctx)
+	routes, err := weight.List(ctx, j.Cluster.VirtualServices(j.Namespace), j.Namespace)
 	if err != nil {
 		return err
 	}
@@ -45,45 +47,32 @@ func (j Janitor) Sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	names := sets.KeySet(targets)
+	for name, vs := range routes {
+		names.Insert(recordOf(vs).Of(name))
+	}
 	var mu sync.Mutex
 	var failed []error
 	var working sync.WaitGroup
-	work := func(name string, vs *networking.VirtualService) {
+	for name := range names {
 		working.Go(func() {
-			err := failure.Guard(func() error { return j.see(ctx, name, vs, targets[name]) })
+			err := failure.Guard(func() error { return j.see(ctx, name, routes, targets[name]) })
 			mu.Lock()
 			defer mu.Unlock()
 			failed = append(failed, err)
 		})
 	}
-	for name, vs := range routes {
-		work(name, vs)
-	}
-	for name := range targets {
-		if routes[name] == nil {
-			work(name, nil)
-		}
-	}
 	working.Wait()
 	return errors.Join(failed...)
 }
 
-// routes are the namespace's VirtualServices by name.
-func (j Janitor) routes(ctx context.Context) (map[string]*networking.VirtualService, error) {
-	all := map[string]*networking.VirtualService{}
-	err := kube.Retry(ctx, func(ctx context.Context) error {
-		list, err := j.Cluster.VirtualServices(j.Namespace).List(ctx, metav1.ListOptions{})
-		if err == nil {
-			for _, vs := range list.Items {
-				all[vs.Name] = vs
-			}
-		}
-		return err
-	})
+// recordOf is the record that a VirtualService has, or a copy of one; nil for none that can be read.
+func recordOf(vs *networking.VirtualService) *record.Record {
+	rec, err := record.Parse(vs.Annotations[application.RunAnnotation])
 	if err != nil {
-		return nil, fmt.Errorf("listing the VirtualServices of %s: %w", j.Namespace, err)
+		return nil
 	}
-	return all, nil
+	return rec
 }
 
 // targets are the Deployments that have pods and were a canary's, by name.
@@ -108,23 +97,29 @@ func (j Janitor) targets(ctx context.Context) (map[string]*workload.Deployment, 
 	return all, nil
 }
 
-// see takes one application back, if it was left. vs is nil where it has no VirtualService, target where it has no pods
-// that may be of a canary.
-func (j Janitor) see(ctx context.Context, name string, vs *networking.VirtualService, target *workload.Deployment,
-) error {
+// see takes one application back, if it was left. target is nil where it has no pods that may be of a canary.
+func (j Janitor) see(ctx context.Context, name string, routes weight.Routes, target *workload.Deployment) error {
 	app := application.Application{Namespace: j.Namespace, Name: name}
+	selection := routes.Selection(app)
+	vs := routes[selection.First(app)]
 	var state weight.State
 	if vs != nil {
-		seen, malformed := weight.Observe(vs, app)
+		seen, malformed := weight.Observe(vs, app, selection)
 		state = seen
 		switch {
 		case vs.Annotations[application.RunAnnotation] == "" && vs.Labels[application.Label] != name && target == nil:
 			return nil
 		case malformed != nil && state.Record.Open():
 			return fmt.Errorf("run %s is open: %w", state.Record.ID, malformed)
-		case malformed != nil || !due(state, target):
+		case malformed != nil:
 			return nil
 		}
+	}
+	if err := j.strays(ctx, app, routes, state.Record); err != nil {
+		return err
+	}
+	if vs != nil && !due(state, target) {
+		return nil
 	}
 	r, err := rollback.Owner(ctx, j.Cluster, app, state)
 	if errors.Is(err, failure.ErrConfig) {
@@ -132,6 +127,9 @@ func (j Janitor) see(ctx context.Context, name string, vs *networking.VirtualSer
 		return nil
 	}
 	if err != nil {
+		return err
+	}
+	if err := r.Select(selection); err != nil {
 		return err
 	}
 	if err := j.Drain(r); err != nil {
@@ -144,6 +142,29 @@ func (j Janitor) see(ctx context.Context, name string, vs *networking.VirtualSer
 	}
 	if err != nil {
 		return fmt.Errorf("taking %s back: %w", app, err)
+	}
+	return nil
+}
+
+// strays closes copies that are open while no record of their run is: somebody has deleted it, or applied it anew.
+func (j Janitor) strays(ctx context.Context, app application.Application, routes weight.Routes,
+	rec *record.Record) error {
+	for on, copied := range routes.Records(app) {
+		if !copied.Copied(on) || !copied.Open() || rec.Open() && rec.ID == copied.ID {
+			continue
+		}
+		r, err := release.New(j.Cluster, app.Name, copied.ID)
+		if err != nil || copied.ID.Namespace != app.Namespace {
+			continue
+		}
+		if err := r.Select(copied.Selection); err != nil {
+			return err
+		}
+		slog.Info("taking back a VirtualService without a record", "virtualService", on, "run", copied.ID.String())
+		if err := r.Fence.EndFollowers(ctx, nil, copied.ID, run.RolledBack, "the record of the run is gone",
+			j.Cluster); err != nil {
+			return err
+		}
 	}
 	return nil
 }

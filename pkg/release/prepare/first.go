@@ -39,7 +39,7 @@ func first(ctx context.Context, r *release.Release, p Preparation, f found) erro
 	if _, err := r.Routing.EnsureDestinationRules(ctx); err != nil {
 		return err
 	}
-	if err := route(ctx, r, p, f); err != nil {
+	if err := route(ctx, r, p, &f); err != nil {
 		return err
 	}
 	if _, err := r.Services.Ensure(ctx, r.App.Name, f.copied.Selector(primary), shape); err != nil {
@@ -116,8 +116,9 @@ func rested(ctx context.Context, r *release.Release) string {
 		"deployment %s -n %s", r.App.Primary(), r.App.Primary(), r.App.Namespace)
 }
 
-// route makes the VirtualService with the run's record, or opens the run on the one that is there.
-func route(ctx context.Context, r *release.Release, p Preparation, f found) error {
+// route makes the VirtualService with the run's record, or opens the run on those that are there, once they have a
+// place for the canary.
+func route(ctx context.Context, r *release.Release, p Preparation, f *found) error {
 	revision := f.target.Revision()
 	rec, err := record.Open(nil, r.ID, revision, "", r.Cluster.Now())
 	if err != nil {
@@ -128,7 +129,16 @@ func route(ctx context.Context, r *release.Release, p Preparation, f found) erro
 			return err
 		}
 	}
-	if _, err := r.Fence.Open(ctx, r.ID, revision, "", r.Cluster); err != nil {
+	if f.whole() {
+		if err := learn(ctx, p); err != nil {
+			return err
+		}
+		if err := takeOver(ctx, r, f); err != nil {
+			return err
+		}
+	}
+	tell(*f)
+	if _, err := f.known(r).Open(ctx, r.ID, revision, "", r.Cluster); err != nil {
 		return fmt.Errorf("releasing %s for the first time: %w", r.App, err)
 	}
 	return nil

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/cluster/workload"
@@ -39,8 +37,9 @@ type Config struct {
 	// Gateways of the VirtualService, as NAMESPACE/NAME, separated by commas; mesh stands for all sidecars. Used only
 	// if the VirtualService has to be made. Add yours if callers come from outside the mesh.
 	Gateways []string `env:"GATEWAYS, default=mesh"`
-	// Port of the Services that Serin makes. Used only if the application has no Service of its own.
-	Port     parameter.Count `env:"PORT, default=80"`
+	// Port of the application's Service that requests go to. Empty takes its first HTTP port, and 80 for a Service that
+	// Serin makes. Used only for what Serin makes. Needed if gateways have to send to another of several ports.
+	Port     parameter.Count `env:"PORT"`
 	Metadata application.Metadata
 }
 
@@ -48,6 +47,7 @@ type Config struct {
 type Preparation struct {
 	Config
 	Deadline time.Duration // for pods to become ready
+	Learn    time.Duration // for proxies to learn of a Service
 	// Probe asks Prometheus once, before anything is changed.
 	Probe func(ctx context.Context) error
 }
@@ -66,7 +66,7 @@ func Step(ctx context.Context, r *release.Release, c Config, s release.Settling,
 	}
 	r.Take(c.Metadata)
 	go r.Lease.KeepOn(ctx)
-	return Run(ctx, r, Preparation{Config: c, Deadline: s.Deadline(), Probe: probe})
+	return Run(ctx, r, Preparation{Config: c, Deadline: s.Deadline(), Learn: time.Duration(s.Drain), Probe: probe})
 }
 
 // found is what there was before anything was changed.
@@ -74,7 +74,9 @@ type found struct {
 	target  *workload.Deployment
 	primary *workload.Deployment // nil before the first release
 	state   *weight.State        // nil where there is no VirtualService
-	copied  workload.Copy
+	// the other VirtualServices whose routes are shifted
+	followers map[string]weight.State
+	copied    workload.Copy
 }
 
 // record is the record of the last or present run, nil for none.
@@ -127,9 +129,9 @@ func Run(ctx context.Context, r *release.Release, p Preparation) (outcome run.Ou
 		return run.Initialized, revision, first(ctx, r, p, f)
 	}
 	if f.primary.Promoted() == revision {
-		return run.Unchanged, revision, rest(ctx, r, p, f, true)
+		return run.Unchanged, revision, rest(ctx, r, p, &f, true)
 	}
-	if err := rest(ctx, r, p, f, false); err != nil {
+	if err := rest(ctx, r, p, &f, false); err != nil {
 		return "", revision, err
 	}
 	return Proceed, revision, start(ctx, r, p, f, revision)
@@ -146,12 +148,8 @@ func look(ctx context.Context, r *release.Release, p Preparation) (f found, err 
 	if f.copied, err = admit(r.App, p, f.target, f.primary); err != nil {
 		return f, err
 	}
-	state, err := r.Fence.Read(ctx)
-	if err != nil && !apierrors.IsNotFound(err) {
+	if err = lookAtRoutes(ctx, r, p, &f); err != nil {
 		return f, err
-	}
-	if err == nil {
-		f.state = &state
 	}
 	if f.first() && !serves(f.target) && !serves(f.primary) && f.target.Wanted() > 0 {
 		started, err := r.Deployments.WaitReady(ctx, r.App.Name, p.Deadline, nil) // applied a moment ago, perhaps

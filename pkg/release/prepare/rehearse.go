@@ -35,6 +35,12 @@ func rehearse(ctx context.Context, r *release.Release, p Preparation, f found) e
 	if f.state == nil {
 		refusals.Add(against(routing.CreateVirtualService(ctx, p.Hosts, p.Gateways, "")))
 	}
+	if f.whole() {
+		fence := r.Fence
+		fence.Mode = kube.Rehearsal
+		_, _, err := fence.TakeOver(ctx, f.followers)
+		refusals.Add(against(err))
+	}
 	if err := refusals.Err(); err != nil {
 		return fmt.Errorf("releasing %s for the first time: %w; nothing was changed", r.App, err)
 	}

@@ -9,11 +9,15 @@ import (
 )
 
 // rest re-establishes the place of rest: traffic to the primary, and the target at 0 unless a release is due.
-func rest(ctx context.Context, r *release.Release, p Preparation, f found, settle bool) error {
+func rest(ctx context.Context, r *release.Release, p Preparation, f *found, settle bool) error {
 	if err := routing(ctx, r, p, f); err != nil {
 		return err
 	}
-	if f.state != nil && f.state.Weight() > 0 && !f.record().Open() {
+	if err := takeOver(ctx, r, f); err != nil {
+		return err
+	}
+	tell(*f)
+	if f.weighted() && !f.record().Open() {
 		if _, err := r.Fence.Rest(ctx); err != nil {
 			return err
 		}
@@ -37,7 +41,7 @@ func rest(ctx context.Context, r *release.Release, p Preparation, f found, settl
 
 // routing makes what is missing of an application that was released before, where its VirtualService is: to ask for the
 // DestinationRules at each run would cost two calls.
-func routing(ctx context.Context, r *release.Release, p Preparation, f found) error {
+func routing(ctx context.Context, r *release.Release, p Preparation, f *found) error {
 	if f.state != nil {
 		return nil
 	}

@@ -279,7 +279,7 @@ func guardRoute(ctx context.Context, r *release.Release, known *networking.Virtu
 			}
 			return record.Lower(last, r.ID, r.Cluster.Now())
 		})
-		slog.Warn("the route is gone", "virtualService", r.App.String(), "done", text)
+		slog.Warn("the route is gone", "virtualService", deleted.Name, "done", text)
 	}
 	seen := make(chan struct{})
 	first := sync.OnceFunc(func() { close(seen) })
@@ -294,7 +294,7 @@ func guardRoute(ctx context.Context, r *release.Release, known *networking.Virtu
 			}
 		}
 	})
-	err := kube.Follow(ctx, r.Cluster.VirtualServices(r.App.Namespace), kube.Named(r.App.Name),
+	err := kube.Follow(ctx, r.Cluster.VirtualServices(r.App.Namespace), kube.Named(known.Name),
 		func(event watch.EventType, object runtime.Object) (bool, error) {
 			first()
 			if vs, ok := object.(*networking.VirtualService); ok && event == watch.Deleted {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/serin-cd/serin/pkg/cluster/mesh"
 	"github.com/serin-cd/serin/pkg/task/parameter"
 	"github.com/serin-cd/serin/pkg/task/run"
 )
@@ -22,6 +23,14 @@ type Record struct {
 	Previous string      `json:"previous,omitempty"` // what the primary ran before; empty at a first release
 	Stages   []run.Stage `json:"phases,omitempty"`
 	Ended    time.Time   `json:"ended,omitzero"` // when it was closed
+
+	// Inherited says that the target had pods when the run began: proxies may send to them for a while.
+	Inherited bool `json:"inherited,omitempty"`
+
+	// Where the run shifts, and of which application, if not in the VirtualService of its name by the rule. The first
+	// VirtualService has the record, the others copies of it.
+	App string `json:"app,omitempty"`
+	mesh.Selection
 }
 
 // Parse reads a record. A record that no run could have written is an error.
@@ -51,12 +60,25 @@ func (r *Record) checkStages() error {
 	return nil
 }
 
+// Of is the application's name, for a record that was found on a VirtualService.
+func (r *Record) Of(virtualService string) string {
+	if r == nil || r.App == "" {
+		return virtualService
+	}
+	return r.App
+}
+
+// Copied says whether a record that was found on a VirtualService is a copy: the record itself is on another.
+func (r *Record) Copied(virtualService string) bool {
+	return r != nil && len(r.VirtualServices) > 0 && r.VirtualServices[0] != virtualService
+}
+
 // Open says whether the run may still change the application.
 func (r *Record) Open() bool { return r != nil && r.Phase != run.Closed }
 
-// Untouched says whether the canary never had a share of the traffic, as far as the record tells.
+// Untouched says whether the canary's pods never had a share of the traffic, as far as the record tells.
 func (r *Record) Untouched() bool {
-	return r != nil && !slices.ContainsFunc(r.Stages, func(s run.Stage) bool { return s.Weight > 0 })
+	return r != nil && !r.Inherited && !slices.ContainsFunc(r.Stages, func(s run.Stage) bool { return s.Weight > 0 })
 }
 
 // Weight is the canary's share, in percent, that the record stands for.

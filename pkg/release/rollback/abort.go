@@ -7,8 +7,6 @@ import (
 	"io"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/release"
@@ -35,10 +33,17 @@ type Aborted struct {
 func Abort(ctx context.Context, cluster *kube.Cluster, app application.Application, reason string,
 	deadline time.Duration, drain func(*release.Release) error) (Aborted, error) {
 	done := Aborted{App: app.String()}
-	state, err := weight.Fence{App: app, VirtualServices: cluster.VirtualServices(app.Namespace)}.Read(ctx)
-	gone := apierrors.IsNotFound(err)
-	if err != nil && !gone {
+	routes, err := weight.List(ctx, cluster.VirtualServices(app.Namespace), app.Namespace)
+	if err != nil {
 		return done, err
+	}
+	var state weight.State
+	first := routes.First(app)
+	gone := first == nil
+	if !gone {
+		if state, err = weight.Observe(first, app, routes.Selection(app)); err != nil {
+			return done, err
+		}
 	}
 	done.Weight = state.Weight()
 	if !gone && state.Record == nil && state.Broken == nil && done.Weight == 0 {
@@ -51,6 +56,9 @@ func Abort(ctx context.Context, cluster *kube.Cluster, app application.Applicati
 		return done, nil
 	}
 	if err != nil {
+		return done, err
+	}
+	if err := r.Select(routes.Selection(app)); err != nil {
 		return done, err
 	}
 	done.Run = r.ID.String()

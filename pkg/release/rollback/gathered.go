@@ -79,7 +79,10 @@ func fence(ctx context.Context, by *release.Release, primary *workload.Deploymen
 // the run never had the application.
 func withoutRoute(ctx context.Context, by *release.Release, of run.ID, outcome run.Outcome, reason string,
 	deadline time.Duration) (*record.Record, error) {
-	slog.Warn("no VirtualService: settling by stamp", "virtualService", by.App.String())
+	slog.Warn("no VirtualService: settling by stamp", "virtualService", by.Fence.String())
+	if err := by.Fence.EndFollowers(ctx, nil, of, outcome, reason, by.Cluster); err != nil {
+		return nil, err
+	}
 	rec, outcome, err := gathered(ctx, by, of, nil, outcome)
 	if err != nil || rec == nil {
 		return nil, err
@@ -93,9 +96,9 @@ func withoutRoute(ctx context.Context, by *release.Release, of run.ID, outcome r
 		reason = done
 	}
 	by.Events.Warningf(ctx, "VirtualService %s is gone: bringing run %s to its end by the Deployments' annotations",
-		by.App, of.Name)
+		by.Fence, of.Name)
 	rec.Phase, rec.Outcome, rec.Ended = run.Closed, outcome, by.Cluster.Now()
 	rec.Reason = fmt.Sprintf("%s; VirtualService %s is gone: start a run, whose prepare makes it, or apply it again "+
-		"where it is yours", reason, by.App.Name)
+		"where it is yours", reason, by.Fence.Selection.First(by.App))
 	return rec, settle(ctx, by, of, rec)
 }

@@ -79,5 +79,9 @@ func Owner(ctx context.Context, cluster *kube.Cluster, app application.Applicati
 				"canary weight %d, written by %s: set the weights by hand",
 				app, state.Broken, state.Weight(), state.Writer())
 	}
-	return release.New(cluster, app.Name, of)
+	r, err := release.New(cluster, app.Name, of)
+	if err == nil && state.Record != nil {
+		err = r.Select(state.Record.Selection)
+	}
+	return r, err
 }

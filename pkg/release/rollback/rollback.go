@@ -52,6 +52,11 @@ func takeBack(ctx context.Context, by *release.Release, of run.ID, outcome run.O
 		slog.Info("the record is another run's", "holder", state.Record.ID.String())
 		return nil, nil
 	}
+	if state.Record == nil { // the copies of one that is lost may be open
+		if err := by.Fence.EndFollowers(ctx, nil, of, outcome, reason, by.Cluster); err != nil {
+			return nil, err
+		}
+	}
 	if state.Record.Open() || state.Weight() > 0 {
 		state, err = end(ctx, by, of, state, outcome, reason, deadline)
 		if errors.Is(err, weight.ErrPromoting) { // it was shifting a moment ago

@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/utils/clock"
 
+	"github.com/serin-cd/serin/pkg/cluster/mesh"
 	"github.com/serin-cd/serin/pkg/judge"
 	"github.com/serin-cd/serin/pkg/judge/prometheus"
 	"github.com/serin-cd/serin/pkg/judge/verdict"
@@ -23,6 +24,7 @@ import (
 type Config struct {
 	Run              run.ID `env:", prefix=RUN_"`
 	release.Patience        // for pods of the canary that are missing
+	Routes           mesh.Selection
 	Target           judge.Target
 	Prometheus       prometheus.Config
 	Judge            judge.Config
@@ -36,7 +38,7 @@ func NewAnalysis(c Config) (Analysis, error) {
 	}
 	client, err := prometheus.New(c.Prometheus)
 	return Analysis{
-		Run: c.Run, Judge: j, Prometheus: client, Rollout: c.Judge.Rollout, Series: int(c.Judge.SeriesLimit),
+		Run: c.Run, Routes: c.Routes, Judge: j, Prometheus: client, Rollout: c.Judge.Rollout, Series: int(c.Judge.SeriesLimit),
 		Grace:  c.Deadline(),
 		Report: func(verdict.Verdict) error { return nil },
 	}, err
@@ -45,6 +47,7 @@ func NewAnalysis(c Config) (Analysis, error) {
 // Analysis is what the judging of a stage needs.
 type Analysis struct {
 	Run        run.ID
+	Routes     mesh.Selection
 	Judge      *judge.Judge
 	Prometheus *prometheus.Client
 	Rollout    string                      // stages as JSON; empty reads the run's record and acts on the verdict
@@ -60,7 +63,7 @@ func Analyze(ctx context.Context, a Analysis, out *step.Results) error {
 		return a.replay(ctx, out)
 	}
 	target := a.Judge.Target()
-	r, err := release.Config{Run: a.Run, App: target.Canary}.Connect()
+	r, err := release.Config{Run: a.Run, App: target.Canary, Routes: a.Routes}.Connect()
 	if err != nil {
 		return err
 	}

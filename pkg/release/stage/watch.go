@@ -3,6 +3,7 @@ package stage
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -56,7 +57,7 @@ type watcher struct {
 	found   func(error)   // is told what the watcher notices
 
 	watches sync.WaitGroup
-	first   chan weight.State // the route as it is when the watch begins
+	opening chan weight.State // the route as it is when the watch begins
 	seen    chan struct{}     // closed when the target is watched
 	opened  bool              // the first event of the route was seen
 	// the route with the run's record as it last had it, or that alone; of the goroutine that watches the route
@@ -68,14 +69,13 @@ type watcher struct {
 }
 
 func newWatcher(r *release.Release, grace time.Duration, found func(error)) *watcher {
-	return &watcher{release: r, grace: grace, found: found, first: make(chan weight.State, 1),
+	return &watcher{release: r, grace: grace, found: found, opening: make(chan weight.State, 1),
 		seen: make(chan struct{}), restarts: map[string]int32{}}
 }
 
 // begin watches until ctx ends, and returns the run's record as it is now.
 func (w *watcher) begin(ctx context.Context) (*record.Record, error) {
-	w.follow(ctx, w.release.Cluster.VirtualServices(w.release.App.Namespace), kube.Named(w.release.App.Name),
-		w.onRoute(ctx))
+	w.follow(ctx, w.release.Cluster.VirtualServices(w.release.App.Namespace), w.routes(), w.onRoute(ctx))
 	state, err := w.state(ctx)
 	if err != nil {
 		return nil, err
@@ -96,6 +96,17 @@ func (w *watcher) begin(ctx context.Context) (*record.Record, error) {
 	return rec, nil
 }
 
+// routes selects what is watched of the VirtualServices: the first alone, or with its followers in one watch.
+func (w *watcher) routes() metav1.ListOptions {
+	if len(w.release.Fence.Selection.Others()) > 0 {
+		return metav1.ListOptions{}
+	}
+	return kube.Named(w.first())
+}
+
+// first is the VirtualService with the record.
+func (w *watcher) first() string { return w.release.Fence.Selection.First(w.release.App) }
+
 // awaitTarget returns when the target is watched. One that is missing has no event, and is read for its error.
 func (w *watcher) awaitTarget(ctx context.Context) {
 	select {
@@ -112,7 +123,7 @@ func (w *watcher) awaitTarget(ctx context.Context) {
 // its error.
 func (w *watcher) state(ctx context.Context) (weight.State, error) {
 	select {
-	case state := <-w.first:
+	case state := <-w.opening:
 		return state, nil
 	case <-ctx.Done():
 		return weight.State{}, context.Cause(ctx)
@@ -230,6 +241,12 @@ func (w *watcher) onRoute(ctx context.Context) func(watch.EventType, runtime.Obj
 		if !ok {
 			return false, nil
 		}
+		if name := vs.Name; name != w.first() {
+			if !slices.Contains(w.release.Fence.Selection.Others(), name) {
+				return false, nil
+			}
+			return false, w.follower(event, vs)
+		}
 		if event == watch.Deleted {
 			w.known.VirtualService = nil
 			text := w.release.Remembering(w.known.Record).RemakeEnded(ctx, vs, "route-changed")
@@ -239,9 +256,31 @@ func (w *watcher) onRoute(ctx context.Context) func(watch.EventType, runtime.Obj
 	}
 }
 
+// follower looks at a VirtualService that has a copy of the record: it has to be as the copy says, which is as the
+// record says when the stage begins.
+func (w *watcher) follower(event watch.EventType, vs *networking.VirtualService) error {
+	if event == watch.Deleted {
+		return disturbed("route-changed", "VirtualService %s was deleted, by whom is not known", vs.Name)
+	}
+	state, err := weight.Observe(vs, w.release.App, w.release.Fence.Selection)
+	switch {
+	case err != nil:
+		return disturbed("route-changed", "%s (%s wrote it)", err, state.Writer())
+	case !state.Record.Open() && state.Record != nil && state.Record.ID == w.release.ID:
+		return nil // the run ends: the first tells
+	case state.Record == nil || state.Record.ID != w.release.ID || state.Damage() != "":
+		return disturbed("route-changed", "VirtualService %s: its copy of the record is not that of this run: %s wrote it",
+			vs.Name, state.Writer())
+	}
+	if err := weight.Unmoved(state); err != nil {
+		return disturbed("route-changed", "VirtualService %s: %s", vs.Name, err)
+	}
+	return nil
+}
+
 // changed looks at the route as it is now.
 func (w *watcher) changed(vs *networking.VirtualService) error {
-	state, err := weight.Observe(vs, w.release.App)
+	state, err := weight.Observe(vs, w.release.App, w.release.Fence.Selection)
 	held := state.Record != nil && state.Record.ID == w.release.ID && state.Record.Phase == run.Shifting
 	w.known.VirtualService = nil
 	if held && state.Damage() == "" {
@@ -252,7 +291,7 @@ func (w *watcher) changed(vs *networking.VirtualService) error {
 	}
 	if err == nil && !w.opened {
 		w.opened = true
-		w.first <- state
+		w.opening <- state
 		return nil
 	}
 	damage := state.Damage()

@@ -28,13 +28,28 @@ type virtualServices interface {
 		error)
 }
 
-// Fence reads and writes an application's record and weights.
+// Fence reads and writes an application's record and weights. The record stands on the first VirtualService of the
+// selection; see followers.go for the others.
 type Fence struct {
 	App             application.Application
 	VirtualServices virtualServices
+	Selection       mesh.Selection
+	Mode            kube.Mode // whether writes count
 
-	known *State
-	last  *record.Record
+	inherits bool // a run that begins takes pods over
+	taking   bool // routes that go to the application's own Service are taken over
+	known    *State
+	last     *record.Record
+	follower string           // the VirtualService that is read and written, if not the first
+	seen     map[string]State // of followers, as they were read a moment ago
+}
+
+// name is the VirtualService that is read and written.
+func (f Fence) name() string {
+	if f.follower != "" {
+		return f.follower
+	}
+	return f.Selection.First(f.App)
 }
 
 // From is a store whose next update begins with a state that was read a moment ago, which saves a call.
@@ -67,7 +82,8 @@ type State struct {
 	VirtualService *networking.VirtualService
 	Record         *record.Record // nil where there is none, or none that can be read
 	Broken         error          // why the annotation cannot be read as a record
-	Splits         mesh.Splits
+	Splits         mesh.Splits    // that a run shifts
+	Left           mesh.Splits    // that have primary and canary too, and that it leaves
 
 	damage string
 }
@@ -104,26 +120,31 @@ func damage(vs *networking.VirtualService, rec *record.Record, broken error) str
 func (f Fence) Read(ctx context.Context) (State, error) {
 	var vs *networking.VirtualService
 	err := kube.Retry(ctx, func(ctx context.Context) (err error) {
-		vs, err = f.VirtualServices.Get(ctx, f.App.Name, metav1.GetOptions{})
+		vs, err = f.VirtualServices.Get(ctx, f.name(), metav1.GetOptions{})
 		return err
 	})
 	if apierrors.IsNotFound(err) {
-		return State{}, missing("reading", f.App, err)
+		return State{}, f.missing("reading", err)
 	}
 	if err != nil {
-		return State{}, fmt.Errorf("reading VirtualService %s: %w", f.App, err)
+		return State{}, fmt.Errorf("reading VirtualService %s: %w", f, err)
 	}
-	return Observe(vs, f.App)
+	return Observe(vs, f.App, f.Selection)
 }
 
-func missing(doing string, app application.Application, err error) error {
-	return failure.As(failure.ErrConfig,
-		fmt.Errorf("%s VirtualService %s: %w: start a run, whose prepare makes it, or apply it again where it is yours",
-			doing, app, err))
+// String is the VirtualService that is read and written, with its namespace, for messages.
+func (f Fence) String() string { return f.name() + "." + f.App.Namespace }
+
+func (f Fence) missing(doing string, err error) error {
+	advice := "start a run, whose prepare makes it, or apply it again where it is yours"
+	if !f.Selection.Standard(f.App) {
+		advice = "apply it again, or correct virtual-services"
+	}
+	return failure.As(failure.ErrConfig, fmt.Errorf("%s VirtualService %s: %w: %s", doing, f, err, advice))
 }
 
-// Observe is the state of a VirtualService that has been read or watched.
-func Observe(vs *networking.VirtualService, app application.Application) (State, error) {
+// Observe is the state of a VirtualService that has been read or watched. An open run has a selection of its own.
+func Observe(vs *networking.VirtualService, app application.Application, selection mesh.Selection) (State, error) {
 	state := State{VirtualService: vs}
 	if text, ok := vs.Annotations[application.RunAnnotation]; ok {
 		state.Record, state.Broken = record.Parse(text)
@@ -132,8 +153,12 @@ func Observe(vs *networking.VirtualService, app application.Application) (State,
 		}
 		state.damage = damage(vs, state.Record, state.Broken)
 	}
+	names := selection.Routes
+	if state.Record.Open() {
+		names = state.Record.Routes
+	}
 	var err error
-	state.Splits, err = mesh.FindSplits(vs, app)
+	state.Splits, state.Left, err = mesh.FindSplits(vs, app, names...)
 	return state, err
 }
 
@@ -169,21 +194,20 @@ func (f Fence) write(ctx context.Context, before State,
 	next, share, err := decide(before)
 	if errors.Is(err, record.ErrFenced) && before.Broken != nil {
 		err = fmt.Errorf("%w: the record of VirtualService %s does not tell which run has it: %s", record.ErrFenced,
-			f.App, before.Damage())
+			f, before.Damage())
 	}
 	if err != nil {
 		return before, false, err
 	}
-	patch, err := difference(before, next, share)
+	patch, err := f.difference(before, next, share)
 	if err != nil || patch == nil {
 		return before, false, err
 	}
-	vs, err := f.VirtualServices.Patch(ctx, f.App.Name, types.JSONPatchType, patch,
-		metav1.PatchOptions{FieldManager: kube.FieldManager})
+	vs, err := f.VirtualServices.Patch(ctx, f.name(), types.JSONPatchType, patch, f.Mode.Patch())
 	switch {
 	case err == nil:
-		after, err = Observe(vs, f.App)
-		slog.Info("route written", "virtualService", f.App.String(), "canaryWeight", share, "phase",
+		after, err = Observe(vs, f.App, f.Selection)
+		slog.Info("route written", "virtualService", f.String(), "canaryWeight", share, "phase",
 			phaseOf(after.Record))
 		return after, false, err
 	case kube.Transient(err):
@@ -193,9 +217,9 @@ func (f Fence) write(ctx context.Context, before State,
 		again, err := f.raced(ctx, before, err)
 		return before, again, err
 	case apierrors.IsNotFound(err):
-		return before, false, missing("writing", f.App, err)
+		return before, false, f.missing("writing", err)
 	}
-	return before, false, fmt.Errorf("writing VirtualService %s: %w", f.App, err)
+	return before, false, fmt.Errorf("writing VirtualService %s: %w", f, err)
 }
 
 // raced tells a lost race from a patch that is refused for what it says.
@@ -205,7 +229,7 @@ func (f Fence) raced(ctx context.Context, before State, refused error) (bool, er
 		return false, err
 	}
 	if now.VirtualService.ResourceVersion == before.VirtualService.ResourceVersion {
-		return false, fmt.Errorf("writing VirtualService %s: %w", f.App, refused)
+		return false, fmt.Errorf("writing VirtualService %s: %w", f, refused)
 	}
 	return true, nil
 }
@@ -216,7 +240,7 @@ func (f Fence) Remake(ctx context.Context, last State, rec *record.Record) (made
 	vs := last.VirtualService.DeepCopy()
 	vs.ObjectMeta = metav1.ObjectMeta{Name: vs.Name, Labels: vs.Labels, Annotations: vs.Annotations}
 	vs.Status.Reset()
-	splits, err := mesh.FindSplits(vs, f.App)
+	splits, _, err := mesh.FindSplits(vs, f.App, rec.Routes...)
 	if err != nil {
 		return false, err
 	}
@@ -233,14 +257,14 @@ func (f Fence) Remake(ctx context.Context, last State, rec *record.Record) (made
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("making VirtualService %s again: %w", f.App, err)
+		return false, fmt.Errorf("making VirtualService %s again: %w", f, err)
 	}
-	slog.Info("route made again", "virtualService", f.App.String(), "phase", rec.Phase)
+	slog.Info("route made again", "virtualService", f.String(), "phase", rec.Phase)
 	return true, nil
 }
 
 // difference is the patch from a state to a record and a share; nil where they are the same.
-func difference(before State, next *record.Record, share parameter.Weight) ([]byte, error) {
+func (f Fence) difference(before State, next *record.Record, share parameter.Weight) ([]byte, error) {
 	vs := before.VirtualService
 	ops := []kube.Operation{kube.Test("/metadata/resourceVersion", vs.ResourceVersion)}
 	if next != nil && next.String() != vs.Annotations[application.RunAnnotation] {
@@ -248,6 +272,9 @@ func difference(before State, next *record.Record, share parameter.Weight) ([]by
 	}
 	if before.Splits.Check() != nil || before.Weight() != share {
 		ops = append(ops, before.Splits.Operations(share)...)
+	}
+	if f.taking {
+		ops = append(ops, before.Splits.TakeOver(f.App)...)
 	}
 	if len(ops) == 1 {
 		return nil, nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/release/record"
+	"github.com/serin-cd/serin/pkg/task/failure"
 	"github.com/serin-cd/serin/pkg/task/parameter"
 	"github.com/serin-cd/serin/pkg/task/run"
 )
@@ -18,11 +19,30 @@ type clock interface{ Now() time.Time }
 
 // Open records a run, with the canary's share at 0. It fails with a *BusyError while another is open.
 func (f Fence) Open(ctx context.Context, id run.ID, revision, previous string, clock clock) (State, error) {
-	return f.Update(ctx, func(now State) (*record.Record, parameter.Weight, error) {
+	state, err := f.Update(ctx, func(now State) (*record.Record, parameter.Weight, error) {
 		next, err := record.Open(now.Record, id, revision, previous, clock.Now())
+		if err == nil && next != now.Record {
+			next.Inherited = f.inherits
+		}
+		if err == nil && next != now.Record && !f.plain() {
+			next.App, next.Selection = f.App.Name, f.Selection
+		}
 		return next, next.Weight(), err
 	})
+	if err != nil {
+		return state, err
+	}
+	return state, f.open(ctx, state.Record)
 }
+
+// Inheriting is a store whose runs begin with pods that the target has already.
+func (f Fence) Inheriting(pods bool) Fence {
+	f.inherits = pods
+	return f
+}
+
+// plain says whether the application's routes are where a record without a selection has them.
+func (f Fence) plain() bool { return f.Selection.Standard(f.App) && len(f.Selection.Routes) == 0 }
 
 // Shift gives the canary a share, in percent. Raising it needs the fence, weights that are shares, a
 // route that is as the record says, and that allowed has nothing against it; at 0 it lowers.
@@ -31,16 +51,24 @@ func (f Fence) Shift(ctx context.Context, id run.ID, weight parameter.Weight, cl
 	if weight == 0 {
 		return f.Lower(ctx, id, clock)
 	}
-	return f.Update(ctx, func(now State) (*record.Record, parameter.Weight, error) {
+	state, err := f.Update(ctx, func(now State) (*record.Record, parameter.Weight, error) {
 		next, err := record.Shift(now.Record, id, weight, clock.Now())
 		if err == nil {
-			err = Unmoved(now)
+			err = shiftable(now)
+		}
+		if err == nil && weight == 100 && len(now.Left) > 0 && len(now.Record.Routes) == 0 {
+			err = failure.Configf("weight 100 would make %s look like %s, which give the canary everything: name the "+
+				"routes that are shifted in routes", now.Splits, now.Left)
 		}
 		if err == nil {
 			err = allowed(now.Record)
 		}
 		return next, weight, err
 	})
+	if err != nil {
+		return state, err
+	}
+	return state, f.raise(ctx, state.Record)
 }
 
 // Unmoved is an error where the route's weights are not those of the record.
@@ -79,18 +107,20 @@ func (f Fence) BeginUndo(ctx context.Context, id run.ID, reason string) (State, 
 
 // Lower takes the canary's share to 0 and leaves the run open.
 func (f Fence) Lower(ctx context.Context, id run.ID, clock clock) (State, error) {
-	return f.Update(ctx, func(now State) (*record.Record, parameter.Weight, error) {
+	state, err := f.Update(ctx, func(now State) (*record.Record, parameter.Weight, error) {
 		next, err := record.Lower(now.Record, id, clock.Now())
 		return next, 0, err
 	})
+	if err != nil {
+		return state, err
+	}
+	return state, f.lower(ctx, state.Record)
 }
 
 // Close takes the canary's share to 0 and ends the run, in one patch. It needs only that no other run
 // is open: without a record, or with one that cannot be read, it lowers all the same.
 func (f Fence) Close(ctx context.Context, id run.ID, outcome run.Outcome, reason string, clock clock) (State, error) {
-	after, err := f.Update(ctx, func(now State) (*record.Record, parameter.Weight, error) {
-		return closed(now, id, outcome, reason, clock)
-	})
+	after, err := f.end(ctx, id, outcome, reason, clock, func(*record.Record) error { return nil })
 	if err != nil {
 		return after, fmt.Errorf("ending run %s/%s: %w", id.Namespace, id.Name, err)
 	}
@@ -101,11 +131,11 @@ func (f Fence) Close(ctx context.Context, id run.ID, outcome run.Outcome, reason
 // ErrPromoting, unless its promotion is being undone: the primary may have changed.
 func (f Fence) TakeBack(ctx context.Context, id run.ID, outcome run.Outcome, reason string, clock clock) (State,
 	error) {
-	after, err := f.Update(ctx, func(now State) (*record.Record, parameter.Weight, error) {
-		if r := now.Record; r.Open() && r.ID == id && r.Phase == run.Promoting && r.Outcome != run.RolledBack {
-			return nil, 0, ErrPromoting
+	after, err := f.end(ctx, id, outcome, reason, clock, func(r *record.Record) error {
+		if r.Open() && r.ID == id && r.Phase == run.Promoting && r.Outcome != run.RolledBack {
+			return ErrPromoting
 		}
-		return closed(now, id, outcome, reason, clock)
+		return nil
 	})
 	if err != nil {
 		return after, fmt.Errorf("ending run %s/%s: %w", id.Namespace, id.Name, err)
@@ -128,12 +158,17 @@ func closed(now State, id run.ID, outcome run.Outcome, reason string, clock cloc
 	return next, 0, err
 }
 
-// Rest takes the canary's share to 0 where no run is open: somebody raised it by hand.
+// Rest takes the canary's share to 0, in followers too, where no run is open: somebody raised it by hand.
 func (f Fence) Rest(ctx context.Context) (State, error) {
-	return f.Update(ctx, func(now State) (*record.Record, parameter.Weight, error) {
+	rest := func(now State) (*record.Record, parameter.Weight, error) {
 		if now.Record.Open() {
 			return nil, now.Weight(), nil
 		}
 		return nil, 0, nil
-	})
+	}
+	state, err := f.Update(ctx, rest)
+	if err != nil {
+		return state, err
+	}
+	return state, f.each(ctx, state.Record, rest)
 }

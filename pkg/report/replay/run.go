@@ -48,12 +48,14 @@ func OfRun(ctx context.Context, cluster *kube.Cluster, target judge.Target, name
 	if err := app.Validate(); err != nil {
 		return Rollout{}, err
 	}
-	state, err := weight.Fence{App: app, VirtualServices: cluster.VirtualServices(app.Namespace)}.Read(ctx)
-	if err == nil && state.Record != nil && state.Record.ID.Name == name {
-		return ofRecord(state.Record, target).Check()
-	}
-	if err != nil && !apierrors.IsNotFound(err) {
+	routes, err := weight.List(ctx, cluster.VirtualServices(app.Namespace), app.Namespace)
+	if err != nil {
 		return Rollout{}, err
+	}
+	for on, rec := range routes.Records(app) {
+		if rec.ID.Name == name && !rec.Copied(on) {
+			return ofRecord(rec, target).Check()
+		}
 	}
 	var object *unstructured.Unstructured
 	err = kube.Retry(ctx, func(ctx context.Context) (err error) {

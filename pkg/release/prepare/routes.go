@@ -1,0 +1,133 @@
+package prepare
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/serin-cd/serin/pkg/cluster/mesh"
+	"github.com/serin-cd/serin/pkg/release"
+	"github.com/serin-cd/serin/pkg/release/record"
+	"github.com/serin-cd/serin/pkg/release/weight"
+	"github.com/serin-cd/serin/pkg/task/failure"
+)
+
+// lookAtRoutes reads all VirtualServices of the namespace in one call and finds the application's among them. It
+// refuses those that cannot be shifted, and to make one for a host that another has.
+func lookAtRoutes(ctx context.Context, r *release.Release, p Preparation, f *found) error {
+	all, err := weight.List(ctx, r.Cluster.VirtualServices(r.App.Namespace), r.App.Namespace)
+	if err != nil {
+		return err
+	}
+	selection := r.Fence.Selection
+	first := all[selection.First(r.App)]
+	for on, rec := range all.Records(r.App) {
+		if rec.Open() && !rec.Copied(on) && on != selection.First(r.App) {
+			return fmt.Errorf("preparing %s: on VirtualService %s, which is not the first of virtual-services: %w", r.App,
+				on, &record.BusyError{Holder: *rec})
+		}
+	}
+	if first == nil && selection.Standard(r.App) {
+		return mesh.Taken(all, r.App, p.Hosts, p.Gateways)
+	}
+	var refusals failure.Refusals
+	if first == nil {
+		refusals.Add(absent(r, selection.First(r.App)))
+	} else {
+		state, err := weight.Observe(first, r.App, selection)
+		refusals.Add(err)
+		f.state = &state
+	}
+	f.followers = map[string]weight.State{}
+	for _, name := range selection.Others() {
+		vs := all[name]
+		if vs == nil {
+			refusals.Add(absent(r, name))
+			continue
+		}
+		state, err := weight.Observe(vs, r.App, selection)
+		refusals.Add(err)
+		f.followers[name] = state
+	}
+	return refusals.Err()
+}
+
+func absent(r *release.Release, name string) error {
+	return failure.Configf("reading VirtualService %s: there is none in namespace %s: apply it, or correct "+
+		"virtual-services", name, r.App.Namespace)
+}
+
+// states are those of all the application's VirtualServices that exist.
+func (f found) states() []weight.State {
+	var all []weight.State
+	if f.state != nil {
+		all = append(all, *f.state)
+	}
+	for _, state := range f.followers {
+		all = append(all, state)
+	}
+	return all
+}
+
+// whole says whether a route goes to the application's own Service, and has to be taken over.
+func (f found) whole() bool {
+	for _, state := range f.states() {
+		if state.Splits.Whole() {
+			return true
+		}
+	}
+	return false
+}
+
+// weighted says whether a canary has a share in any of the routes.
+func (f found) weighted() bool {
+	for _, state := range f.states() {
+		if state.Weight() > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// takeOver gives the canary a place beside the primary, with nothing of the traffic, in each route that goes to the
+// application's own Service. The Services of both must be known to the proxies by then.
+func takeOver(ctx context.Context, r *release.Release, f *found) error {
+	if !f.whole() {
+		return nil
+	}
+	slog.Info("taking over the routes to the application's own Service", "app", r.App.String())
+	state, followers, err := r.Fence.TakeOver(ctx, f.followers)
+	if err != nil {
+		return err
+	}
+	f.state, f.followers = &state, followers
+	return nil
+}
+
+// learn waits until proxies know the Services that were made a moment ago, for as long as they are given to forget one.
+func learn(ctx context.Context, p Preparation) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(p.Learn):
+		return nil
+	}
+}
+
+// tell says which routes are shifted, and which are left that have the canary too.
+func tell(f found) {
+	for _, state := range f.states() {
+		slog.Info("routes", "virtualService", state.VirtualService.Name, "shifted", state.Splits.String(), "left",
+			state.Left.String())
+	}
+}
+
+// known is the store with all that was read of the VirtualServices.
+func (f found) known(r *release.Release) weight.Fence {
+	store := r.Fence.Seen(f.followers)
+	if f.state != nil && f.state.Weight() == 0 {
+		store = store.From(*f.state)
+	}
+	return store
+}

@@ -1,0 +1,71 @@
+package weight
+
+import (
+	"context"
+	"fmt"
+
+	networking "istio.io/client-go/pkg/apis/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/serin-cd/serin/pkg/cluster/application"
+	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/cluster/mesh"
+	"github.com/serin-cd/serin/pkg/release/record"
+)
+
+// Routes are the VirtualServices of a namespace at one moment, by name.
+type Routes map[string]*networking.VirtualService
+
+type lister interface {
+	List(context.Context, metav1.ListOptions) (*networking.VirtualServiceList, error)
+}
+
+// List reads all VirtualServices of a namespace in one call.
+func List(ctx context.Context, virtualServices lister, namespace string) (Routes, error) {
+	all := Routes{}
+	err := kube.Retry(ctx, func(ctx context.Context) error {
+		list, err := virtualServices.List(ctx, metav1.ListOptions{})
+		if err == nil {
+			for _, vs := range list.Items {
+				all[vs.Name] = vs
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing the VirtualServices of %s: %w", namespace, err)
+	}
+	return all, nil
+}
+
+// Records are the records that name an application, by the VirtualService that they are on, copies among them.
+func (all Routes) Records(app application.Application) map[string]*record.Record {
+	found := map[string]*record.Record{}
+	for name, vs := range all {
+		rec, err := record.Parse(vs.Annotations[application.RunAnnotation])
+		if err == nil && rec.Of(name) == app.Name {
+			found[name] = rec
+		}
+	}
+	return found
+}
+
+// Selection is that of the newest record of an application; an open one goes before those that are closed. It is empty
+// where no record has one.
+func (all Routes) Selection(app application.Application) mesh.Selection {
+	var newest *record.Record
+	for _, rec := range all.Records(app) {
+		if newest == nil || rec.Open() && !newest.Open() || rec.Open() == newest.Open() && rec.Created.After(newest.Created) {
+			newest = rec
+		}
+	}
+	if newest == nil {
+		return mesh.Selection{}
+	}
+	return newest.Selection
+}
+
+// First is the VirtualService that an application's record is on, as far as the records tell; nil where there is none.
+func (all Routes) First(app application.Application) *networking.VirtualService {
+	return all[all.Selection(app).First(app)]
+}
