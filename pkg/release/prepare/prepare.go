@@ -134,11 +134,19 @@ func Run(ctx context.Context, r *release.Release, p Preparation) (outcome run.Ou
 	if err := rest(ctx, r, p, &f, false); err != nil {
 		return "", revision, err
 	}
-	return Proceed, revision, start(ctx, r, p, f, revision)
+	err = start(ctx, r, p, f, revision)
+	if errors.Is(err, weight.ErrChanged) {
+		return Run(ctx, r, p)
+	}
+	return Proceed, revision, err
 }
 
 // look reads everything and refuses what cannot be released; it changes nothing.
 func look(ctx context.Context, r *release.Release, p Preparation) (f found, err error) {
+	// the routes first: a run that promotes after that has to change them, and this one is then opened on none
+	if err = lookAtRoutes(ctx, r, p, &f); err != nil {
+		return f, err
+	}
 	if f.target, err = r.Target(ctx); err != nil {
 		return f, err
 	}
@@ -146,9 +154,6 @@ func look(ctx context.Context, r *release.Release, p Preparation) (f found, err 
 		return f, err
 	}
 	if f.copied, err = admit(r.App, p, f.target, f.primary); err != nil {
-		return f, err
-	}
-	if err = lookAtRoutes(ctx, r, p, &f); err != nil {
 		return f, err
 	}
 	if f.first() && !serves(f.target) && !serves(f.primary) && f.target.Wanted() > 0 {

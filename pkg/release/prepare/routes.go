@@ -127,7 +127,7 @@ func tell(f found) {
 func (f found) known(r *release.Release) weight.Fence {
 	store := r.Fence.Seen(f.followers)
 	if f.state != nil && f.state.Weight() == 0 {
-		store = store.From(*f.state)
+		store = store.From(*f.state).Since(*f.state)
 	}
 	return store
 }

@@ -36,6 +36,7 @@ type Fence struct {
 	Selection       mesh.Selection
 	Mode            kube.Mode // whether writes count
 
+	since    *State
 	inherits bool // a run that begins takes pods over
 	taking   bool // routes that go to the application's own Service are taken over
 	known    *State

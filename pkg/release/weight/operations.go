@@ -23,6 +23,9 @@ func (f Fence) Open(ctx context.Context, id run.ID, revision, previous string, c
 		next, err := record.Open(now.Record, id, revision, previous, clock.Now())
 		if err == nil && next != now.Record {
 			next.Inherited = f.inherits
+			if f.since != nil && f.since.VirtualService.ResourceVersion != now.VirtualService.ResourceVersion {
+				return nil, now.Weight(), ErrChanged
+			}
 		}
 		if err == nil && next != now.Record && !f.plain() {
 			next.App, next.Selection = f.App.Name, f.Selection
@@ -33,6 +36,16 @@ func (f Fence) Open(ctx context.Context, id run.ID, revision, previous string, c
 		return state, err
 	}
 	return state, f.open(ctx, state.Record)
+}
+
+// ErrChanged is the refusal to open a run on a VirtualService that has changed since it was looked at: another run may
+// have promoted meanwhile.
+var ErrChanged = errors.New("the VirtualService has changed meanwhile")
+
+// Since is a store that opens a run only on the VirtualService as it was looked at.
+func (f Fence) Since(looked State) Fence {
+	f.since = &looked
+	return f
 }
 
 // Inheriting is a store whose runs begin with pods that the target has already.
