@@ -48,7 +48,8 @@ func (p *Process) Through(next http.RoundTripper) http.RoundTripper {
 			return nil, context.Canceled
 		}
 		answer, err := next.RoundTrip(r)
-		if Writes(r) && p.After != nil {
+		// the Lease is renewed beside the rest, which goes on meanwhile
+		if Writes(r) && p.After != nil && !strings.Contains(r.URL.Path, "/leases") {
 			p.After()
 		}
 		return answer, err
@@ -125,4 +126,15 @@ func peek(r *http.Request) (string, error) {
 	body, err := io.ReadAll(r.Body)
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	return string(body), err
+}
+
+// OnWrite calls a function before a write whose path ends so, once.
+func OnWrite(suffix string, do func()) func(http.RoundTripper) http.RoundTripper {
+	once := sync.OnceFunc(do)
+	return Before(func(r *http.Request) error {
+		if Writes(r) && strings.HasSuffix(r.URL.Path, suffix) {
+			once()
+		}
+		return nil
+	})
 }

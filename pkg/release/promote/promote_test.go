@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -39,17 +38,6 @@ func at(t *testing.T) (*releasetest.App, *release.Release) {
 	r := a.Second()
 	must(t, stage.Shift(t.Context(), r, 40, time.Minute))
 	return a, r
-}
-
-// onWrite calls a function before a write whose path ends so, once.
-func onWrite(suffix string, do func()) func(http.RoundTripper) http.RoundTripper {
-	once := sync.OnceFunc(do)
-	return releasetest.Before(func(r *http.Request) error {
-		if releasetest.Writes(r) && strings.HasSuffix(r.URL.Path, suffix) {
-			once()
-		}
-		return nil
-	})
 }
 
 var promoted = releasetest.State{Phase: run.Closed, Outcome: run.Promoted, Stages: 1, Primary: releasetest.Image("2")}
@@ -221,7 +209,7 @@ func TestPromotionInterrupted(t *testing.T) {
 	a, r := at(t)
 	a.Node.Label("app=podinfo-primary", apitest.Unready)
 	ctx, stop := context.WithCancel(t.Context())
-	late := a.Run("second", onWrite("/deployments/podinfo-primary",
+	late := a.Run("second", releasetest.OnWrite("/deployments/podinfo-primary",
 		func() { time.AfterFunc(300*time.Millisecond, stop) }))
 	if _, err := promote.Run(ctx, late, time.Minute); failure.Code(err) != failure.ExitError ||
 		!errors.Is(err, context.Canceled) {
@@ -239,7 +227,7 @@ func TestPromotionInterrupted(t *testing.T) {
 func TestPromotionInterruptedInFlight(t *testing.T) {
 	cases := map[string]func(stop func()) func(http.RoundTripper) http.RoundTripper{
 		"not arrived": func(stop func()) func(http.RoundTripper) http.RoundTripper {
-			return onWrite("/deployments/podinfo-primary", stop)
+			return releasetest.OnWrite("/deployments/podinfo-primary", stop)
 		},
 		"arrived": func(stop func()) func(http.RoundTripper) http.RoundTripper {
 			return func(next http.RoundTripper) http.RoundTripper { return unanswered{next, stop} }
@@ -330,7 +318,7 @@ func TestRolledBackWhilePromoting(t *testing.T) {
 // TestLatePromotionIsFenced has the rollback come between the promotion's read and its patch of the primary.
 func TestLatePromotionIsFenced(t *testing.T) {
 	a, r := at(t)
-	late := a.Run("second", onWrite("/deployments/podinfo-primary", func() {
+	late := a.Run("second", releasetest.OnWrite("/deployments/podinfo-primary", func() {
 		_, err := rollback.Run(t.Context(), r, r.ID, "aborted", time.Minute)
 		if err != nil {
 			t.Error(err)
