@@ -468,7 +468,7 @@ func TestWorldsThatWereBroken(t *testing.T) {
 			"promoted",
 		50405: "a run that had lost its Lease to one that died was never taken back while its PipelineRun seemed to " +
 			"run",
-		461: "a run that never had traffic took over the pods of one that had, and scaled them down without a drain",
+		461:  "a run that never had traffic took over the pods of one that had, and scaled them down without a drain",
 		4624: "a run began with what the primary ran before another promoted, and undid that when it was taken back",
 		1205: "pods of a run that had ended stayed for ever where the next run died between its record and its stamp",
 	} {

@@ -15,6 +15,7 @@ const (
 	RunAnnotation      = "serin.dev/run"      // on the VirtualService the record, on a Deployment the stamp
 	RevisionAnnotation = "serin.dev/revision" // on the primary: the revision that it runs
 	PreviousAnnotation = "serin.dev/previous" // on the primary: the revision that the run of the stamp promoted it from
+	PortsAnnotation    = "serin.dev/ports"    // on the apex Service: a digest of the ports that Serin's Services have
 	Label              = "serin.dev/app"      // on all that Serin makes: the application's name
 )
 

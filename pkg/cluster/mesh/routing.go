@@ -3,6 +3,8 @@ package mesh
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	api "istio.io/api/networking/v1alpha3"
 	networking "istio.io/client-go/pkg/apis/networking/v1"
@@ -19,6 +21,7 @@ type virtualServices interface {
 }
 
 type destinationRules interface {
+	List(context.Context, metav1.ListOptions) (*networking.DestinationRuleList, error)
 	Create(context.Context, *networking.DestinationRule, metav1.CreateOptions) (*networking.DestinationRule, error)
 }
 
@@ -31,19 +34,13 @@ type Routing struct {
 }
 
 // CreateVirtualService makes the VirtualService, with all traffic to the primary and a record, if one is given. Its
-// hosts are those given and the application's name; without gateways it is for the mesh alone. One that
+// hosts are those given and the application's name; without gateways it is for the mesh alone. Gateways need to know
+// the port of a Service that has several: those send to the port given, sidecars to the one that was called. One that
 // exists by now is left as it is.
-func (r Routing) CreateVirtualService(ctx context.Context, hosts, gateways []string, record string) error {
+func (r Routing) CreateVirtualService(ctx context.Context, hosts, gateways []string, port int64, record string) error {
 	vs := &networking.VirtualService{
 		ObjectMeta: r.meta(r.App.Name),
-		Spec: api.VirtualService{
-			Hosts:    hostsOf(r.App, hosts),
-			Gateways: gateways,
-			Http: []*api.HTTPRoute{{Route: []*api.HTTPRouteDestination{
-				{Destination: &api.Destination{Host: r.App.Primary()}, Weight: 100},
-				{Destination: &api.Destination{Host: r.App.Canary()}, Weight: 0},
-			}}},
-		},
+		Spec:       api.VirtualService{Hosts: hostsOf(r.App, hosts), Gateways: gateways, Http: r.routes(gateways, port)},
 	}
 	if record != "" {
 		vs.Annotations = map[string]string{application.RunAnnotation: record}
@@ -55,11 +52,42 @@ func (r Routing) CreateVirtualService(ctx context.Context, hosts, gateways []str
 	return err
 }
 
+// routes are the routes of a VirtualService for these gateways; port is 0 for a Service that has only one.
+func (r Routing) routes(gateways []string, port int64) []*api.HTTPRoute {
+	route := func(port int64) *api.HTTPRoute {
+		to := func(host string, weight int32) *api.HTTPRouteDestination {
+			d := &api.HTTPRouteDestination{Destination: &api.Destination{Host: host}, Weight: weight}
+			if port != 0 {
+				d.Destination.Port = &api.PortSelector{Number: uint32(port)}
+			}
+			return d
+		}
+		return &api.HTTPRoute{Route: []*api.HTTPRouteDestination{to(r.App.Primary(), 100), to(r.App.Canary(), 0)}}
+	}
+	if places := placed(r.App.Namespace, gateways); port == 0 || !slices.Contains(places, allSidecars) {
+		return []*api.HTTPRoute{route(port)}
+	} else if len(places) == 1 {
+		return []*api.HTTPRoute{route(0)}
+	}
+	called := route(0)
+	called.Match = []*api.HTTPMatchRequest{{Gateways: []string{allSidecars}}}
+	return []*api.HTTPRoute{called, route(port)}
+}
+
 // EnsureDestinationRules makes one for each of primary and canary, and names those that were missing; those that exist
-// are left as they are.
+// are left as they are. What is made has the traffic policy that holds for the application's own Service by the
+// DestinationRules of its namespace: theirs would hide it.
 func (r Routing) EnsureDestinationRules(ctx context.Context) (made []string, err error) {
+	held, err := r.policy(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for _, host := range []string{r.App.Primary(), r.App.Canary()} {
 		rule := &networking.DestinationRule{ObjectMeta: r.meta(host), Spec: api.DestinationRule{Host: host}}
+		if held != nil {
+			rule.Spec.TrafficPolicy, rule.Spec.ExportTo = held.TrafficPolicy, held.ExportTo
+			rule.Spec.WorkloadSelector = held.WorkloadSelector
+		}
 		missing, err := r.created(ctx, "DestinationRule "+host, func(ctx context.Context) error {
 			_, err := r.DestinationRules.Create(ctx, rule, r.Mode.Create())
 			return err
@@ -73,6 +101,35 @@ func (r Routing) EnsureDestinationRules(ctx context.Context) (made []string, err
 	}
 	return made, nil
 }
+
+// policy is the DestinationRule that holds for the application's own Service, as Istio finds it: that of its host, or
+// the one whose wildcard is the longest. It is nil where the namespace has none.
+func (r Routing) policy(ctx context.Context) (held *api.DestinationRule, err error) {
+	var all *networking.DestinationRuleList
+	err = kube.Retry(ctx, func(ctx context.Context) (err error) {
+		all, err = r.DestinationRules.List(ctx, metav1.ListOptions{})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing the DestinationRules of %s: %w", r.App.Namespace, err)
+	}
+	longest := 0
+	for _, rule := range all.Items {
+		host := rule.Spec.Host
+		if r.App.Host(r.App.Name).Matches(host) {
+			return &rule.Spec, nil
+		}
+		suffix, wildcard := strings.CutPrefix(host, "*")
+		service := r.App.Name + "." + r.App.Namespace + ".svc." + clusterDomain
+		if wildcard && strings.HasSuffix(service, suffix) && len(host) > longest {
+			held, longest = &rule.Spec, len(host)
+		}
+	}
+	return held, nil
+}
+
+// clusterDomain is that of Services in Istio's registry, unless a cluster is set up with another.
+const clusterDomain = "cluster.local"
 
 func (r Routing) meta(name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Name: name, Labels: map[string]string{application.Label: r.App.Name}}

@@ -1,11 +1,13 @@
 package mesh_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	api "istio.io/api/networking/v1alpha3"
 	networking "istio.io/client-go/pkg/apis/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -53,7 +55,7 @@ func TestCreateVirtualService(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			p := newPlace(t)
-			must(t, p.routing().CreateVirtualService(t.Context(), c.hosts, c.gateways, c.record))
+			must(t, p.routing().CreateVirtualService(t.Context(), c.hosts, c.gateways, 0, c.record))
 			vs := p.virtualService()
 			if diff := cmp.Diff([]names{c.want, c.gateways}, []names{vs.Spec.Hosts, vs.Spec.Gateways}); diff != "" {
 				t.Errorf("hosts and gateways (-want +got):\n%s", diff)
@@ -84,7 +86,7 @@ func TestVirtualServiceThatExists(t *testing.T) {
 	_, err := services.Patch(t.Context(), "podinfo", types.JSONPatchType, timeout, metav1.PatchOptions{})
 	must(t, err)
 	want := p.virtualService()
-	must(t, p.routing().CreateVirtualService(t.Context(), []string{"other.test"}, []string{"public"}, "another record"))
+	must(t, p.routing().CreateVirtualService(t.Context(), []string{"other.test"}, []string{"public"}, 0, "another record"))
 	if got := p.virtualService(); got.ResourceVersion != want.ResourceVersion {
 		t.Errorf("VirtualService %s, want it as it was: %s", &got.Spec, &want.Spec)
 	}
@@ -121,11 +123,72 @@ func TestEnsureDestinationRules(t *testing.T) {
 	}
 }
 
+// TestRoutesOfAServiceWithSeveralPorts has gateways name one, and sidecars send to the one that was called.
+func TestRoutesOfAServiceWithSeveralPorts(t *testing.T) {
+	for name, c := range map[string]struct {
+		gateways []string
+		want     string
+	}{
+		"mesh":         {nil, `[{"route":[{"destination":{"host":"podinfo-primary"},"weight":100},{"destination":{"host":"podinfo-canary"}}]}]`},
+		"gateway":      {[]string{"public"}, `[{"route":[{"destination":{"host":"podinfo-primary","port":{"number":80}},"weight":100},{"destination":{"host":"podinfo-canary","port":{"number":80}}}]}]`},
+		"mesh as well": {[]string{"public", "mesh"}, `[{"match":[{"gateways":["mesh"]}],"route":[{"destination":{"host":"podinfo-primary"},"weight":100},{"destination":{"host":"podinfo-canary"}}]},{"route":[{"destination":{"host":"podinfo-primary","port":{"number":80}},"weight":100},{"destination":{"host":"podinfo-canary","port":{"number":80}}}]}]`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlace(t)
+			must(t, p.routing().CreateVirtualService(t.Context(), nil, c.gateways, 80, ""))
+			vs := p.virtualService()
+			got, err := json.Marshal(vs.Spec.Http)
+			if string(got) != c.want {
+				t.Errorf("routes %s (%v), want %s", got, err, c.want)
+			}
+			if splits, left, err := mesh.FindSplits(vs, p.app); err != nil || len(left) != 0 || len(splits) != len(vs.Spec.Http) {
+				t.Errorf("shifts %s, leaves %s (%v)", splits, left, err)
+			}
+		})
+	}
+}
+
+// TestPolicyOfTheApplicationIsKept carries over what holds for the application's own Service.
+func TestPolicyOfTheApplicationIsKept(t *testing.T) {
+	type rules = map[string]int32 // retries by host
+	for name, c := range map[string]struct {
+		rules rules
+		want  int32 // 0: no policy
+	}{
+		"its host":             {rules{"podinfo": 3, "*": 9, "other": 8}, 3},
+		"its full host":        {rules{"podinfo.NS.svc.cluster.local": 3, "*.local": 9}, 3},
+		"the longest wildcard": {rules{"*": 1, "*.svc.cluster.local": 2, "*.NS.svc.cluster.local": 3, "*.else.svc.cluster.local": 9}, 3},
+		"others":               {rules{"podinfo.else.svc.cluster.local": 9, "podinfo2": 8}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlace(t)
+			made := 0
+			for host, retries := range c.rules {
+				made++
+				rule := &networking.DestinationRule{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("rule-", made)}}
+				rule.Spec.Host = strings.ReplaceAll(host, "NS", p.app.Namespace)
+				rule.Spec.TrafficPolicy = &api.TrafficPolicy{ConnectionPool: &api.ConnectionPoolSettings{
+					Http: &api.ConnectionPoolSettings_HTTPSettings{MaxRetries: retries}}}
+				_, err := p.cluster().DestinationRules(p.app.Namespace).Create(t.Context(), rule, metav1.CreateOptions{})
+				must(t, err)
+			}
+			_, err := p.routing().EnsureDestinationRules(t.Context())
+			must(t, err)
+			for _, name := range []string{"podinfo-primary", "podinfo-canary"} {
+				policy := p.destinationRule(name).Spec.TrafficPolicy
+				if got := policy.GetConnectionPool().GetHttp().GetMaxRetries(); got != c.want || (policy == nil) != (c.want == 0) {
+					t.Errorf("DestinationRule %s: policy %v, want %d retries", name, policy, c.want)
+				}
+			}
+		})
+	}
+}
+
 // TestRoutingWhoseAnswersAreLost finds made what it has made itself.
 func TestRoutingWhoseAnswersAreLost(t *testing.T) {
 	p := newPlace(t)
 	r := p.routing(through(releasetest.Losing()))
-	must(t, r.CreateVirtualService(t.Context(), nil, nil, "record"))
+	must(t, r.CreateVirtualService(t.Context(), nil, nil, 0, "record"))
 	_, err := r.EnsureDestinationRules(t.Context())
 	must(t, err)
 	if got := p.virtualService().Annotations["serin.dev/run"]; got != "record" {
@@ -139,13 +202,13 @@ func TestRoutingWhoseAnswersAreLost(t *testing.T) {
 func TestRoutingThatIsRefused(t *testing.T) {
 	p := newPlace(t)
 	r := p.routing(nobody)
-	err := r.CreateVirtualService(t.Context(), nil, nil, "")
+	err := r.CreateVirtualService(t.Context(), nil, nil, 0, "")
 	text := fmt.Sprint(err)
 	if !strings.HasPrefix(text, "making VirtualService podinfo: ") || !strings.Contains(text, "forbidden") {
 		t.Errorf("error %v, want the VirtualService named, and why", err)
 	}
 	made, err := r.EnsureDestinationRules(t.Context())
-	if !strings.HasPrefix(fmt.Sprint(err), "making DestinationRule podinfo-primary: ") || made != nil {
+	if !strings.HasPrefix(fmt.Sprint(err), "listing the DestinationRules of ") || made != nil {
 		t.Errorf("made %v, error %v, want none, and the DestinationRule named", made, err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -40,6 +41,46 @@ type Shape struct {
 	Labels, Annotations map[string]string
 }
 
+// Gateway is the port that gateways have to name: the one that is wanted, or the first that carries HTTP. It is 0 for
+// Services that have only one, unless another is wanted. One that the Services do not have is an error of configuration.
+func (s Shape) Gateway(wanted int64) (int64, error) {
+	var numbers []string
+	first := int64(0)
+	for _, p := range s.Ports {
+		port, _ := p.(map[string]any)
+		number, _ := port["port"].(int64)
+		if number == wanted {
+			return wanted, nil
+		}
+		if first == 0 && carriesHTTP(port) {
+			first = number
+		}
+		numbers = append(numbers, fmt.Sprint(number))
+	}
+	if wanted != 0 {
+		return 0, failure.Configf("reading port: %d, want one of the Service's: %s", wanted, strings.Join(numbers, ", "))
+	}
+	if len(s.Ports) < 2 {
+		return 0, nil
+	}
+	return first, nil
+}
+
+// carriesHTTP says whether Istio takes a Service's port for HTTP, by its appProtocol or by its name. One that tells
+// neither is found out by Istio.
+func carriesHTTP(port map[string]any) bool {
+	protocol, _ := port["appProtocol"].(string)
+	if name, _ := port["name"].(string); protocol == "" {
+		protocol, _, _ = strings.Cut(name, "-")
+	}
+	switch strings.ToLower(strings.TrimPrefix(protocol, "kubernetes.io/")) {
+	case "tcp", "tls", "https", "udp", "mongo", "mysql", "redis":
+		return false
+	}
+	transport, _ := port["protocol"].(string)
+	return transport == "" || transport == "TCP"
+}
+
 // Shape is that of the apex Service; where there is none, it has one port, http, to the target's first container port.
 func (s Services) Shape(ctx context.Context, target *workload.Deployment, port int32) (Shape, error) {
 	apex, err := s.find(ctx, s.App.Name)
@@ -47,13 +88,10 @@ func (s Services) Shape(ctx context.Context, target *workload.Deployment, port i
 		return Shape{}, err
 	}
 	if apex != nil {
-		ports, _, err := unstructured.NestedSlice(apex.Object, "spec", "ports")
-		for _, p := range ports {
-			if port, ok := p.(map[string]any); ok {
-				delete(port, "nodePort")
-			}
-		}
-		return Shape{ports, s.Metadata.Of(apex.GetLabels()), s.Metadata.Of(apex.GetAnnotations())}, err
+		return s.shape(apex)
+	}
+	if port == 0 {
+		port = 80
 	}
 	for _, c := range target.Spec.Template.Spec.Containers {
 		for _, p := range c.Ports {
@@ -63,6 +101,16 @@ func (s Services) Shape(ctx context.Context, target *workload.Deployment, port i
 	}
 	return Shape{}, failure.Configf("making Service %s: Deployment %s names no container port, want one, or a Service "+
 		"%s", s.App, target.Name, s.App.Name)
+}
+
+func (s Services) shape(apex *unstructured.Unstructured) (Shape, error) {
+	ports, _, err := unstructured.NestedSlice(apex.Object, "spec", "ports")
+	for _, p := range ports {
+		if port, ok := p.(map[string]any); ok {
+			delete(port, "nodePort")
+		}
+	}
+	return Shape{ports, s.Metadata.Of(apex.GetLabels()), s.Metadata.Of(apex.GetAnnotations())}, err
 }
 
 // Ensure makes a Service that selects these pods, or points it at them. It names who had written the
@@ -101,25 +149,37 @@ func (s Services) Rehearse(ctx context.Context, name string, shape Shape) error 
 	return nil
 }
 
-// Rest points the apex Service at these pods, as Ensure does; one that is missing is made.
-func (s Services) Rest(ctx context.Context, target *workload.Deployment, selector map[string]string,
-	port int32) (writer string, err error) {
-	apex, err := s.find(ctx, s.App.Name)
-	if err != nil {
+// Apex reads the application's own Service; nil where there is none.
+func (s Services) Apex(ctx context.Context) (*unstructured.Unstructured, error) {
+	return s.find(ctx, s.App.Name)
+}
+
+// Rest points the apex Service, as it was read, at these pods, as Ensure does; one that is missing is made. If its
+// ports are not those that the Services of primary and canary were made with, they get them first.
+func (s Services) Rest(ctx context.Context, apex *unstructured.Unstructured, target *workload.Deployment,
+	selector map[string]string, port int32) (writer string, err error) {
+	if apex == nil {
+		shape, err := s.Shape(ctx, target, port)
+		if err != nil {
+			return "", err
+		}
+		return s.Ensure(ctx, s.App.Name, selector, shape)
+	}
+	if err := s.follow(ctx, apex); err != nil {
 		return "", err
 	}
-	if apex != nil {
-		err = kube.Retry(ctx, func(ctx context.Context) error {
-			writer, err = s.point(ctx, apex, selector)
-			return err
-		})
-		return writer, err
-	}
-	shape, err := s.Shape(ctx, target, port)
-	if err != nil {
-		return "", err
-	}
-	return s.Ensure(ctx, s.App.Name, selector, shape)
+	first := true
+	err = kube.Retry(ctx, func(ctx context.Context) (err error) {
+		if !first {
+			if apex, err = s.get(ctx, s.App.Name); err != nil || apex == nil {
+				return err
+			}
+		}
+		first = false
+		writer, err = s.point(ctx, apex, selector)
+		return err
+	})
+	return writer, err
 }
 
 // find reads a Service, nil where there is none, and asks again while the API server is away.
@@ -180,7 +240,11 @@ func (s Services) point(ctx context.Context, now *unstructured.Unstructured, sel
 	if there {
 		old = before
 	}
-	body, err := kube.Patch(kube.Test("/spec/selector", old), kube.Add("/spec/selector", selector))
+	ops := []kube.Operation{kube.Test("/spec/selector", old), kube.Add("/spec/selector", selector)}
+	if now.GetName() == s.App.Name {
+		ops = append(ops, s.marked(now)...)
+	}
+	body, err := kube.Patch(ops...)
 	if err == nil {
 		_, err = s.Objects.Patch(ctx, now.GetName(), types.JSONPatchType, body,
 			metav1.PatchOptions{FieldManager: kube.FieldManager})

@@ -20,6 +20,7 @@ import (
 	"github.com/serin-cd/serin/internal/releasetest"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/cluster/mesh"
+	"github.com/serin-cd/serin/pkg/cluster/workload"
 	"github.com/serin-cd/serin/pkg/task/failure"
 )
 
@@ -87,7 +88,7 @@ func TestPointing(t *testing.T) {
 			return s.Ensure(ctx, "podinfo", primary, port80)
 		},
 		"Rest": func(ctx context.Context, s mesh.Services) (string, error) {
-			return s.Rest(ctx, deployment(1), primary, 80)
+			return rested(ctx, s, deployment(1))
 		},
 	}
 	cases := map[string]struct {
@@ -116,6 +117,7 @@ func TestPointing(t *testing.T) {
 				got := p.service("podinfo")
 				version := got.ResourceVersion
 				want.ManagedFields, want.ResourceVersion = got.ManagedFields, version
+				want.Annotations = map[string]string{"serin.dev/ports": got.Annotations["serin.dev/ports"]}
 				if diff := cmp.Diff(want, got); diff != "" {
 					t.Errorf("Service (-want +got):\n%s", diff)
 				}
@@ -128,9 +130,109 @@ func TestPointing(t *testing.T) {
 	}
 }
 
+// rested reads the apex and brings it to rest.
+func rested(ctx context.Context, s mesh.Services, target *workload.Deployment) (string, error) {
+	apex, err := s.Apex(ctx)
+	if err != nil {
+		return "", err
+	}
+	return s.Rest(ctx, apex, target, primary, 80)
+}
+
+// TestPortsFollowTheApex has somebody change its ports between two runs.
+func TestPortsFollowTheApex(t *testing.T) {
+	p := newPlace(t)
+	p.make("podinfo", target)
+	shape, err := p.of().Shape(t.Context(), deployment(9898), 0)
+	must(t, err)
+	for _, s := range []struct {
+		name     string
+		selector map[string]string
+	}{{"podinfo-primary", primary}, {"podinfo-canary", target}, {"podinfo", primary}} {
+		_, err := p.of().Ensure(t.Context(), s.name, s.selector, shape)
+		must(t, err)
+	}
+	calls := 0
+	counted := through(releasetest.Before(func(*http.Request) error { calls++; return nil }))
+	_, err = rested(t.Context(), p.of(counted), deployment(9898))
+	must(t, err)
+	if calls != 1 {
+		t.Errorf("%d calls without a change, want 1", calls)
+	}
+	p.write("podinfo", "helm", `[{"op":"replace","path":"/spec/ports/0/targetPort","value":"http"},
+		{"op":"add","path":"/spec/ports/-","value":{"name":"metrics","port":9797,"targetPort":9797}}]`)
+	for range 2 {
+		_, err = rested(t.Context(), p.of(), deployment(9898))
+		must(t, err)
+		want := p.service("podinfo").Spec.Ports
+		want[0].NodePort, want[1].NodePort, want[2].NodePort = 0, 0, 0
+		for _, name := range []string{"podinfo-primary", "podinfo-canary"} {
+			if diff := cmp.Diff(want, p.service(name).Spec.Ports); diff != "" {
+				t.Errorf("ports of %s (-want +got):\n%s", name, diff)
+			}
+		}
+	}
+}
+
+// TestPortsThatCannotBeFollowed has the new version listen where the one that serves does not.
+func TestPortsThatCannotBeFollowed(t *testing.T) {
+	p := newPlace(t)
+	p.make("podinfo", target)
+	shape, err := p.of().Shape(t.Context(), deployment(9999), 0)
+	must(t, err)
+	_, err = p.of().Ensure(t.Context(), "podinfo-primary", primary, shape)
+	must(t, err)
+	p.write("podinfo", "helm", `[{"op":"replace","path":"/spec/ports/1/targetPort","value":9090}]`)
+	apex, err := p.of().Apex(t.Context())
+	must(t, err)
+	for name, c := range map[string]struct {
+		primary, target *workload.Deployment
+		refused         bool
+	}{
+		"moved":                {deployment(9999), deployment(9090), true},
+		"both listen there":    {deployment(9999, 9090), deployment(9090), false},
+		"nobody says":          {deployment(), deployment(), false},
+		"neither listens":      {deployment(9999), deployment(9999), false},
+		"before a first start": {nil, deployment(9090), false},
+	} {
+		err := p.of().Follows(t.Context(), apex, c.primary, c.target)
+		if refused := failure.Code(err) == failure.ExitConfig; refused != c.refused || err != nil && !refused {
+			t.Errorf("%s: %v, want it refused: %v", name, err, c.refused)
+		}
+	}
+}
+
+func TestPortOfGateways(t *testing.T) {
+	port := func(name, protocol string, number int64) map[string]any {
+		p := map[string]any{"name": name, "port": number, "protocol": "TCP"}
+		if protocol != "" {
+			p["appProtocol"] = protocol
+		}
+		return p
+	}
+	for name, c := range map[string]struct {
+		ports  []any
+		wanted int64
+		want   int64
+		fails  bool
+	}{
+		"one":              {[]any{port("http", "", 80)}, 0, 0, false},
+		"the first of two": {[]any{port("http", "", 80), port("grpc", "", 9090)}, 0, 80, false},
+		"behind others":    {[]any{port("tcp-redis", "", 6379), port("web", "https", 443), port("grpc-web", "", 9090)}, 0, 9090, false},
+		"wanted":           {[]any{port("http", "", 80), port("grpc", "", 9090)}, 9090, 9090, false},
+		"none of them":     {[]any{port("http", "", 80), port("grpc", "", 9090)}, 8080, 0, true},
+		"none for HTTP":    {[]any{port("tls-a", "", 443), port("mysql", "", 3306)}, 0, 0, false},
+	} {
+		got, err := mesh.Shape{Ports: c.ports}.Gateway(c.wanted)
+		if got != c.want || (err != nil) != c.fails {
+			t.Errorf("%s: %d (%v), want %d", name, got, err, c.want)
+		}
+	}
+}
+
 func TestRestMakesTheApexThatIsMissing(t *testing.T) {
 	p := newPlace(t)
-	writer, err := p.of().Rest(t.Context(), deployment(9898), primary, 8080)
+	writer, err := p.of().Rest(t.Context(), nil, deployment(9898), primary, 8080)
 	if err != nil || writer != "" {
 		t.Errorf("writer %q (%v), want nobody", writer, err)
 	}
@@ -140,7 +242,7 @@ func TestRestMakesTheApexThatIsMissing(t *testing.T) {
 		t.Errorf("ports %v and selector %v, want 8080 to 9898 of the primary", got.Ports, got.Selector)
 	}
 	p = newPlace(t)
-	_, err = p.of().Rest(t.Context(), deployment(), primary, 8080)
+	_, err = p.of().Rest(t.Context(), nil, deployment(), primary, 8080)
 	if failure.Code(err) != failure.ExitConfig || !strings.Contains(err.Error(), "names no container port") {
 		t.Errorf("without a port: error %v (exit %d), want exit 2", err, failure.Code(err))
 	}
@@ -225,7 +327,7 @@ func TestServicesThatAreRefused(t *testing.T) {
 			return err
 		}, []string{"reading Service podinfo: ", "forbidden"}},
 		"rest": {func(ctx context.Context) error {
-			_, err := p.of(nobody).Rest(ctx, deployment(1), primary, 80)
+			_, err := rested(ctx, p.of(nobody), deployment(1))
 			return err
 		}, []string{"reading Service podinfo: ", "forbidden"}},
 		"made": {func(ctx context.Context) error {

@@ -151,6 +151,20 @@ func (d *Deployment) Wanted() int32 {
 	return *d.Spec.Replicas
 }
 
+// Listens says whether the pods listen at a port, as far as their containers tell: those that name none may.
+func (d *Deployment) Listens(port int64) bool {
+	told := false
+	for _, c := range d.Spec.Template.Spec.Containers {
+		for _, p := range c.Ports {
+			told = true
+			if int64(p.ContainerPort) == port {
+				return true
+			}
+		}
+	}
+	return !told
+}
+
 // Ready says whether all wanted pods are of the present template and available, and no other pod is left. A
 // Deployment that wants none is not: nobody would serve.
 func (d *Deployment) Ready() bool {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/cluster/mesh"
 	"github.com/serin-cd/serin/pkg/cluster/workload"
 	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/record"
@@ -39,7 +40,7 @@ func first(ctx context.Context, r *release.Release, p Preparation, f found) erro
 	if _, err := r.Routing.EnsureDestinationRules(ctx); err != nil {
 		return err
 	}
-	if err := route(ctx, r, p, &f); err != nil {
+	if err := route(ctx, r, p, &f, shape); err != nil {
 		return err
 	}
 	if _, err := r.Services.Ensure(ctx, r.App.Name, f.copied.Selector(primary), shape); err != nil {
@@ -118,14 +119,19 @@ func rested(ctx context.Context, r *release.Release) string {
 
 // route makes the VirtualService with the run's record, or opens the run on those that are there, once they have a
 // place for the canary.
-func route(ctx context.Context, r *release.Release, p Preparation, f *found) error {
+func route(ctx context.Context, r *release.Release, p Preparation, f *found,
+	shape mesh.Shape) error {
 	revision := f.target.Revision()
 	rec, err := record.Open(nil, r.ID, revision, "", r.Cluster.Now())
 	if err != nil {
 		return err
 	}
 	if f.state == nil {
-		if err := r.Routing.CreateVirtualService(ctx, p.Hosts, p.Gateways, rec.String()); err != nil {
+		port, err := shape.Gateway(int64(p.Port))
+		if err != nil {
+			return err
+		}
+		if err := r.Routing.CreateVirtualService(ctx, p.Hosts, p.Gateways, port, rec.String()); err != nil {
 			return err
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/cluster/workload"
@@ -76,6 +78,7 @@ type found struct {
 	state   *weight.State        // nil where there is no VirtualService
 	// the other VirtualServices whose routes are shifted
 	followers map[string]weight.State
+	apex      *unstructured.Unstructured // the Service of the application itself, nil where there is none
 	copied    workload.Copy
 }
 
@@ -153,8 +156,16 @@ func look(ctx context.Context, r *release.Release, p Preparation) (f found, err 
 	if f.primary, err = r.Deployments.Get(ctx, r.App.Primary()); err != nil {
 		return f, err
 	}
+	if f.apex, err = r.Services.Apex(ctx); err != nil {
+		return f, err
+	}
 	if f.copied, err = admit(r.App, p, f.target, f.primary); err != nil {
 		return f, err
+	}
+	if !f.first() {
+		if err := r.Services.Follows(ctx, f.apex, f.primary, f.target); err != nil {
+			return f, err
+		}
 	}
 	if f.first() && !serves(f.target) && !serves(f.primary) && f.target.Wanted() > 0 {
 		started, err := r.Deployments.WaitReady(ctx, r.App.Name, p.Deadline, nil) // applied a moment ago, perhaps

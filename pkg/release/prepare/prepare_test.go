@@ -167,10 +167,13 @@ func TestRefusalsChangeNothing(t *testing.T) {
 				a.Eventually("it is seen",
 					func() bool { return a.Deployment("podinfo-primary").Status.ObservedGeneration == 1 })
 			}, code: 2, text: []string{"the primary's selector (tier=web) matches the target's pods"}},
-		"route to the application": {arrange: func(a *releasetest.App, t *testing.T) { route(a, t, "podinfo") },
-			code: 2,
-			text: []string{"reading VirtualService podinfo: no route has both podinfo-primary and podinfo-canary as " +
-				"destinations (found: podinfo): add", "- destination: {host: podinfo-canary}"}},
+		"route to a subset of the application": {arrange: func(a *releasetest.App, t *testing.T) {
+			route(a, t, "podinfo")
+			a.Route("helm", `[{"op":"add","path":"/spec/http/0/route/0/destination/subset","value":"v1"}]`)
+		}, code: 2, text: []string{"/spec/http/0/route goes to subset v1 of podinfo, want the whole Service"}},
+		"port": {change: func(p *prepare.Preparation) { p.Port = 8080 },
+			arrange: func(a *releasetest.App, _ *testing.T) { a.ApexService() },
+			code:    2, text: []string{"reading port: 8080, want one of the Service's: 80"}},
 		"third destination": {arrange: func(a *releasetest.App,
 			t *testing.T) {
 			route(a, t, "podinfo-primary", "podinfo-canary", "beta")
@@ -293,7 +296,10 @@ func TestTargetThatChangesWhileItStarts(t *testing.T) {
 		_, err := prepared(t, a.Run("run"), nothing)
 		done <- err
 	}()
-	a.Eventually("the target has pods", func() bool { return a.Deployment("podinfo").Status.Replicas == 2 })
+	a.Eventually("the target has pods", func() bool {
+		d := a.Deployment("podinfo")
+		return *d.Spec.Replicas == 2 && d.Status.ObservedGeneration == d.Generation && d.Status.Replicas == 2
+	})
 	a.Push("3")
 	if err := <-done; failure.Code(err) != failure.ExitInconclusive ||
 		!strings.Contains(err.Error(), "the target changed from revision") {

@@ -32,8 +32,10 @@ func rehearse(ctx context.Context, r *release.Release, p Preparation, f found) e
 	}
 	_, err = routing.EnsureDestinationRules(ctx)
 	refusals.Add(against(err))
+	gateway, unknown := shape.Gateway(int64(p.Port))
+	refusals.Add(unknown)
 	if f.state == nil {
-		refusals.Add(against(routing.CreateVirtualService(ctx, p.Hosts, p.Gateways, "")))
+		refusals.Add(against(routing.CreateVirtualService(ctx, p.Hosts, p.Gateways, gateway, "")))
 	}
 	if f.whole() {
 		fence := r.Fence

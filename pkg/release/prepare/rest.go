@@ -22,7 +22,7 @@ func rest(ctx context.Context, r *release.Release, p Preparation, f *found, sett
 			return err
 		}
 	}
-	writer, err := r.Services.Rest(ctx, f.target, f.copied.Selector(f.primary), int32(p.Port))
+	writer, err := r.Services.Rest(ctx, f.apex, f.target, f.copied.Selector(f.primary), int32(p.Port))
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,15 @@ func routing(ctx context.Context, r *release.Release, p Preparation, f *found) e
 	for _, name := range made {
 		r.Events.Warningf(ctx, "DestinationRule %s was missing, and was made again", name)
 	}
-	if err := r.Routing.CreateVirtualService(ctx, p.Hosts, p.Gateways, ""); err != nil {
+	shape, err := r.Services.Shape(ctx, f.target, int32(p.Port))
+	if err != nil {
+		return err
+	}
+	port, err := shape.Gateway(int64(p.Port))
+	if err != nil {
+		return err
+	}
+	if err := r.Routing.CreateVirtualService(ctx, p.Hosts, p.Gateways, port, ""); err != nil {
 		return err
 	}
 	r.Events.Warningf(ctx, "VirtualService %s was missing, and was made again, with all traffic to the primary",
