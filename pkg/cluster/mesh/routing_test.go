@@ -80,7 +80,7 @@ func TestCreateVirtualService(t *testing.T) {
 // TestVirtualServiceThatExists is left as it is, whoever made it.
 func TestVirtualServiceThatExists(t *testing.T) {
 	p := newPlace(t)
-	must(t, p.routing().CreateVirtualService(t.Context(), []string{"podinfo.test"}, nil, "record"))
+	must(t, p.routing().CreateVirtualService(t.Context(), []string{"podinfo.test"}, nil, 0, "record"))
 	timeout := []byte(`[{"op":"add","path":"/spec/http/0/timeout","value":"15s"}]`)
 	services := p.cluster().VirtualServices(p.app.Namespace)
 	_, err := services.Patch(t.Context(), "podinfo", types.JSONPatchType, timeout, metav1.PatchOptions{})
