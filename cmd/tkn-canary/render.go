@@ -5,10 +5,12 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/serin-cd/serin/internal/pipeline"
+	"github.com/serin-cd/serin/internal/rights"
+	"github.com/serin-cd/serin/pkg/cluster/application"
 )
 
 func render() *cobra.Command {
-	plan := pipeline.Shipped()
+	plan, app := pipeline.Shipped(), application.Application{}
 	cmd := &cobra.Command{
 		Use:   "render",
 		Short: "Write the Pipeline for a list of weights, with time-outs that fit",
@@ -19,13 +21,20 @@ parameter become its default in the Pipeline, so that a run fits as it is.
 
 Without a deadline and a stage timeout the stages share the hour after which Tekton
 ends a run by default, so that finally is always reached. With one, the first lines of
-the output say which timeouts its runs need.`,
+the output say which timeouts its runs need.
+
+With --rbac it writes, instead of a Pipeline, the ServiceAccounts that release one
+application, with Roles that are limited to the names of its objects.`,
 		Example: `  tkn canary render --weights 10,50,90 --name canary-thirds | kubectl apply -f -
-  tkn canary render --progress-deadline 10m --deadline 7m --name canary-slow | kubectl apply -f -`,
+  tkn canary render --progress-deadline 10m --deadline 7m --name canary-slow | kubectl apply -f -
+  tkn canary render --rbac podinfo -n shop | kubectl apply -f -`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if plan.Compact && !cmd.Flags().Changed("name") {
 				plan.Name = pipeline.ShippedCompact().Name
+			}
+			if cmd.Flags().Changed("rbac") {
+				return writeRights(cmd, app, plan)
 			}
 			return write(cmd, plan)
 		},
@@ -35,7 +44,26 @@ the output say which timeouts its runs need.`,
 	f.StringVar(&plan.Name, "name", plan.Name, "name of the Pipeline")
 	f.BoolVar(&plan.Compact, "compact", false, "all stages in one pod, at 20, 40 and 60 %")
 	times(f, &plan)
+	f.StringVar(&app.Name, "rbac", "", "write the accounts and Roles for an application of this name instead")
+	f.StringVarP(&app.Namespace, "namespace", "n", "", "namespace of accounts and Roles (default: where they are applied)")
 	return cmd
+}
+
+// writeRights writes the accounts of an application, with rights to its objects alone.
+func writeRights(cmd *cobra.Command, app application.Application, plan pipeline.Plan) error {
+	named := app
+	if named.Namespace == "" {
+		named.Namespace = "default" // none is a choice here
+	}
+	if err := named.Validate(); err != nil {
+		return err
+	}
+	text, err := rights.Write(app, plan.Stages())
+	if err != nil {
+		return err
+	}
+	_, err = cmd.OutOrStdout().Write(text)
+	return err
 }
 
 // times are the flags that decide how long tasks may take.

@@ -189,6 +189,19 @@ func (p Plan) before(t timeout.Tasks) time.Duration {
 
 func finally(t timeout.Tasks) time.Duration { return (1 + finishRetries) * t.Finish }
 
+// Stages are the names of the tasks that are stages, none where all is one task.
+func (p Plan) Stages() []string {
+	var all []string
+	for _, w := range p.Weights {
+		if !p.Compact {
+			all = append(all, stageName(w))
+		}
+	}
+	return all
+}
+
+func stageName(weight int) string { return fmt.Sprintf("stage-%d", weight) }
+
 func (p Plan) describe() string {
 	if p.Compact {
 		return "Releases a new version of an application to " + listed(p.Weights) + " % of its traffic, " +
