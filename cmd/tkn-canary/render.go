@@ -45,7 +45,8 @@ application, with Roles that are limited to the names of its objects.`,
 	f.BoolVar(&plan.Compact, "compact", false, "all stages in one pod, at 20, 40 and 60 %")
 	times(f, &plan)
 	f.StringVar(&app.Name, "rbac", "", "write the accounts and Roles for an application of this name instead")
-	f.StringVarP(&app.Namespace, "namespace", "n", "", "namespace of accounts and Roles (default: where they are applied)")
+	f.StringVarP(&app.Namespace, "namespace", "n", "",
+		"namespace of accounts and Roles (default: where they are applied)")
 	return cmd
 }
 
@@ -75,7 +76,8 @@ func times(f *pflag.FlagSet, plan *pipeline.Plan) {
 	f.DurationVar(&plan.Rollout, "rollout-timeout", plan.Rollout,
 		"how long all pods of a Deployment may take to become ready (default: progress-deadline and a minute)")
 	f.DurationVar(&plan.Drain, "drain", plan.Drain, "how long the canary's pods stay up at least without traffic")
-	f.DurationVar(&plan.Interval, "interval", plan.Interval, "time from check to check, and how long a stage lasts at least")
+	f.DurationVar(&plan.Interval, "interval", plan.Interval,
+		"time from check to check, and how long a stage lasts at least")
 	f.IntVar(&plan.Threshold, "threshold", plan.Threshold, "failed checks that end the run")
 	f.IntVar(&plan.Checks, "checks", plan.Checks, "passed checks that a stage needs, with the classic judge")
 	f.DurationVar(&plan.TimeBox, "time-box", plan.TimeBox,

@@ -24,9 +24,10 @@ func Accounts(app application.Application) (release, stage string) {
 func Write(app application.Application, stages []string) ([]byte, error) {
 	release, stage := Accounts(app)
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "# The accounts that release %s, limited to the names of its objects. RBAC cannot limit create and "+
-		"list to names,\n# and the names of pods, runs and reports are not known before: rules without resourceNames "+
-		"hold for the namespace.\n# Start runs with taskRunTemplate.serviceAccountName: %s", app.Name, release)
+	fmt.Fprintf(&b, "# The accounts that release %s, limited to the names of its objects. RBAC cannot limit create "+
+		"and list to names,\n# and the names of pods, runs and reports are not known before: rules without "+
+		"resourceNames hold for the namespace.\n"+
+		"# Start runs with taskRunTemplate.serviceAccountName: %s", app.Name, release)
 	if len(stages) > 0 {
 		fmt.Fprintf(&b, "\n# and taskRunSpecs with serviceAccountName: %s for %s", stage, strings.Join(stages, ", "))
 	}

@@ -25,14 +25,21 @@ func TestWhatTasksNeed(t *testing.T) {
 		change func(*timeout.Need)
 		want   string
 	}{
-		"as shipped":    {nil, "prepare=7m30s,stage=8m30s,promote=5m,finish=6m"},
-		"slow pods":     {func(n *timeout.Need) { n.Progress *= 3; n.Rollout *= 3 }, "prepare=17m30s,stage=10m30s,promote=11m,finish=10m"},
-		"many pods":     {func(n *timeout.Need) { n.Rollout = time.Hour }, "prepare=2h3m30s,stage=8m30s,promote=1h3m,finish=1h4m"},
-		"a queue":       {func(n *timeout.Need) { n.Busy = time.Hour }, "prepare=1h6m30s,stage=8m30s,promote=5m,finish=6m"},
-		"a long drain":  {func(n *timeout.Need) { n.Drain = 5 * time.Minute }, "prepare=11m30s,stage=8m30s,promote=9m,finish=8m"},
-		"late samples":  {func(n *timeout.Need) { n.Settle = 2 * time.Minute }, "prepare=7m30s,stage=10m30s,promote=5m,finish=6m"},
-		"long stages":   {func(n *timeout.Need) { n.Deadline = 3 * time.Hour }, "prepare=7m30s,stage=3h1m30s,promote=5m,finish=6m"},
-		"odd durations": {func(n *timeout.Need) { n.Progress += time.Second }, "prepare=8m,stage=9m,promote=5m30s,finish=6m"},
+		"as shipped": {nil, "prepare=7m30s,stage=8m30s,promote=5m,finish=6m"},
+		"slow pods": {func(n *timeout.Need) { n.Progress *= 3; n.Rollout *= 3 },
+			"prepare=17m30s,stage=10m30s,promote=11m,finish=10m"},
+		"many pods": {func(n *timeout.Need) { n.Rollout = time.Hour },
+			"prepare=2h3m30s,stage=8m30s,promote=1h3m,finish=1h4m"},
+		"a queue": {func(n *timeout.Need) { n.Busy = time.Hour },
+			"prepare=1h6m30s,stage=8m30s,promote=5m,finish=6m"},
+		"a long drain": {func(n *timeout.Need) { n.Drain = 5 * time.Minute },
+			"prepare=11m30s,stage=8m30s,promote=9m,finish=8m"},
+		"late samples": {func(n *timeout.Need) { n.Settle = 2 * time.Minute },
+			"prepare=7m30s,stage=10m30s,promote=5m,finish=6m"},
+		"long stages": {func(n *timeout.Need) { n.Deadline = 3 * time.Hour },
+			"prepare=7m30s,stage=3h1m30s,promote=5m,finish=6m"},
+		"odd durations": {func(n *timeout.Need) { n.Progress += time.Second },
+			"prepare=8m,stage=9m,promote=5m30s,finish=6m"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -62,11 +69,12 @@ func TestWhatCannotFitIsRefused(t *testing.T) {
 		change func(*timeout.Need)
 		want   string // empty: it fits
 	}{
-		"progress-deadline that fits just so": {tasks, func(n *timeout.Need) { n.Progress = 4*time.Minute + 30*time.Second }, ""},
+		"just so": {tasks, func(n *timeout.Need) { n.Progress = 4*time.Minute + 30*time.Second },
+			""},
 		"progress-deadline": {tasks, func(n *timeout.Need) { n.Progress = 10 * time.Minute },
-			"reading progress-deadline: 10m and 30s to start the pod, want no more than 7m30s of task prepare, 8m30s of " +
-				"task stage, 5m of task promote, 6m of task finish: lower it, or write a Pipeline with `tkn canary " +
-				"render --progress-deadline 10m`"},
+			"reading progress-deadline: 10m and 30s to start the pod, want no more than 7m30s of task prepare, " +
+				"8m30s of task stage, 5m of task promote, 6m of task finish: lower it, or write a Pipeline with " +
+				"`tkn canary render --progress-deadline 10m`"},
 		"deadline": {tasks, func(n *timeout.Need) { n.Deadline = 15 * time.Minute },
 			"reading deadline: 15m and 30s to start the pod, want no more than 8m30s of task stage: "},
 		"drain": {tasks, func(n *timeout.Need) { n.Drain = 5 * time.Minute },
@@ -77,7 +85,7 @@ func TestWhatCannotFitIsRefused(t *testing.T) {
 			"(1) reading busy-timeout: 1h and"},
 		"in one pod": {tasks.Compact(3), func(n *timeout.Need) { n.Deadline = time.Hour },
 			"reading deadline: 1h and 30s to start the pod, want no more than 36m of task release: "},
-		"no time-outs known": {timeout.Tasks{}, func(n *timeout.Need) { n.Progress = 100 * time.Hour }, ""},
+		"none known": {timeout.Tasks{}, func(n *timeout.Need) { n.Progress = 100 * time.Hour }, ""},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
