@@ -26,6 +26,7 @@ import (
 // TestRights plays releases with the accounts of `tkn canary render --rbac`: whatever else a program asks for, even
 // something it could do without, fails the test.
 func TestRights(t *testing.T) {
+	t.Parallel()
 	apitest.Config(t)
 	mesh := newMesh(t)
 	bin := build(t)
