@@ -40,6 +40,8 @@ func (s *theatre) commands() map[string]command {
 	return map[string]command{
 		// exits CODE PROGRAM runs a program and wants an exit code of it.
 		"exits": s.exits,
+		// granted CODE PROGRAM is exits, and wants that the API server has refused it nothing.
+		"granted": s.granted,
 		// again runs that program once more and wants the same exit code, the same results, and no object changed.
 		"again": s.again,
 		// refuses PROGRAM NAME=VALUE TEXT wants a parameter refused: exit code 2, and this text in the result reason.

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	patience = "5m" // for pods to become ready: controllers share the processors with all that waits for them
+	patience = "4m" // for pods to become ready: controllers share the processors with all that waits for them
 	started  = 60   // runs that prepare at once: Tekton, too, starts many pods one after the other
 )
 

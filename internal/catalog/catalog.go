@@ -13,11 +13,8 @@ type File struct {
 	Text []byte
 }
 
-// The heads of generated files.
-const (
-	ofTasks   = "# Generated from the configuration of the steps: change that and run `make generate`.\n"
-	ofCompact = "# Generated: run `make generate`.\n"
-)
+// ofTasks is the head of the generated Tasks.
+const ofTasks = "# Generated from the configuration of the steps: change that and run `make generate`.\n"
 
 // Files are the YAML files and the pages of all Tasks and Pipelines.
 func Files(ctx context.Context, root string) ([]File, error) {
@@ -42,25 +39,20 @@ func Files(ctx context.Context, root string) ([]File, error) {
 
 // pipelines adds those that are made of the Tasks.
 func pipelines(ctx context.Context, files []File, known pipeline.Tasks) ([]File, error) {
-	canary, err := pipeline.Canary(known, pipeline.Shipped())
-	if err != nil {
-		return nil, err
+	for _, plan := range []pipeline.Plan{pipeline.Shipped(), pipeline.ShippedCompact()} {
+		object, err := pipeline.Render(known, plan)
+		if err != nil {
+			return nil, err
+		}
+		text, err := pipeline.Write(ctx, plan.Comment(), object)
+		if err != nil {
+			return nil, err
+		}
+		if files, err = documented(files, path.Join("pipelines", plan.Name), text, ofPipeline(object)); err != nil {
+			return nil, err
+		}
 	}
-	text, err := pipeline.Write(ctx, pipeline.Shipped().Comment(), canary)
-	if err != nil {
-		return nil, err
-	}
-	if files, err = documented(files, "pipelines/canary", text, ofPipeline(canary)); err != nil {
-		return nil, err
-	}
-	compact, err := pipeline.Compact(known)
-	if err != nil {
-		return nil, err
-	}
-	if text, err = pipeline.Write(ctx, ofCompact, compact); err != nil {
-		return nil, err
-	}
-	return documented(files, "pipelines/canary-compact", text, ofPipeline(compact))
+	return files, nil
 }
 
 // documented adds a folder's YAML file and its page.

@@ -10,7 +10,7 @@ import (
 
 	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 
-	"github.com/serin-cd/serin/internal/pipeline"
+	"github.com/serin-cd/serin/pkg/release/timeout"
 )
 
 // page is what the README of a Task or a Pipeline tells: nothing that is not in the YAML.
@@ -59,7 +59,7 @@ func ofPipeline(o *tekton.Pipeline) page {
 var markdown string
 
 var layout = template.Must(template.New("page").Funcs(template.FuncMap{
-	"cell": cell, "value": value, "program": program, "short": pipeline.Short,
+	"cell": cell, "value": value, "program": program, "short": timeout.Short,
 }).Parse(markdown))
 
 func (p page) write() ([]byte, error) {

@@ -7,12 +7,14 @@ import (
 
 	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/serin-cd/serin/pkg/release/timeout"
 )
 
 // defaults are the parameters whose default in a Pipeline differs from that in its Tasks: a check a minute,
 // five failures, the bounds, and a canary without traffic that is not judged, rather than failed.
 var defaults = map[string]string{
-	"interval": "1m", "threshold": "5", "deadline": "7m", "no-values": "inconclusive",
+	"interval": "1m", "threshold": "5", "no-values": "inconclusive",
 	"success-rate": "99", "request-duration": "1000",
 }
 
@@ -23,6 +25,7 @@ var always = map[string]string{"min-dwell": "$(params.interval)", "gate": Gate(f
 type builder struct {
 	tasks      Tasks
 	fixed      map[string]string // the parameters that the Pipeline sets itself
+	timeouts   timeout.Tasks
 	defaults   map[string]string // that differ from those of the Tasks in this Pipeline
 	params     tekton.ParamSpecs
 	workspaces []tekton.PipelineWorkspaceDeclaration
@@ -87,7 +90,7 @@ func (b *builder) finish(prepare, promote string) tekton.PipelineTask {
 	b.fixed = map[string]string{
 		"prepare-status": "$(tasks." + prepare + ".status)", "promote-status": "$(tasks." + promote + ".status)",
 	}
-	t := b.task("finish", "Settle and report", "canary-finish", finishTimeout)
+	t := b.task("finish", "Settle and report", "canary-finish", b.timeouts.Finish)
 	t.Retries = finishRetries
 	return t
 }

@@ -2,24 +2,30 @@ package pipeline
 
 import (
 	"fmt"
-	"time"
 
 	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/selection"
 )
 
-// Canary is the Pipeline with one task for each weight.
-func Canary(tasks Tasks, p Plan) (*tekton.Pipeline, error) {
-	if err := p.check(); err != nil {
-		return nil, err
-	}
-	timeout, err := p.stageTimeout()
+// Render is the Pipeline of a plan.
+func Render(tasks Tasks, p Plan) (*tekton.Pipeline, error) {
+	p, timeouts, err := p.fitted()
 	if err != nil {
 		return nil, err
 	}
-	b := builder{tasks: tasks, defaults: map[string]string{"busy-timeout": Short(p.waits() + time.Minute)}}
-	all := []tekton.PipelineTask{b.task("prepare", "Prepare the canary", "canary-prepare", prepareTimeout+p.waits())}
+	b := builder{tasks: tasks, defaults: p.defaults(), timeouts: timeouts}
+	if p.Compact {
+		return b.compact(p)
+	}
+	return b.canary(p)
+}
+
+// canary is the Pipeline with one task for each weight.
+func (b *builder) canary(p Plan) (*tekton.Pipeline, error) {
+	t := b.timeouts
+	b.fixed = map[string]string{"timeouts": t.String()}
+	all := []tekton.PipelineTask{b.task("prepare", "Prepare the canary", "canary-prepare", t.Prepare)}
 	add := func(t tekton.PipelineTask) {
 		t.RunAfter = []string{all[len(all)-1].Name}
 		t.When = Proceeds("$(tasks.prepare.results.outcome)")
@@ -27,9 +33,9 @@ func Canary(tasks Tasks, p Plan) (*tekton.Pipeline, error) {
 	}
 	for i, w := range p.Weights {
 		b.fixed = map[string]string{"weight": fmt.Sprint(w), "gate": Gate(i == len(p.Weights)-1)}
-		add(b.task(fmt.Sprintf("stage-%d", w), fmt.Sprintf("Traffic to %d %%", w), "canary-stage", timeout))
+		add(b.task(stageName(w), fmt.Sprintf("Traffic to %d %%", w), "canary-stage", t.Stage))
 	}
-	add(b.task("promote", "Promote the canary", "canary-promote", promoteTimeout))
+	add(b.task("promote", "Promote the canary", "canary-promote", t.Promote))
 	return b.pipeline(p.Name, "Canary release", tekton.PipelineSpec{
 		Description: p.describe(),
 		Tasks:       all,
@@ -38,17 +44,16 @@ func Canary(tasks Tasks, p Plan) (*tekton.Pipeline, error) {
 	})
 }
 
-// Compact is the Pipeline that does all in one pod, before finally.
-func Compact(tasks Tasks) (*tekton.Pipeline, error) {
-	b := builder{tasks: tasks}
-	release := b.task("release", "Release by canary", "canary-compact", hour-reserve-(1+finishRetries)*finishTimeout)
-	return b.pipeline("canary-compact", "Canary release in one pod", tekton.PipelineSpec{
-		Description: "Releases a new version of an application to " + listed(Weights) + " % of its traffic, " +
-			"as the Pipeline canary does, in a single task. It is about 3 s a stage faster. " +
-			"The weights show only in its log.",
-		Tasks:   []tekton.PipelineTask{release},
-		Finally: []tekton.PipelineTask{b.finish("release", "release")},
-		Results: results("release"),
+// compact is the Pipeline that does all in one pod, before finally.
+func (b *builder) compact(p Plan) (*tekton.Pipeline, error) {
+	b.timeouts = b.timeouts.Compact(len(p.Weights))
+	b.fixed = map[string]string{"timeouts": b.timeouts.String()}
+	release := b.task("release", "Release by canary", "canary-compact", b.timeouts.Release)
+	return b.pipeline(p.Name, "Canary release in one pod", tekton.PipelineSpec{
+		Description: p.describe(),
+		Tasks:       []tekton.PipelineTask{release},
+		Finally:     []tekton.PipelineTask{b.finish("release", "release")},
+		Results:     results("release"),
 	})
 }
 

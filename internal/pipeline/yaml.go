@@ -13,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"knative.dev/pkg/apis"
 	"sigs.k8s.io/yaml"
+
+	"github.com/serin-cd/serin/pkg/release/timeout"
 )
 
 // object is a Task or a Pipeline.
@@ -126,7 +128,7 @@ func (m member) arrange() {
 	}
 	if m.name.Value == "timeout" {
 		if d, err := time.ParseDuration(m.value.Value); err == nil {
-			m.value.Value = Short(d)
+			m.value.Value = timeout.Short(d)
 		}
 	}
 }

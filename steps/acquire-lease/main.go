@@ -13,6 +13,7 @@ import (
 type config struct {
 	Release release.Config
 	Queue   prepare.Queue
+	Limits  prepare.Limits
 }
 
 func main() { os.Exit(step.Main(acquire)) }
@@ -20,6 +21,9 @@ func main() { os.Exit(step.Main(acquire)) }
 func acquire(ctx context.Context, c config, out *step.Results) error {
 	r, err := c.Release.Connect()
 	if err != nil {
+		return err
+	}
+	if err := c.Limits.CheckQueue(r, c.Queue); err != nil {
 		return err
 	}
 	turn, err := prepare.Acquire(ctx, r, c.Queue)

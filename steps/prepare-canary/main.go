@@ -17,6 +17,7 @@ type config struct {
 	Prepare  prepare.Config
 	Settling release.Settling
 	Judge    judge.Config
+	Limits   prepare.Limits
 }
 
 func main() { os.Exit(step.Main(prepareCanary)) }
@@ -24,6 +25,9 @@ func main() { os.Exit(step.Main(prepareCanary)) }
 func prepareCanary(ctx context.Context, c config, out *step.Results) error {
 	r, err := c.Release.ConnectSettling(c.Settling)
 	if err != nil {
+		return err
+	}
+	if err := c.Limits.Check(r, c.Settling, c.Judge); err != nil {
 		return err
 	}
 	outcome, revision, err := prepare.Step(ctx, r, c.Prepare, c.Settling, c.Judge)
