@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
 
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
@@ -139,28 +140,41 @@ func (s Summary) keep(ctx context.Context, r *release.Release) error {
 	if err != nil {
 		return err
 	}
-	name := r.App.Report(r.ID.Name)
 	object := &unstructured.Unstructured{Object: map[string]any{"data": data}}
 	object.SetAPIVersion("v1")
 	object.SetKind("ConfigMap")
-	object.SetName(name)
+	object.SetName(r.App.Report(r.ID.Name))
 	object.SetLabels(map[string]string{application.Label: r.App.Name})
 	object.SetOwnerReferences([]metav1.OwnerReference{{
 		APIVersion: "tekton.dev/v1", Kind: "PipelineRun", Name: r.ID.Name, UID: types.UID(r.ID.UID)}})
-	maps := r.Cluster.Objects(kube.ConfigMaps, r.App.Namespace)
 	err = kube.Retry(ctx, func(ctx context.Context) error {
-		_, err := maps.Create(ctx, object, metav1.CreateOptions{FieldManager: kube.FieldManager})
-		return err
+		return write(ctx, r.Cluster.Objects(kube.ConfigMaps, r.App.Namespace), object)
 	})
-	if apierrors.IsAlreadyExists(err) {
-		var patch []byte
-		if patch, err = kube.Patch(kube.Add("/data", data)); err == nil {
-			_, err = maps.Patch(ctx, name, types.JSONPatchType, patch,
-				metav1.PatchOptions{FieldManager: kube.FieldManager})
-		}
-	}
 	if err != nil {
-		return fmt.Errorf("keeping the report as ConfigMap %s: %w", name, err)
+		return fmt.Errorf("keeping the report as ConfigMap %s: %w", object.GetName(), err)
 	}
 	return nil
+}
+
+// write makes a ConfigMap, or gives the one of its name what it has. That may be an earlier report of the run, or that
+// of a PipelineRun which had the name before: its owner is gone, so the garbage collector may remove it at any time.
+func write(ctx context.Context, maps dynamic.ResourceInterface, object *unstructured.Unstructured) error {
+	for {
+		_, err := maps.Create(ctx, object, metav1.CreateOptions{FieldManager: kube.FieldManager})
+		if !apierrors.IsAlreadyExists(err) {
+			return err
+		}
+		metadata := object.Object["metadata"].(map[string]any)
+		patch, err := kube.Patch(kube.Add("/data", object.Object["data"]),
+			kube.Add("/metadata/labels", metadata["labels"]),
+			kube.Add("/metadata/ownerReferences", metadata["ownerReferences"]))
+		if err != nil {
+			return err
+		}
+		_, err = maps.Patch(ctx, object.GetName(), types.JSONPatchType, patch,
+			metav1.PatchOptions{FieldManager: kube.FieldManager})
+		if !apierrors.IsNotFound(err) {
+			return err
+		}
+	}
 }
