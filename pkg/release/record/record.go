@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/task/parameter"
 	"github.com/serin-cd/serin/pkg/task/run"
 )
@@ -22,6 +23,11 @@ type Record struct {
 	Previous string      `json:"previous,omitempty"` // what the primary ran before; empty at a first release
 	Stages   []run.Stage `json:"phases,omitempty"`
 	Ended    time.Time   `json:"ended,omitzero"` // when it was closed
+
+	// Verdict is that of the last stage: pass once the run promotes, another if it has ended the run, whose reason is
+	// then the verdict's. It is empty where the run ended before a verdict.
+	Verdict verdict.Decision `json:"verdict,omitempty"`
+	Passed  time.Time        `json:"passed,omitzero"` // by when the last stage had passed
 }
 
 // Parse reads a record. A record that no run could have written is an error.

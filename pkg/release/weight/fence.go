@@ -14,6 +14,7 @@ import (
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/cluster/mesh"
+	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/release/record"
 	"github.com/serin-cd/serin/pkg/task/failure"
 	"github.com/serin-cd/serin/pkg/task/parameter"
@@ -35,6 +36,8 @@ type Fence struct {
 
 	known *State
 	last  *record.Record
+
+	decision verdict.Decision
 }
 
 // From is a store whose next update begins with a state that was read a moment ago, which saves a call.
@@ -48,6 +51,12 @@ func (f Fence) From(state State) Fence {
 // be read, or one that somebody else than Serin wrote.
 func (f Fence) Remembering(last *record.Record) Fence {
 	f.last = last
+	return f
+}
+
+// Judged is a store that closes a run because of a verdict, which the record then tells.
+func (f Fence) Judged(decision verdict.Decision) Fence {
+	f.decision = decision
 	return f
 }
 

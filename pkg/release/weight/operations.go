@@ -59,9 +59,9 @@ func Unmoved(now State) error {
 }
 
 // BeginPromotion marks the run as promoting.
-func (f Fence) BeginPromotion(ctx context.Context, id run.ID) (State, error) {
+func (f Fence) BeginPromotion(ctx context.Context, id run.ID, clock clock) (State, error) {
 	return f.Update(ctx, func(now State) (*record.Record, parameter.Weight, error) {
-		next, err := record.BeginPromotion(now.Record, id)
+		next, err := record.BeginPromotion(now.Record, id, clock.Now())
 		if err == nil {
 			err = Unmoved(now)
 		}
@@ -89,7 +89,8 @@ func (f Fence) Lower(ctx context.Context, id run.ID, clock clock) (State, error)
 // is open: without a record, or with one that cannot be read, it lowers all the same.
 func (f Fence) Close(ctx context.Context, id run.ID, outcome run.Outcome, reason string, clock clock) (State, error) {
 	after, err := f.Update(ctx, func(now State) (*record.Record, parameter.Weight, error) {
-		return closed(now, id, outcome, reason, clock)
+		next, share, err := closed(now, id, outcome, reason, clock)
+		return record.Judged(now.Record, next, f.decision), share, err
 	})
 	if err != nil {
 		return after, fmt.Errorf("ending run %s/%s: %w", id.Namespace, id.Name, err)

@@ -49,24 +49,17 @@ type Summary struct {
 // Keep sums a run up from its record and from Prometheus, prints that, and keeps it as a ConfigMap that goes with the
 // PipelineRun. A run that does not have the record has none.
 func Keep(ctx context.Context, r *release.Release, config judge.Config, server prometheus.Config, w io.Writer) error {
-	state, err := r.Fence.Read(ctx)
+	rec, err := own(ctx, r)
 	if err != nil {
 		return err
 	}
-	rec := state.Record
-	if rec == nil || rec.ID != r.ID {
+	if rec == nil {
 		slog.Info("nothing to report: the run changed nothing", "app", r.App.String())
 		return nil
 	}
-	s := Summary{Run: rec.ID, App: r.App.Name, Outcome: rec.Outcome, Reason: rec.Reason,
-		Revision: rec.Revision, Previous: rec.Previous}
-	if stages := judged(rec); len(stages) > 0 {
-		v, err := again(ctx, r, config, server, stages, rec.Ended)
-		if err != nil {
-			slog.Warn("the checks could not be repeated", "error", err.Error())
-		} else {
-			s.Verdict = &v
-		}
+	s, err := sum(ctx, r, config, server, rec)
+	if err != nil {
+		return err
 	}
 	if err := s.print(w); err != nil {
 		return err
@@ -74,14 +67,44 @@ func Keep(ctx context.Context, r *release.Release, config judge.Config, server p
 	return s.keep(ctx, r)
 }
 
+// own is the record of the run, nil where that is another's, or there is none.
+func own(ctx context.Context, r *release.Release) (*record.Record, error) {
+	state, err := r.Fence.Read(ctx)
+	if err != nil || state.Record == nil || state.Record.ID != r.ID {
+		return nil, err
+	}
+	return state.Record, nil
+}
+
+// sum sums a run up.
+func sum(ctx context.Context, r *release.Release, config judge.Config, server prometheus.Config,
+	rec *record.Record) (Summary, error) {
+	s := Summary{Run: rec.ID, App: r.App.Name, Outcome: rec.Outcome, Reason: rec.Reason,
+		Revision: rec.Revision, Previous: rec.Previous}
+	stages := judged(rec)
+	if len(stages) == 0 {
+		return s, nil
+	}
+	v, err := again(ctx, r, config, server, stages, decided(rec))
+	if err != nil {
+		slog.Warn("the checks could not be repeated", "error", err.Error())
+		if v, err = without(ctx, r, config, rec, err); err != nil {
+			return s, err
+		}
+	}
+	v = reached(v, rec)
+	s.Verdict = &v
+	return s, nil
+}
+
 // judged are the stages in which the canary had traffic.
 func judged(rec *record.Record) []run.Stage {
 	return slices.DeleteFunc(slices.Clone(rec.Stages), func(s run.Stage) bool { return s.Weight == 0 })
 }
 
-// again judges as of the time when the run ended, without waiting; as of now where it has not.
+// again judges as of the time of the verdict, without waiting; as of now where there is none yet.
 func again(ctx context.Context, r *release.Release, config judge.Config, server prometheus.Config,
-	stages []run.Stage, ended time.Time) (verdict.Verdict, error) {
+	stages []run.Stage, at time.Time) (verdict.Verdict, error) {
 	client, err := prometheus.New(server)
 	if err != nil {
 		return verdict.Verdict{}, err
@@ -92,11 +115,11 @@ func again(ctx context.Context, r *release.Release, config judge.Config, server 
 	}
 	skew := judge.SkewOf(now, r.Cluster.Now())
 	stages = skew.Stages(stages)
-	if ended = ended.Add(ClockStep + time.Duration(skew)); skew != 0 {
-		ended = ended.Add(skewStep)
+	if at = at.Add(ClockStep + time.Duration(skew)); skew != 0 {
+		at = at.Add(skewStep)
 	}
-	if ended.Before(now) && !ended.Before(stages[len(stages)-1].At) {
-		now = ended
+	if at.Before(now) && !at.Before(stages[len(stages)-1].At) {
+		now = at
 	}
 	config.AsOf = now.UTC().Format(time.RFC3339)
 	target := judge.Target{Namespace: r.App.Namespace, Canary: r.App.Name, Primary: r.App.Primary()}
