@@ -150,8 +150,8 @@ func TestRecordSpoiledWhileItIsJudged(t *testing.T) {
 			takenBack(t, a, c.reason)
 			rec, err := record.Parse(a.VirtualService().Annotations["serin.dev/run"])
 			must(t, err)
-			if diff := cmp.Diff(known, rec, cmpopts.IgnoreFields(record.Record{}, "Phase", "Outcome", "Reason", "Verdict",
-				"Ended")); diff != "" {
+			if diff := cmp.Diff(known, rec, cmpopts.IgnoreFields(record.Record{}, "Phase", "Outcome", "Reason",
+				"Verdict", "Ended")); diff != "" {
 				t.Errorf("record (-before +after):\n%s", diff)
 			}
 			_, err = rollback.Run(t.Context(), r, r.ID, "none", time.Second)

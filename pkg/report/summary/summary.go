@@ -57,7 +57,9 @@ func Keep(ctx context.Context, r *release.Release, config judge.Config, server p
 		slog.Info("nothing to report: the run changed nothing", "app", r.App.String())
 		return nil
 	}
-	s, err := sum(ctx, r, config, server, rec)
+	s, err := ended(ctx, r, rec, func(rec *record.Record) (Summary, error) {
+		return sum(ctx, r, config, server, rec)
+	})
 	if err != nil {
 		return err
 	}
@@ -74,6 +76,23 @@ func own(ctx context.Context, r *release.Release) (*record.Record, error) {
 		return nil, err
 	}
 	return state.Record, nil
+}
+
+// ended sums a run up that may end while that is done, by an abort or the janitor: it is then summed up again as it has
+// ended. The record of a run that has ended does not change any more, and is not read again.
+func ended(ctx context.Context, r *release.Release, rec *record.Record,
+	sum func(*record.Record) (Summary, error)) (Summary, error) {
+	for {
+		s, err := sum(rec)
+		if err != nil || !rec.Open() {
+			return s, err
+		}
+		now, err := own(ctx, r)
+		if err != nil || now == nil || now.String() == rec.String() {
+			return s, err
+		}
+		rec = now
+	}
 }
 
 // sum sums a run up.

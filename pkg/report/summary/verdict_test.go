@@ -3,7 +3,12 @@ package summary_test
 import (
 	"context"
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -62,11 +67,11 @@ func reported(t *testing.T, a *releasetest.App) (summary.Summary, map[string]str
 }
 
 func TestReportShowsTheVerdictThatWasReached(t *testing.T) {
-	url := prometheustest.Start(t)
+	server := prometheustest.Start(t)
 	a, r := shifted(t)
 	worse(t, r)
 	const reached = "at weight 20: fail, worse: 30 of 100 requests failed, of the primary's 1 of 900\n"
-	if printed := kept(t, r, url); !strings.Contains(printed, reached) {
+	if printed := kept(t, r, server); !strings.Contains(printed, reached) {
 		t.Errorf("printed\n%s\nwant %q in it", printed, reached)
 	}
 	s, first := reported(t, a)
@@ -95,11 +100,11 @@ func TestReportWithoutPrometheus(t *testing.T) {
 }
 
 func TestReportOfARunThatPassed(t *testing.T) {
-	url := prometheustest.Start(t)
+	server := prometheustest.Start(t)
 	a, r := shifted(t)
 	_, err := promote.Run(t.Context(), r, time.Minute)
 	must(t, err)
-	kept(t, r, url)
+	kept(t, r, server)
 	s, _ := reported(t, a)
 	if v := s.Verdict; s.Outcome != run.Promoted || v.Reason() != "healthy: every stage passed" {
 		t.Errorf("%s, %s, want it promoted, and a pass", s.Outcome, v.Reason())
@@ -115,5 +120,28 @@ func TestReportOfARunThatWasStopped(t *testing.T) {
 	if v := s.Verdict; v.Decision != verdict.Inconclusive ||
 		v.Reason() != "undecided: the run ended before a verdict: the step was stopped: terminated" {
 		t.Errorf("%s, %s, want it undecided", v.Decision, v.Reason())
+	}
+}
+
+// TestRunEndsWhileItIsSummedUp has an abort close the run at the report's first question to Prometheus.
+func TestRunEndsWhileItIsSummedUp(t *testing.T) {
+	server, err := url.Parse(prometheustest.Start(t))
+	must(t, err)
+	a, r := shifted(t)
+	abort := sync.OnceFunc(func() {
+		if err := r.Close(t.Context(), "aborted by ann", "aborted by ann"); err != nil {
+			t.Error(err)
+		}
+	})
+	proxy := httputil.NewSingleHostReverseProxy(server)
+	gate := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		abort()
+		proxy.ServeHTTP(w, q)
+	}))
+	defer gate.Close()
+	kept(t, r, gate.URL)
+	if s, _ := reported(t, a); s.Outcome != run.RolledBack || s.Reason != "aborted by ann" ||
+		s.Verdict.Code != "undecided" {
+		t.Errorf("%s: %s, %s, want the ending that was", s.Outcome, s.Reason, s.Verdict.Reason())
 	}
 }
