@@ -80,8 +80,8 @@ func TestAPIServerAcceptsEachManifest(t *testing.T) {
 	}
 }
 
-// TestNoManifestPinsAUser leaves the uid to the image, or to a platform that assigns one to each namespace, as OpenShift
-// does: it refuses pods that name another.
+// TestNoManifestPinsAUser leaves the uid to the image, or to a platform that assigns one to each namespace, as
+// OpenShift does: it refuses pods that name another.
 func TestNoManifestPinsAUser(t *testing.T) {
 	for name, text := range manifests(t) {
 		for _, member := range []string{"runAsUser", "runAsGroup", "fsGroup", "supplementalGroups"} {

@@ -60,8 +60,8 @@ var prometheus = tekton.WorkspaceDeclaration{
 		"files in prometheus-token-path and prometheus-ca-path, as /workspace/prometheus/KEY.",
 }
 
-// restricted is what Pod Security "restricted" asks for, and more. It names no user: that is the image's, or the one that
-// the platform assigns.
+// restricted is what Pod Security "restricted" asks for, and more. It names no user: that is the image's, or the one
+// that the platform assigns.
 func restricted() *corev1.SecurityContext {
 	return &corev1.SecurityContext{
 		RunAsNonRoot:             new(true),

@@ -54,7 +54,8 @@ func TestPrimaryFollowsTheTarget(t *testing.T) {
 	}
 }
 
-// TestPromotionIsUndoneWithoutReplicaSet gives the primary what it ran before, of which there is no ReplicaSet any more.
+// TestPromotionIsUndoneWithoutReplicaSet gives the primary what it ran before, of which there is no ReplicaSet any
+// more.
 func TestPromotionIsUndoneWithoutReplicaSet(t *testing.T) {
 	a, r := at(t)
 	before := a.Deployment("podinfo-primary")

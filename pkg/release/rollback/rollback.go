@@ -122,8 +122,8 @@ func restore(ctx context.Context, by *release.Release, rec *record.Record, deadl
 				return nil, err
 			}
 			if template == nil {
-				return nil, fmt.Errorf("revision %s is neither kept on Deployment %s nor in a ReplicaSet of it any more: "+
-					"give it that template by hand", workload.Short(rec.Previous), d.Name)
+				return nil, fmt.Errorf("revision %s is neither kept on Deployment %s nor in a ReplicaSet of it any "+
+					"more: give it that template by hand", workload.Short(rec.Previous), d.Name)
 			}
 			slog.Info("primary restored", "deployment", d.Name, "revision", workload.Short(rec.Previous))
 			return workload.Become(d, template, rec.Previous, rec.ID), nil

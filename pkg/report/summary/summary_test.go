@@ -104,8 +104,8 @@ func TestARunThatChangedNothingHasNoSummary(t *testing.T) {
 	}
 }
 
-// TestReportFollowsItsOwner finds the report of a PipelineRun that had the name before. Its owner is alive here, so that
-// the garbage collector leaves it alone.
+// TestReportFollowsItsOwner finds the report of a PipelineRun that had the name before. Its owner is alive here, so
+// that the garbage collector leaves it alone.
 func TestReportFollowsItsOwner(t *testing.T) {
 	a := releasetest.New(t)
 	a.First()
