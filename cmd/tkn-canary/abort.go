@@ -89,7 +89,7 @@ func (a aborting) drainOf(r *release.Release) error {
 		r.DrainBlindly()
 		return nil
 	}
-	return r.DrainBy(a.prometheus, a.drain)
+	return r.DrainBy(a.prometheus, a.drain, max(a.drain, release.DrainDeadline))
 }
 
 func (a aborting) print(done rollback.Aborted, w io.Writer) error {

@@ -80,6 +80,18 @@ func TestAPIServerAcceptsEachManifest(t *testing.T) {
 	}
 }
 
+// TestNoManifestPinsAUser leaves the uid to the image, or to a platform that assigns one to each namespace, as
+// OpenShift does: it refuses pods that name another.
+func TestNoManifestPinsAUser(t *testing.T) {
+	for name, text := range manifests(t) {
+		for _, member := range []string{"runAsUser", "runAsGroup", "fsGroup", "supplementalGroups"} {
+			if bytes.Contains(text, []byte(member+":")) {
+				t.Errorf("%s has %s, want none", name, member)
+			}
+		}
+	}
+}
+
 func resourceOf(o *unstructured.Unstructured) schema.GroupVersionResource {
 	kind := o.GroupVersionKind()
 	return kind.GroupVersion().WithResource(strings.ToLower(kind.Kind) + "s")

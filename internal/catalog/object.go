@@ -60,12 +60,11 @@ var prometheus = tekton.WorkspaceDeclaration{
 		"files in prometheus-token-path and prometheus-ca-path, as /workspace/prometheus/KEY.",
 }
 
-// restricted is what Pod Security "restricted" asks for, and more.
+// restricted is what Pod Security "restricted" asks for, and more. It names no user: that is the image's, or the one
+// that the platform assigns.
 func restricted() *corev1.SecurityContext {
 	return &corev1.SecurityContext{
 		RunAsNonRoot:             new(true),
-		RunAsUser:                new(int64(65532)),
-		RunAsGroup:               new(int64(65532)),
 		ReadOnlyRootFilesystem:   new(true),
 		AllowPrivilegeEscalation: new(false),
 		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -155,8 +156,40 @@ func TestArchiveHoldsEachImage(t *testing.T) {
 				t.Errorf("the archive lacks %s of %v", name, e.RepoTags)
 			}
 		}
-		if !bytes.Contains(files[e.Config], []byte(`"User":"65532:65532"`)) {
-			t.Errorf("%v runs as another user than 65532: %s", e.RepoTags, files[e.Config])
+		var image struct {
+			Config struct{ User string } `json:"config"`
+		}
+		if err := json.Unmarshal(files[e.Config], &image); err != nil {
+			t.Fatal(err)
+		}
+		uid, _, _ := strings.Cut(image.Config.User, ":")
+		if n, err := strconv.Atoi(uid); err != nil || n == 0 {
+			t.Errorf("%v runs as %q, want a number other than 0: a kubelet verifies runAsNonRoot by it", e.RepoTags,
+				image.Config.User)
+		}
+		for _, name := range e.Layers {
+			anyoneReads(t, files[name])
+		}
+	}
+}
+
+// anyoneReads wants the files of a layer readable by any user, and programs executable.
+func anyoneReads(t *testing.T, layer []byte) {
+	t.Helper()
+	for reader := tar.NewReader(bytes.NewReader(layer)); ; {
+		header, err := reader.Next()
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := int64(0o004)
+		if strings.HasPrefix(header.Name, "ko-app/") {
+			want = 0o005
+		}
+		if header.Mode&want != want {
+			t.Errorf("%s has mode %o, want it open to any user", header.Name, header.Mode)
 		}
 	}
 }

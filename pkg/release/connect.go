@@ -6,6 +6,7 @@ import (
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/cluster/mesh"
 	"github.com/serin-cd/serin/pkg/judge/prometheus"
+	"github.com/serin-cd/serin/pkg/task/failure"
 	"github.com/serin-cd/serin/pkg/task/parameter"
 	"github.com/serin-cd/serin/pkg/task/run"
 )
@@ -46,13 +47,24 @@ func (p Patience) Deadline() time.Duration { return time.Duration(p.ProgressDead
 type Settling struct {
 	Patience
 	// How long the canary's pods stay up at least after their traffic has gone. Raise it if proxies learn of a new
-	// route slowly.
-	Drain      parameter.Duration `env:"DRAIN, default=10s"`
-	Prometheus prometheus.Config
+	// route slowly, or for streams and downloads that take longer: proxies count a request only when it ends.
+	Drain parameter.Duration `env:"DRAIN, default=10s"`
+	// How long after their traffic has gone the canary's pods wait for proxies that still send. Then the step fails and
+	// the pods stay up, until a later run or the janitor finds nobody sending. If Prometheus cannot tell, all of it is
+	// waited, and then the pods go. At least drain.
+	DrainDeadline parameter.Duration `env:"DRAIN_DEADLINE, default=60s"`
+	Prometheus    prometheus.Config
 }
 
 // Observe lets a release observe its drain.
-func (s Settling) Observe(r *Release) error { return r.DrainBy(s.Prometheus, time.Duration(s.Drain)) }
+func (s Settling) Observe(r *Release) error {
+	least, most := time.Duration(s.Drain), time.Duration(s.DrainDeadline)
+	if most < least {
+		return failure.Configf("reading drain-deadline: %s, want at least drain, %s: raise drain-deadline, or lower "+
+			"drain", most, least)
+	}
+	return r.DrainBy(s.Prometheus, least, most)
+}
 
 // ConnectSettling is Connect for a program that may settle the application.
 func (c Config) ConnectSettling(s Settling) (*Release, error) {

@@ -10,8 +10,8 @@ import (
 	"github.com/serin-cd/serin/pkg/release/drain"
 )
 
-// longestDrain is how long proxies have to stop sending; without Prometheus it is waited in full.
-const longestDrain = time.Minute
+// DrainDeadline is how long proxies have to stop sending where nobody says otherwise.
+const DrainDeadline = time.Minute
 
 // Undrained is the release of a canary that nobody was ever sent to, for whose pods nothing is waited.
 func (r *Release) Undrained() *Release {
@@ -20,23 +20,23 @@ func (r *Release) Undrained() *Release {
 	return &other
 }
 
-// DrainBlindly waits for as long as proxies have, because there is nothing to observe them by.
+// DrainBlindly waits for as long as proxies have by default, because there is nothing to observe them by.
 func (r *Release) DrainBlindly() {
 	r.Drain = func(ctx context.Context) error {
-		return drain.Wait(ctx, nil, drain.Workload{Namespace: r.App.Namespace, App: r.App.Name}, 0, longestDrain,
-			longestDrain, clock.RealClock{})
+		return drain.Wait(ctx, nil, drain.Workload{Namespace: r.App.Namespace, App: r.App.Name}, 0, DrainDeadline,
+			DrainDeadline, clock.RealClock{})
 	}
 }
 
-// DrainBy observes the drain in Prometheus, for at least the time given.
-func (r *Release) DrainBy(config prometheus.Config, least time.Duration) error {
+// DrainBy observes the drain in Prometheus, for at least and at most the times given.
+func (r *Release) DrainBy(config prometheus.Config, least, most time.Duration) error {
 	client, err := prometheus.New(config)
 	if err != nil {
 		return err
 	}
 	r.Drain = func(ctx context.Context) error {
 		return drain.Wait(ctx, client, drain.Workload{Namespace: r.App.Namespace, App: r.App.Name}, 0, least,
-			longestDrain, clock.RealClock{})
+			most, clock.RealClock{})
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/cluster/mesh"
 	"github.com/serin-cd/serin/pkg/cluster/workload"
+	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/release/lease"
 	"github.com/serin-cd/serin/pkg/release/record"
 	"github.com/serin-cd/serin/pkg/release/weight"
@@ -114,6 +115,13 @@ func (r *Release) Target(ctx context.Context) (*workload.Deployment, error) {
 			r.App.Name, r.App.Namespace)
 	}
 	return target, err
+}
+
+// Judged is the release with a verdict because of which it is closed next.
+func (r *Release) Judged(decision verdict.Decision) *Release {
+	other := *r
+	other.Fence = r.Fence.Judged(decision)
+	return &other
 }
 
 // Close takes the run back, with the canary's share at 0, whatever has become of ctx, within 5 s. The

@@ -8,6 +8,7 @@ import (
 	networking "istio.io/client-go/pkg/apis/networking/v1"
 
 	"github.com/serin-cd/serin/pkg/cluster/application"
+	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/release/record"
 	"github.com/serin-cd/serin/pkg/release/weight"
 	"github.com/serin-cd/serin/pkg/task/run"
@@ -68,10 +69,12 @@ func (r *Release) Remake(ctx context.Context, deleted *networking.VirtualService
 	return again, true
 }
 
-// RemakeEnded is Remake with the run ended as rolled back; code is what the recorded reason begins with.
+// RemakeEnded is Remake with the run ended as rolled back by an inconclusive verdict; code is what the recorded reason
+// begins with.
 func (r *Release) RemakeEnded(ctx context.Context, deleted *networking.VirtualService, code string) string {
 	text, _ := r.Remake(ctx, deleted, func(last *record.Record, text string) (*record.Record, error) {
-		return record.Close(last, r.ID, run.RolledBack, code+": "+text, r.Cluster.Now())
+		closed, err := record.Close(last, r.ID, run.RolledBack, code+": "+text, r.Cluster.Now())
+		return record.Judged(last, closed, verdict.Inconclusive), err
 	})
 	return text
 }

@@ -17,6 +17,9 @@ const (
 	PreviousAnnotation = "serin.dev/previous" // on the primary: the revision that the run of the stamp promoted it from
 	PortsAnnotation    = "serin.dev/ports"    // on the apex Service: a digest of the ports that Serin's Services have
 	Label              = "serin.dev/app"      // on all that Serin makes: the application's name
+
+	// TemplateAnnotation is on the primary: the pod template of the revision in PreviousAnnotation.
+	TemplateAnnotation = "serin.dev/previous-template"
 )
 
 // maxName leaves room for the longest suffix, -primary, within the 63 bytes of a Service's name.

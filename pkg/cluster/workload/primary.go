@@ -176,21 +176,25 @@ func Become(primary *Deployment, template map[string]any, revision string, by ru
 	return append(ops, kube.Replace("/spec/template", template))
 }
 
-// Promote are the operations of Become, and those that keep from which revision: who finds no record of the run then
-// knows what to undo.
+// Promote are the operations of Become, and those that keep from which revision, and its template: who finds no record
+// of the run, or no ReplicaSet any more, then knows what to undo, and how.
 func Promote(primary *Deployment, template map[string]any, revision string, by run.ID) []kube.Operation {
-	ops := Become(primary, template, revision, by)
-	return append(ops, kube.Add(kube.Path("metadata", "annotations", application.PreviousAnnotation),
-		primary.Promoted()))
+	ops := append(Become(primary, template, revision, by),
+		kube.Add(kube.Path("metadata", "annotations", application.PreviousAnnotation), primary.Promoted()))
+	if kept, ok := keep(primary); ok {
+		ops = append(ops, kube.Add(kube.Path("metadata", "annotations", application.TemplateAnnotation), kept))
+	}
+	return ops
 }
 
 // Restamp are the operations that give a primary the stamp of a run which has not promoted it, so that no late patch of
 // another step holds.
 func Restamp(primary *Deployment, by run.ID) []kube.Operation {
 	ops := Stamp(primary, by)
-	if _, there := primary.Annotations[application.PreviousAnnotation]; there {
-		ops = append(ops, kube.Operation{Op: "remove",
-			Path: kube.Path("metadata", "annotations", application.PreviousAnnotation)})
+	for _, name := range []string{application.PreviousAnnotation, application.TemplateAnnotation} {
+		if _, there := primary.Annotations[name]; there {
+			ops = append(ops, kube.Operation{Op: "remove", Path: kube.Path("metadata", "annotations", name)})
+		}
 	}
 	return ops
 }

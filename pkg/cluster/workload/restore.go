@@ -3,6 +3,7 @@ package workload
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strconv"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,9 +21,21 @@ type lister interface {
 	List(context.Context, metav1.ListOptions) (*unstructured.UnstructuredList, error)
 }
 
-// TemplateOf finds the pod template of an earlier revision of a primary in its ReplicaSets, which carry
-// the Deployment's annotations of their time. It returns nil where it is gone.
+// TemplateOf finds the pod template of an earlier revision of a primary: as its promotion has kept it, else in its
+// ReplicaSets, which carry the Deployment's annotations of their time. It returns nil where it is gone.
 func TemplateOf(ctx context.Context, replicaSets lister, primary *Deployment, revision string) (map[string]any, error) {
+	template, err := kept(primary, revision)
+	if template != nil {
+		return template, nil
+	}
+	if err != nil {
+		slog.Warn("looking for the primary's previous template in its ReplicaSets", "error", err.Error())
+	}
+	return templateOfSet(ctx, replicaSets, primary, revision)
+}
+
+func templateOfSet(ctx context.Context, replicaSets lister, primary *Deployment, revision string) (map[string]any,
+	error) {
 	var all *unstructured.UnstructuredList
 	err := kube.Retry(ctx, func(ctx context.Context) (err error) {
 		all, err = replicaSets.List(ctx,

@@ -12,7 +12,7 @@ import (
 )
 
 // leastHistory is how many ReplicaSets the primary keeps at least: its previous template is in one of them, and what
-// undoes a promotion takes it from there.
+// undoes a promotion takes it from there where it is too large to be kept on the primary.
 const leastHistory = 2
 
 // common are the members of a target's spec that the primary follows, besides the template.

@@ -137,7 +137,7 @@ func promote(ctx context.Context, r *release.Release, state weight.State, deadli
 		}
 	}
 	asked := time.Now()
-	state, err = r.Fence.From(state).BeginPromotion(ctx, r.ID)
+	state, err = r.Fence.From(state).BeginPromotion(ctx, r.ID, r.Cluster)
 	if err == nil && !changed && time.Since(asked) > away {
 		return promoteLater(ctx, r, state, deadline)
 	}

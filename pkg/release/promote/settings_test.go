@@ -5,11 +5,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/serin-cd/serin/internal/apitest"
 	"github.com/serin-cd/serin/internal/releasetest"
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/release/promote"
+	"github.com/serin-cd/serin/pkg/release/rollback"
 )
 
 // TestPrimaryFollowsTheTarget in what is not the template: what the target has when it is promoted, as far as the
@@ -49,6 +51,38 @@ func TestPrimaryFollowsTheTarget(t *testing.T) {
 	if annotations["example.com/cost-centre"] != "42" || annotations["secret.example.com/x"] != "" ||
 		annotations["meta.helm.sh/release-name"] != "" || annotations["serin.dev/run"] != r.ID.String() {
 		t.Errorf("annotations %v, want the cost centre alone taken over", annotations)
+	}
+}
+
+// TestPromotionIsUndoneWithoutReplicaSet gives the primary what it ran before, of which there is no ReplicaSet any
+// more.
+func TestPromotionIsUndoneWithoutReplicaSet(t *testing.T) {
+	a, r := at(t)
+	before := a.Deployment("podinfo-primary")
+	a.UnreadyPrimary("2")
+	if _, err := promote.Run(t.Context(), r, time.Second); err == nil {
+		t.Fatal("promoted, want the primary not ready")
+	}
+	a.Patch("podinfo-primary", "kubectl-patch", `[{"op":"replace","path":"/spec/revisionHistoryLimit","value":0}]`)
+	orphan := metav1.DeletePropagationOrphan // its pods go on serving
+	for _, set := range a.ReplicaSets("podinfo-primary") {
+		if set.Spec.Template.Spec.Containers[0].Image == releasetest.Image("1") {
+			must(t, a.Client.AppsV1().ReplicaSets(a.Namespace).Delete(t.Context(), set.Name,
+				metav1.DeleteOptions{PropagationPolicy: &orphan}))
+		}
+	}
+	a.Eventually("there is one ReplicaSet left", func() bool { return len(a.ReplicaSets("podinfo-primary")) == 1 })
+	for range 2 {
+		_, err := rollback.Run(t.Context(), r, r.ID, "the promotion failed", time.Minute)
+		must(t, err)
+		after := a.Deployment("podinfo-primary")
+		if diff := cmp.Diff(before.Spec.Template, after.Spec.Template); diff != "" || !primaryRuns(a, "1") {
+			t.Errorf("the primary is %+v, template (-before +after):\n%s", after.Status, diff)
+		}
+		if after.Annotations["serin.dev/revision"] != before.Annotations["serin.dev/revision"] ||
+			after.Annotations["serin.dev/previous-template"] != "" {
+			t.Errorf("annotations %v, want the revision as before, and nothing to undo", after.Annotations)
+		}
 	}
 }
 

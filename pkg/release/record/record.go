@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/serin-cd/serin/pkg/cluster/mesh"
+	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/task/parameter"
 	"github.com/serin-cd/serin/pkg/task/run"
 )
@@ -31,6 +32,10 @@ type Record struct {
 	// VirtualService has the record, the others copies of it.
 	App string `json:"app,omitempty"`
 	mesh.Selection
+	// Verdict is that of the last stage: pass once the run promotes, another if it has ended the run, whose reason is
+	// then the verdict's. It is empty where the run ended before a verdict.
+	Verdict verdict.Decision `json:"verdict,omitempty"`
+	Passed  time.Time        `json:"passed,omitzero"` // by when the last stage had passed
 }
 
 // Parse reads a record. A record that no run could have written is an error.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/serin-cd/serin/pkg/cluster/workload"
+	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/task/failure"
 	"github.com/serin-cd/serin/pkg/task/parameter"
 	"github.com/serin-cd/serin/pkg/task/run"
@@ -76,16 +77,19 @@ func Shift(now *Record, id run.ID, weight parameter.Weight, at time.Time) (*Reco
 	return &next, nil
 }
 
-// BeginPromotion says that from now on the primary may differ from what it was.
-func BeginPromotion(now *Record, id run.ID) (*Record, error) {
+// BeginPromotion says that every stage has passed, and that from now on the primary may differ from what it was.
+func BeginPromotion(now *Record, id run.ID, at time.Time) (*Record, error) {
 	if err := held(now, id, run.Shifting, run.Promoting); err != nil {
 		return nil, err
 	}
 	if now.Outcome == run.RolledBack {
 		return nil, undone(now)
 	}
+	if now.Phase == run.Promoting {
+		return now, nil
+	}
 	next := *now
-	next.Phase = run.Promoting
+	next.Phase, next.Verdict, next.Passed = run.Promoting, verdict.Pass, at
 	return &next, nil
 }
 
@@ -135,6 +139,17 @@ func Close(now *Record, id run.ID, outcome run.Outcome, reason string, at time.T
 		next.Reason = reason
 	}
 	return &next, nil
+}
+
+// Judged is the record after a verdict that has ended the run, from what it was before. One that had ended before has
+// not ended by it.
+func Judged(before, after *Record, decision verdict.Decision) *Record {
+	if after == nil || after == before || after.Open() || decision == verdict.Wait {
+		return after
+	}
+	next := *after
+	next.Verdict = decision
+	return &next
 }
 
 // lost says whether a run can no longer end well, because it was ended, or is being ended, otherwise.

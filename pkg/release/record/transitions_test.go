@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/release/record"
 	"github.com/serin-cd/serin/pkg/task/parameter"
 	"github.com/serin-cd/serin/pkg/task/run"
@@ -156,14 +157,16 @@ func TestShiftKeepsTimesInOrder(t *testing.T) {
 }
 
 func TestBeginPromotion(t *testing.T) {
+	passed := recorded(mine, run.Promoting, 20)
+	passed.Verdict, passed.Passed = verdict.Pass, later
 	check(t, map[string]transition{
-		"shifting":  {now: recorded(mine, run.Shifting, 20), want: recorded(mine, run.Promoting, 20)},
-		"promoting": {now: recorded(mine, run.Promoting, 20), want: recorded(mine, run.Promoting, 20)},
+		"shifting":  {now: recorded(mine, run.Shifting, 20), want: passed},
+		"promoting": {now: passed, want: passed},
 		"preparing": {now: recorded(mine, run.Preparing), err: "the run is preparing", kind: record.ErrFenced},
 		"ended":     {now: ended(mine, run.RolledBack, 20), err: "the run is closed (because)", kind: record.ErrFenced},
 		"no record": {now: nil, err: "no record", kind: record.ErrFenced},
 		"another's": {now: recorded(theirs, run.Shifting, 20), err: "prod/theirs", kind: record.ErrFenced},
-	}, func(now *record.Record) (*record.Record, error) { return record.BeginPromotion(now, mine) })
+	}, func(now *record.Record) (*record.Record, error) { return record.BeginPromotion(now, mine, later) })
 }
 
 func TestLower(t *testing.T) {
@@ -252,7 +255,7 @@ func TestBeginUndo(t *testing.T) {
 		"shifting":     {now: recorded(mine, run.Shifting, 20), err: "the run is shifting", kind: record.ErrFenced},
 		"another's":    {now: recorded(theirs, run.Promoting, 20), err: "prod/theirs", kind: record.ErrFenced},
 	}, func(now *record.Record) (*record.Record, error) { return record.BeginUndo(now, mine, "aborted") })
-	if _, err := record.BeginPromotion(undoing, mine); !errors.Is(err, record.ErrFenced) {
+	if _, err := record.BeginPromotion(undoing, mine, later); !errors.Is(err, record.ErrFenced) {
 		t.Errorf("promoting again what is being taken back: %v, want it fenced", err)
 	}
 }

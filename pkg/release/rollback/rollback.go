@@ -127,8 +127,8 @@ func restore(ctx context.Context, by *release.Release, rec *record.Record, deadl
 				return nil, err
 			}
 			if template == nil {
-				return nil, fmt.Errorf("no ReplicaSet of %s has revision %s any more: give it that template by hand",
-					d.Name, workload.Short(rec.Previous))
+				return nil, fmt.Errorf("revision %s is neither kept on Deployment %s nor in a ReplicaSet of it any "+
+					"more: give it that template by hand", workload.Short(rec.Previous), d.Name)
 			}
 			slog.Info("primary restored", "deployment", d.Name, "revision", workload.Short(rec.Previous))
 			return workload.Become(d, template, rec.Previous, rec.ID), nil

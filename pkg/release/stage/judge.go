@@ -51,7 +51,7 @@ func takeBack(ctx context.Context, r *release.Release, v verdict.Verdict, err er
 	if v.Code == verdict.Threshold {
 		event = fmt.Sprintf("failed checks threshold reached %d", v.Threshold)
 	}
-	if unclosed := r.Close(ctx, v.Reason(), event); unclosed != nil {
+	if unclosed := r.Judged(v.Decision).Close(ctx, v.Reason(), event); unclosed != nil {
 		if _, busy := record.IsBusy(unclosed); !busy && !apierrors.IsNotFound(unclosed) { // no route, no traffic
 			return fmt.Errorf("%w; taking the traffic back: %v", err, unclosed) // the verdict decides the exit code
 		}

@@ -40,7 +40,7 @@ func TestRouteDeletedWhileItIsJudged(t *testing.T) {
 	takenBack(t, a, want)
 	rec, err := record.Parse(after.Annotations["serin.dev/run"])
 	must(t, err)
-	if diff := cmp.Diff(known, rec, cmpopts.IgnoreFields(record.Record{}, "Phase", "Outcome", "Reason",
+	if diff := cmp.Diff(known, rec, cmpopts.IgnoreFields(record.Record{}, "Phase", "Outcome", "Reason", "Verdict",
 		"Ended")); diff != "" {
 		t.Errorf("record (-before +after):\n%s", diff)
 	}
@@ -151,7 +151,7 @@ func TestRecordSpoiledWhileItIsJudged(t *testing.T) {
 			rec, err := record.Parse(a.VirtualService().Annotations["serin.dev/run"])
 			must(t, err)
 			if diff := cmp.Diff(known, rec, cmpopts.IgnoreFields(record.Record{}, "Phase", "Outcome", "Reason",
-				"Ended")); diff != "" {
+				"Verdict", "Ended")); diff != "" {
 				t.Errorf("record (-before +after):\n%s", diff)
 			}
 			_, err = rollback.Run(t.Context(), r, r.ID, "none", time.Second)

@@ -14,6 +14,7 @@ import (
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/cluster/mesh"
+	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/release/record"
 	"github.com/serin-cd/serin/pkg/task/failure"
 	"github.com/serin-cd/serin/pkg/task/parameter"
@@ -41,6 +42,7 @@ type Fence struct {
 	taking   bool // routes that go to the application's own Service are taken over
 	known    *State
 	last     *record.Record
+	decision verdict.Decision
 	follower string           // the VirtualService that is read and written, if not the first
 	seen     map[string]State // of followers, as they were read a moment ago
 }
@@ -64,6 +66,12 @@ func (f Fence) From(state State) Fence {
 // be read, or one that somebody else than Serin wrote.
 func (f Fence) Remembering(last *record.Record) Fence {
 	f.last = last
+	return f
+}
+
+// Judged is a store that closes a run because of a verdict, which the record then tells.
+func (f Fence) Judged(decision verdict.Decision) Fence {
+	f.decision = decision
 	return f
 }
 

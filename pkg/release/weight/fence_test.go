@@ -199,7 +199,7 @@ func TestWholeRunLeavesTheRestAsItIs(t *testing.T) {
 		{"60", `40 60`, func() (weight.State, error) { return store.Shift(t.Context(), me, 60, cluster, none) }},
 		{"0", `100 0`, func() (weight.State, error) { return store.Shift(t.Context(), me, 0, cluster, none) }},
 		{"100", `0 100`, func() (weight.State, error) { return store.Shift(t.Context(), me, 100, cluster, none) }},
-		{"promoting", `0 100`, func() (weight.State, error) { return store.BeginPromotion(t.Context(), me) }},
+		{"promoting", `0 100`, func() (weight.State, error) { return store.BeginPromotion(t.Context(), me, cluster) }},
 		{"closed", `100 0`, func() (weight.State, error) {
 			return store.Close(t.Context(), me, run.Promoted, "every stage passed", cluster)
 		}},
@@ -354,7 +354,7 @@ func TestLostAnswersHaveNoSecondEffect(t *testing.T) {
 		func() (weight.State, error) {
 			return store.Shift(t.Context(), me, 40, cluster, func(*record.Record) error { return nil })
 		},
-		func() (weight.State, error) { return store.BeginPromotion(t.Context(), me) },
+		func() (weight.State, error) { return store.BeginPromotion(t.Context(), me, cluster) },
 		func() (weight.State, error) { return store.Close(t.Context(), me, run.Promoted, "done", cluster) },
 	}
 	for i, do := range steps {

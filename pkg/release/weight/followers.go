@@ -173,7 +173,8 @@ func (f Fence) end(ctx context.Context, id run.ID, outcome run.Outcome, reason s
 		if err := refuse(now.Record); err != nil {
 			return nil, 0, err
 		}
-		return closed(now, id, outcome, reason, clock)
+		next, share, err := closed(now, id, outcome, reason, clock)
+		return record.Judged(now.Record, next, f.decision), share, err
 	})
 }
 

@@ -100,9 +100,9 @@ func Unmoved(now State) error {
 }
 
 // BeginPromotion marks the run as promoting.
-func (f Fence) BeginPromotion(ctx context.Context, id run.ID) (State, error) {
+func (f Fence) BeginPromotion(ctx context.Context, id run.ID, clock clock) (State, error) {
 	return f.Update(ctx, func(now State) (*record.Record, parameter.Weight, error) {
-		next, err := record.BeginPromotion(now.Record, id)
+		next, err := record.BeginPromotion(now.Record, id, clock.Now())
 		if err == nil {
 			err = Unmoved(now)
 		}

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
 
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
@@ -48,24 +49,19 @@ type Summary struct {
 // Keep sums a run up from its record and from Prometheus, prints that, and keeps it as a ConfigMap that goes with the
 // PipelineRun. A run that does not have the record has none.
 func Keep(ctx context.Context, r *release.Release, config judge.Config, server prometheus.Config, w io.Writer) error {
-	state, err := r.Fence.Read(ctx)
+	rec, err := own(ctx, r)
 	if err != nil {
 		return err
 	}
-	rec := state.Record
-	if rec == nil || rec.ID != r.ID {
+	if rec == nil {
 		slog.Info("nothing to report: the run changed nothing", "app", r.App.String())
 		return nil
 	}
-	s := Summary{Run: rec.ID, App: r.App.Name, Outcome: rec.Outcome, Reason: rec.Reason,
-		Revision: rec.Revision, Previous: rec.Previous}
-	if stages := judged(rec); len(stages) > 0 {
-		v, err := again(ctx, r, config, server, stages, rec.Ended)
-		if err != nil {
-			slog.Warn("the checks could not be repeated", "error", err.Error())
-		} else {
-			s.Verdict = &v
-		}
+	s, err := ended(ctx, r, rec, func(rec *record.Record) (Summary, error) {
+		return sum(ctx, r, config, server, rec)
+	})
+	if err != nil {
+		return err
 	}
 	if err := s.print(w); err != nil {
 		return err
@@ -73,14 +69,61 @@ func Keep(ctx context.Context, r *release.Release, config judge.Config, server p
 	return s.keep(ctx, r)
 }
 
+// own is the record of the run, nil where that is another's, or there is none.
+func own(ctx context.Context, r *release.Release) (*record.Record, error) {
+	state, err := r.Fence.Read(ctx)
+	if err != nil || state.Record == nil || state.Record.ID != r.ID {
+		return nil, err
+	}
+	return state.Record, nil
+}
+
+// ended sums a run up that may end while that is done, by an abort or the janitor: it is then summed up again as it has
+// ended. The record of a run that has ended does not change any more, and is not read again.
+func ended(ctx context.Context, r *release.Release, rec *record.Record,
+	sum func(*record.Record) (Summary, error)) (Summary, error) {
+	for {
+		s, err := sum(rec)
+		if err != nil || !rec.Open() {
+			return s, err
+		}
+		now, err := own(ctx, r)
+		if err != nil || now == nil || now.String() == rec.String() {
+			return s, err
+		}
+		rec = now
+	}
+}
+
+// sum sums a run up.
+func sum(ctx context.Context, r *release.Release, config judge.Config, server prometheus.Config,
+	rec *record.Record) (Summary, error) {
+	s := Summary{Run: rec.ID, App: r.App.Name, Outcome: rec.Outcome, Reason: rec.Reason,
+		Revision: rec.Revision, Previous: rec.Previous}
+	stages := judged(rec)
+	if len(stages) == 0 {
+		return s, nil
+	}
+	v, err := again(ctx, r, config, server, stages, decided(rec))
+	if err != nil {
+		slog.Warn("the checks could not be repeated", "error", err.Error())
+		if v, err = without(ctx, r, config, rec, err); err != nil {
+			return s, err
+		}
+	}
+	v = reached(v, rec)
+	s.Verdict = &v
+	return s, nil
+}
+
 // judged are the stages in which the canary had traffic.
 func judged(rec *record.Record) []run.Stage {
 	return slices.DeleteFunc(slices.Clone(rec.Stages), func(s run.Stage) bool { return s.Weight == 0 })
 }
 
-// again judges as of the time when the run ended, without waiting; as of now where it has not.
+// again judges as of the time of the verdict, without waiting; as of now where there is none yet.
 func again(ctx context.Context, r *release.Release, config judge.Config, server prometheus.Config,
-	stages []run.Stage, ended time.Time) (verdict.Verdict, error) {
+	stages []run.Stage, at time.Time) (verdict.Verdict, error) {
 	client, err := prometheus.New(server)
 	if err != nil {
 		return verdict.Verdict{}, err
@@ -91,11 +134,11 @@ func again(ctx context.Context, r *release.Release, config judge.Config, server 
 	}
 	skew := judge.SkewOf(now, r.Cluster.Now())
 	stages = skew.Stages(stages)
-	if ended = ended.Add(ClockStep + time.Duration(skew)); skew != 0 {
-		ended = ended.Add(skewStep)
+	if at = at.Add(ClockStep + time.Duration(skew)); skew != 0 {
+		at = at.Add(skewStep)
 	}
-	if ended.Before(now) && !ended.Before(stages[len(stages)-1].At) {
-		now = ended
+	if at.Before(now) && !at.Before(stages[len(stages)-1].At) {
+		now = at
 	}
 	config.AsOf = now.UTC().Format(time.RFC3339)
 	target := judge.Target{Namespace: r.App.Namespace, Canary: r.App.Name, Primary: r.App.Primary()}
@@ -139,28 +182,41 @@ func (s Summary) keep(ctx context.Context, r *release.Release) error {
 	if err != nil {
 		return err
 	}
-	name := r.App.Report(r.ID.Name)
 	object := &unstructured.Unstructured{Object: map[string]any{"data": data}}
 	object.SetAPIVersion("v1")
 	object.SetKind("ConfigMap")
-	object.SetName(name)
+	object.SetName(r.App.Report(r.ID.Name))
 	object.SetLabels(map[string]string{application.Label: r.App.Name})
 	object.SetOwnerReferences([]metav1.OwnerReference{{
 		APIVersion: "tekton.dev/v1", Kind: "PipelineRun", Name: r.ID.Name, UID: types.UID(r.ID.UID)}})
-	maps := r.Cluster.Objects(kube.ConfigMaps, r.App.Namespace)
 	err = kube.Retry(ctx, func(ctx context.Context) error {
-		_, err := maps.Create(ctx, object, metav1.CreateOptions{FieldManager: kube.FieldManager})
-		return err
+		return write(ctx, r.Cluster.Objects(kube.ConfigMaps, r.App.Namespace), object)
 	})
-	if apierrors.IsAlreadyExists(err) {
-		var patch []byte
-		if patch, err = kube.Patch(kube.Add("/data", data)); err == nil {
-			_, err = maps.Patch(ctx, name, types.JSONPatchType, patch,
-				metav1.PatchOptions{FieldManager: kube.FieldManager})
-		}
-	}
 	if err != nil {
-		return fmt.Errorf("keeping the report as ConfigMap %s: %w", name, err)
+		return fmt.Errorf("keeping the report as ConfigMap %s: %w", object.GetName(), err)
 	}
 	return nil
+}
+
+// write makes a ConfigMap, or gives the one of its name what it has. That may be an earlier report of the run, or that
+// of a PipelineRun which had the name before: its owner is gone, so the garbage collector may remove it at any time.
+func write(ctx context.Context, maps dynamic.ResourceInterface, object *unstructured.Unstructured) error {
+	for {
+		_, err := maps.Create(ctx, object, metav1.CreateOptions{FieldManager: kube.FieldManager})
+		if !apierrors.IsAlreadyExists(err) {
+			return err
+		}
+		metadata := object.Object["metadata"].(map[string]any)
+		patch, err := kube.Patch(kube.Add("/data", object.Object["data"]),
+			kube.Add("/metadata/labels", metadata["labels"]),
+			kube.Add("/metadata/ownerReferences", metadata["ownerReferences"]))
+		if err != nil {
+			return err
+		}
+		_, err = maps.Patch(ctx, object.GetName(), types.JSONPatchType, patch,
+			metav1.PatchOptions{FieldManager: kube.FieldManager})
+		if !apierrors.IsNotFound(err) {
+			return err
+		}
+	}
 }

@@ -103,3 +103,27 @@ func TestARunThatChangedNothingHasNoSummary(t *testing.T) {
 		t.Errorf("ConfigMap of a run that changed nothing: %v, want none", err)
 	}
 }
+
+// TestReportFollowsItsOwner finds the report of a PipelineRun that had the name before. Its owner is alive here, so
+// that the garbage collector leaves it alone.
+func TestReportFollowsItsOwner(t *testing.T) {
+	a := releasetest.New(t)
+	a.First()
+	a.Push("2")
+	r, before := a.PipelineRun("nightly"), a.PipelineRun("other").ID
+	_, err := a.Client.CoreV1().ConfigMaps(a.Namespace).Create(t.Context(), &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Name: "serin-podinfo-nightly", OwnerReferences: []metav1.OwnerReference{{
+			APIVersion: "tekton.dev/v1", Kind: "PipelineRun", Name: before.Name, UID: types.UID(before.UID)}}},
+	}, metav1.CreateOptions{})
+	must(t, err)
+	_, err = a.Prepare(r)
+	must(t, err)
+	must(t, r.Close(t.Context(), "worse: bad", "worse: bad"))
+	kept(t, r, "http://127.0.0.1:1")
+	kept, err := configMap(t, a, "serin-podinfo-nightly")
+	must(t, err)
+	if owners := kept.OwnerReferences; len(owners) != 1 || string(owners[0].UID) != r.ID.UID ||
+		kept.Labels["serin.dev/app"] != "podinfo" {
+		t.Errorf("owners %v, labels %v, want PipelineRun %s alone, and the application", owners, kept.Labels, r.ID)
+	}
+}
