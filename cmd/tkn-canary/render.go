@@ -7,10 +7,12 @@ import (
 	"github.com/serin-cd/serin/internal/pipeline"
 	"github.com/serin-cd/serin/internal/rights"
 	"github.com/serin-cd/serin/pkg/cluster/application"
+	"github.com/serin-cd/serin/pkg/cluster/mesh"
 )
 
 func render() *cobra.Command {
 	plan, app := pipeline.Shipped(), application.Application{}
+	var virtualServices []string
 	cmd := &cobra.Command{
 		Use:   "render",
 		Short: "Write the Pipeline for a list of weights, with time-outs that fit",
@@ -34,7 +36,7 @@ application, with Roles that are limited to the names of its objects.`,
 				plan.Name = pipeline.ShippedCompact().Name
 			}
 			if cmd.Flags().Changed("rbac") {
-				return writeRights(cmd, app, plan)
+				return writeRights(cmd, app, plan, virtualServices)
 			}
 			return write(cmd, plan)
 		},
@@ -45,13 +47,15 @@ application, with Roles that are limited to the names of its objects.`,
 	f.BoolVar(&plan.Compact, "compact", false, "all stages in one pod, at 20, 40 and 60 %")
 	times(f, &plan)
 	f.StringVar(&app.Name, "rbac", "", "write the accounts and Roles for an application of this name instead")
+	f.StringSliceVar(&virtualServices, "virtual-services", nil,
+		"with --rbac: the VirtualServices whose routes are shifted (default: the one of the application's name)")
 	f.StringVarP(&app.Namespace, "namespace", "n", "",
 		"namespace of accounts and Roles (default: where they are applied)")
 	return cmd
 }
 
 // writeRights writes the accounts of an application, with rights to its objects alone.
-func writeRights(cmd *cobra.Command, app application.Application, plan pipeline.Plan) error {
+func writeRights(cmd *cobra.Command, app application.Application, plan pipeline.Plan, virtualServices []string) error {
 	named := app
 	if named.Namespace == "" {
 		named.Namespace = "default" // none is a choice here
@@ -59,7 +63,10 @@ func writeRights(cmd *cobra.Command, app application.Application, plan pipeline.
 	if err := named.Validate(); err != nil {
 		return err
 	}
-	text, err := rights.Write(app, plan.Stages())
+	if err := (mesh.Selection{VirtualServices: virtualServices}).Validate(); err != nil {
+		return err
+	}
+	text, err := rights.Write(app, plan.Stages(), virtualServices...)
 	if err != nil {
 		return err
 	}

@@ -16,9 +16,12 @@ import (
 
 // named are the resources whose objects have known names. Those of pods, ReplicaSets, runs and reports are not known
 // before.
-func named(resource string, app application.Application) []string {
+func named(resource string, app application.Application, virtualServices []string) []string {
 	switch resource {
 	case "virtualservices":
+		if len(virtualServices) > 0 {
+			return virtualServices
+		}
 		return []string{app.Name}
 	case "deployments":
 		return []string{app.Name, app.Primary()}
@@ -34,13 +37,14 @@ func named(resource string, app application.Application) []string {
 var unlimited = []string{"create", "list", "deletecollection"}
 
 // Release are the rights of the account that prepares, promotes and finishes: those of config/rbac.yaml, limited to
-// the application's names.
-func Release(app application.Application) ([]rbac.PolicyRule, error) {
+// the application's names. virtualServices are those of the parameter of this name, none where the application's own
+// is the only one.
+func Release(app application.Application, virtualServices ...string) ([]rbac.PolicyRule, error) {
 	role, err := role()
 	if err != nil {
 		return nil, err
 	}
-	return limited(role.Rules, app, func(_, _ string) bool { return true }), nil
+	return limited(role.Rules, app, virtualServices, func(_, _ string) bool { return true }), nil
 }
 
 // stages is what stages need, by resource.
@@ -56,28 +60,32 @@ var stages = map[string][]string{
 
 // Stage are the rights of the account of the stages, which run for most of the time: they may move traffic, but
 // change no Deployment.
-func Stage(app application.Application) ([]rbac.PolicyRule, error) {
+func Stage(app application.Application, virtualServices ...string) ([]rbac.PolicyRule, error) {
 	role, err := role()
 	if err != nil {
 		return nil, err
 	}
-	return limited(role.Rules, app, func(resource, verb string) bool {
+	return limited(role.Rules, app, virtualServices, func(resource, verb string) bool {
 		return slices.Contains(stages[resource], verb)
 	}), nil
 }
 
 // limited are rules, of each resource and verb that is wanted, with names where there can be any.
-func limited(rules []rbac.PolicyRule, app application.Application, wanted func(resource, verb string) bool,
-) []rbac.PolicyRule {
+func limited(rules []rbac.PolicyRule, app application.Application, virtualServices []string,
+	wanted func(resource, verb string) bool) []rbac.PolicyRule {
+	// several are watched as one collection
+	collection := func(resource, verb string) bool {
+		return resource == "virtualservices" && verb == "watch" && len(virtualServices) > 1
+	}
 	var all []rbac.PolicyRule
 	for _, rule := range rules {
 		for _, resource := range rule.Resources {
-			names := named(resource, app)
+			names := named(resource, app, virtualServices)
 			var byName, others []string
 			for _, verb := range rule.Verbs {
 				switch {
 				case !wanted(resource, verb):
-				case len(names) == 0 || slices.Contains(unlimited, verb):
+				case len(names) == 0 || slices.Contains(unlimited, verb) || collection(resource, verb):
 					others = append(others, verb)
 				default:
 					byName = append(byName, verb)

@@ -51,7 +51,7 @@ func sorted(rules []rbac.PolicyRule) []rbac.PolicyRule {
 // TestWhatCanBeLimitedIs: no object of a known name may be read or changed under another.
 func TestWhatCanBeLimitedIs(t *testing.T) {
 	app := application.Application{Namespace: "shop", Name: "podinfo"}
-	for name, of := range map[string]func(application.Application) ([]rbac.PolicyRule, error){
+	for name, of := range map[string]func(application.Application, ...string) ([]rbac.PolicyRule, error){
 		"release": rights.Release, "stage": rights.Stage} {
 		rules, err := of(app)
 		if err != nil {
@@ -72,5 +72,25 @@ func TestWhatCanBeLimitedIs(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestSeveralVirtualServices limits writes to them, and watches them as one collection.
+func TestSeveralVirtualServices(t *testing.T) {
+	rules, err := rights.Stage(application.Application{Namespace: "shop", Name: "podinfo"}, "front", "back")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []rbac.PolicyRule
+	for _, rule := range rules {
+		if slices.Contains(rule.Resources, "virtualservices") {
+			rule.APIGroups, rule.Resources = nil, nil
+			got = append(got, rule)
+		}
+	}
+	want := []rbac.PolicyRule{{ResourceNames: []string{"front", "back"}, Verbs: []string{"get", "patch"}},
+		{Verbs: []string{"watch", "create"}}}
+	if diff := gocmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

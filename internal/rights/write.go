@@ -21,7 +21,8 @@ func Accounts(app application.Application) (release, stage string) {
 
 // Write is YAML with the accounts of an application, their Roles and bindings. A namespace that is empty is that in
 // which they are applied. stages are the names of the tasks that run as the second account.
-func Write(app application.Application, stages []string) ([]byte, error) {
+// virtualServices are as in Release.
+func Write(app application.Application, stages []string, virtualServices ...string) ([]byte, error) {
 	release, stage := Accounts(app)
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "# The accounts that release %s, limited to the names of its objects. RBAC cannot limit create "+
@@ -32,14 +33,14 @@ func Write(app application.Application, stages []string) ([]byte, error) {
 		fmt.Fprintf(&b, "\n# and taskRunSpecs with serviceAccountName: %s for %s", stage, strings.Join(stages, ", "))
 	}
 	b.WriteString(".\n")
-	rules, err := Release(app)
+	rules, err := Release(app, virtualServices...)
 	if err != nil {
 		return nil, err
 	}
 	if err := write(&b, app, release, rules); err != nil || len(stages) == 0 {
 		return b.Bytes(), err
 	}
-	if rules, err = Stage(app); err != nil {
+	if rules, err = Stage(app, virtualServices...); err != nil {
 		return nil, err
 	}
 	b.WriteString("---\n")
