@@ -144,7 +144,7 @@ func (c Deployments) CreatePrimary(ctx context.Context, app application.Applicat
 	primary.SetAPIVersion("apps/v1")
 	primary.SetKind("Deployment")
 	primary.SetName(app.Primary())
-	labels, annotations := copied.labels(target, taken), taken.Of(target.Annotations)
+	labels, annotations := copied.Labels(taken.Of(target.Labels)), taken.Of(target.Annotations)
 	labels[application.Label], labels[copied.key] = app.Name, copied.to
 	annotations[application.RunAnnotation] = by.String()
 	annotations[application.RevisionAnnotation] = target.Revision()

@@ -9,6 +9,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/serin-cd/serin/pkg/cluster/application"
+	"github.com/serin-cd/serin/pkg/cluster/autoscaler"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/cluster/workload"
 	"github.com/serin-cd/serin/pkg/judge"
@@ -40,8 +41,9 @@ type Config struct {
 	// if the VirtualService has to be made. Add yours if callers come from outside the mesh.
 	Gateways []string `env:"GATEWAYS, default=mesh"`
 	// Port of the Services that Serin makes. Used only if the application has no Service of its own.
-	Port     parameter.Count `env:"PORT, default=80"`
-	Metadata application.Metadata
+	Port       parameter.Count `env:"PORT, default=80"`
+	Metadata   application.Metadata
+	Autoscaler autoscaler.Config
 }
 
 // Preparation is a configuration with what its step knows besides.
@@ -65,6 +67,7 @@ func Step(ctx context.Context, r *release.Release, c Config, s release.Settling,
 		return "", "", err
 	}
 	r.Take(c.Metadata)
+	r.Autoscalers.Bounds = c.Autoscaler.Bounds
 	go r.Lease.KeepOn(ctx)
 	return Run(ctx, r, Preparation{Config: c, Deadline: s.Deadline(), Probe: probe})
 }
@@ -75,6 +78,7 @@ type found struct {
 	primary *workload.Deployment // nil before the first release
 	state   *weight.State        // nil where there is no VirtualService
 	copied  workload.Copy
+	scaled  autoscaler.Found
 }
 
 // record is the record of the last or present run, nil for none.
@@ -105,10 +109,8 @@ func Run(ctx context.Context, r *release.Release, p Preparation) (outcome run.Ou
 	if err != nil {
 		return "", "", err
 	}
-	if f.first() {
-		if err := rehearse(ctx, r, p, f); err != nil {
-			return "", "", err
-		}
+	if err := rehearse(ctx, r, p, f); err != nil {
+		return "", "", err
 	}
 	if err := p.Probe(ctx); err != nil {
 		return "", "", err
@@ -143,7 +145,11 @@ func look(ctx context.Context, r *release.Release, p Preparation) (f found, err 
 	if f.primary, err = r.Deployments.Get(ctx, r.App.Primary()); err != nil {
 		return f, err
 	}
-	if f.copied, err = admit(r.App, p, f.target, f.primary); err != nil {
+	f.scaled, err = r.Autoscalers.Find(ctx, p.Autoscaler.Autoscaler, f.target.Autoscaler())
+	if err != nil && !errors.Is(err, failure.ErrConfig) {
+		return f, err
+	}
+	if f.copied, err = admit(r.App, p, f.target, f.primary, err); err != nil {
 		return f, err
 	}
 	state, err := r.Fence.Read(ctx)
