@@ -54,15 +54,22 @@ func (a Autoscalers) own(o *unstructured.Unstructured) bool {
 func (a Autoscalers) get(ctx context.Context, r Reference) (found *unstructured.Unstructured, err error) {
 	err = kube.Retry(ctx, func(ctx context.Context) error {
 		found, err = a.of(r.Kind).Get(ctx, r.Name, metav1.GetOptions{})
-		return err
+		return there(&found, err)
 	})
-	if apierrors.IsNotFound(err) {
-		return nil, nil
-	}
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", r, a.allowed(err))
 	}
 	return found, nil
+}
+
+// there makes nil of what there is not: an object, or its kind. That the server knows no such kind would count as
+// transient.
+func there[T any](found **T, err error) error {
+	if !apierrors.IsNotFound(err) {
+		return err
+	}
+	*found = nil
+	return nil
 }
 
 // list reads all autoscalers of a kind; there are none where there is no such kind.
@@ -70,13 +77,13 @@ func (a Autoscalers) list(ctx context.Context, kind Kind) (found []unstructured.
 	var list *unstructured.UnstructuredList
 	err = kube.Retry(ctx, func(ctx context.Context) error {
 		list, err = a.of(kind).List(ctx, metav1.ListOptions{})
-		return err
+		return there(&list, err)
 	})
-	if apierrors.IsNotFound(err) {
-		return nil, nil
-	}
 	if err != nil {
 		return nil, fmt.Errorf("looking for the autoscaler of %s: listing %ss: %w", a.App, kind, a.allowed(err))
+	}
+	if list == nil {
+		return nil, nil
 	}
 	for i := range list.Items { // a list need not name the kind of its members
 		list.Items[i].SetKind(string(kind))
@@ -96,7 +103,7 @@ func (a Autoscalers) allowed(err error) error {
 // update writes an autoscaler by a JSON patch whose tests decide returns with its operations; none leaves it. It begins
 // with known, if that is given, and anew where somebody else was faster. It says whether there is such an autoscaler.
 func (a Autoscalers) update(ctx context.Context, r Reference, known *unstructured.Unstructured,
-	decide func(*unstructured.Unstructured) ([]kube.Operation, error)) (there bool, err error) {
+	decide func(*unstructured.Unstructured) ([]kube.Operation, error)) (found bool, err error) {
 	for {
 		before := known
 		if before == nil {
