@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"slices"
+	"strings"
 	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -11,9 +14,12 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
 	"sigs.k8s.io/yaml"
 
+	"github.com/serin-cd/serin/internal/apitest"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 )
 
@@ -61,6 +67,32 @@ func (a *App) Apply(text string) {
 	}
 	if _, err := a.Cluster.Objects(kinds[o.GetKind()], a.Namespace).Create(a.t.Context(), o,
 		metav1.CreateOptions{FieldManager: "helm", FieldValidation: "Strict"}); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// Install makes the first objects of a manifest, as kubectl apply does.
+func (a *App) Install(file string, objects int) {
+	a.t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer f.Close()
+	client, err := dynamic.NewForConfig(apitest.Config(a.t))
+	documents := utilyaml.NewYAMLOrJSONDecoder(f, 4096)
+	for range objects {
+		o := &unstructured.Unstructured{}
+		if err == nil {
+			err = documents.Decode(o)
+		}
+		if err == nil {
+			kind := o.GroupVersionKind()
+			resource := kind.GroupVersion().WithResource(strings.ToLower(kind.Kind) + "s")
+			_, err = client.Resource(resource).Namespace(a.Namespace).Create(a.t.Context(), o, metav1.CreateOptions{})
+		}
+	}
+	if err != nil {
 		a.t.Fatal(err)
 	}
 }
@@ -128,7 +160,13 @@ func (a *App) KEDA() {
 	a.t.Cleanup(func() { stop(); watching.Wait() })
 }
 
+// reconcile reads the Deployments first: one that was scaled since its ScaledObject was read has another version.
 func (a *App) reconcile(ctx context.Context) {
+	deployments := a.Cluster.Objects(kube.Deployments, a.Namespace)
+	all, err := deployments.List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return
+	}
 	list, err := a.Cluster.Objects(kube.ScaledObjects, a.Namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return
@@ -136,12 +174,11 @@ func (a *App) reconcile(ctx context.Context) {
 	for _, o := range list.Items {
 		name, _, _ := unstructured.NestedString(o.Object, "spec", "scaleTargetRef", "name")
 		least, _, _ := unstructured.NestedInt64(o.Object, "spec", "minReplicaCount")
-		deployments := a.Cluster.Objects(kube.Deployments, a.Namespace)
-		now, err := deployments.Get(ctx, name, metav1.GetOptions{})
-		if err != nil {
+		i := slices.IndexFunc(all.Items, func(d unstructured.Unstructured) bool { return d.GetName() == name })
+		if i < 0 {
 			continue
 		}
-		replicas, _, _ := unstructured.NestedInt64(now.Object, "spec", "replicas")
+		replicas, _, _ := unstructured.NestedInt64(all.Items[i].Object, "spec", "replicas")
 		wanted := max(replicas, least)
 		if text, paused := o.GetAnnotations()["autoscaling.keda.sh/paused-replicas"]; paused {
 			if json.Unmarshal([]byte(text), &wanted) != nil {
@@ -152,7 +189,7 @@ func (a *App) reconcile(ctx context.Context) {
 			// somebody else was faster: there is another event then
 			_, _ = deployments.Patch(ctx, name, types.JSONPatchType, fmt.Appendf(nil,
 				`[{"op":"test","path":"/metadata/resourceVersion","value":%q},`+
-					`{"op":"replace","path":"/spec/replicas","value":%d}]`, now.GetResourceVersion(), wanted),
+					`{"op":"replace","path":"/spec/replicas","value":%d}]`, all.Items[i].GetResourceVersion(), wanted),
 				metav1.PatchOptions{FieldManager: "keda-operator"})
 		}
 	}

@@ -14,10 +14,12 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/serin-cd/serin/internal/apitest"
 	"github.com/serin-cd/serin/internal/releasetest"
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/autoscaler"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/release/prepare"
 	"github.com/serin-cd/serin/pkg/release/promote"
 	"github.com/serin-cd/serin/pkg/release/rollback"
@@ -390,4 +392,72 @@ func (i impersonating) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	r.Header.Set("Impersonate-User", i.user)
 	return i.RoundTripper.RoundTrip(r)
+}
+
+// TestTargetScaledUpMeanwhile has an autoscaler ask for more pods of the canary while it starts, and while it is judged.
+func TestTargetScaledUpMeanwhile(t *testing.T) {
+	a := releasetest.New(t)
+	a.First()
+	a.Push("2")
+	scale := func(pods int) {
+		a.Patch("podinfo", "horizontal-pod-autoscaler",
+			fmt.Sprintf(`[{"op":"replace","path":"/spec/replicas","value":%d}]`, pods))
+	}
+	a.Node.Image(releasetest.Image("2"), apitest.Unready)
+	var scaled sync.WaitGroup
+	scaled.Go(func() {
+		a.Eventually("the canary has pods", func() bool { return a.Deployment("podinfo").Status.Replicas == 2 })
+		scale(3)
+		a.Node.Image(releasetest.Image("2"), apitest.Ready)
+	})
+	r := a.Run("second")
+	_, err := a.Prepare(r)
+	must(t, err)
+	scaled.Wait()
+	must(t, stage.Shift(t.Context(), r, 20, time.Minute))
+	v, err := stage.Judge(t.Context(), r, func(_ context.Context, stages []run.Stage,
+		_ func(verdict.Check)) (verdict.Verdict, error) {
+		scale(5)
+		a.Eventually("the canary is whole", func() bool { return a.Deployment("podinfo").Status.AvailableReplicas == 5 })
+		return verdict.Verdict{Decision: verdict.Pass, Stages: stages}, nil
+	}, 2*time.Second)
+	if err != nil || v.Decision != verdict.Pass {
+		t.Errorf("verdict %s (%v), want %s", v.Decision, err, verdict.Pass)
+	}
+	scale(6)
+	must(t, stage.Shift(t.Context(), r, 40, time.Minute))
+	scale(7)
+	_, err = promote.Run(t.Context(), r, time.Minute)
+	must(t, err)
+	a.Want(releasetest.State{Phase: run.Closed, Outcome: run.Promoted, Stages: 2, Primary: releasetest.Image("2")})
+}
+
+// TestRoleSuffices releases an application that is scaled, with the rights of config/rbac.yaml alone.
+func TestRoleSuffices(t *testing.T) {
+	for kind, text := range autoscalers {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			a := releasetest.New(t)
+			a.Apply(text)
+			as := func(next http.RoundTripper) http.RoundTripper {
+				return impersonating{next, "system:serviceaccount:" + a.Namespace + ":serin"}
+			}
+			a.Install("../../config/rbac.yaml", 3)
+			apitest.Eventually(t, func(ctx context.Context) error { // the server learns of rights a moment later
+				_, err := a.Run("reader", as).Target(ctx)
+				return err
+			})
+			_, err := a.Prepare(a.Run("first", as))
+			must(t, err)
+			rescale(a, kind, 3, 8)
+			a.Push("2")
+			must(t, whole(t.Context(), a.Run("second", as)))
+			a.DeleteAutoscaler(kind, "podinfo")
+			a.Push("3")
+			must(t, whole(t.Context(), a.Run("third", as)))
+			if a.Autoscaler(kind, "podinfo-primary") != nil {
+				t.Error("the primary has an autoscaler, want it deleted")
+			}
+		})
+	}
 }
