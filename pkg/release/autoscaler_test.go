@@ -158,6 +158,23 @@ func TestAutoscalerAddedLater(t *testing.T) {
 	wantAsleep(t, a, scaled)
 }
 
+// TestPrimaryMadeAgain loses the primary: the autoscaler that it owns goes with it sooner or later.
+func TestPrimaryMadeAgain(t *testing.T) {
+	a := releasetest.New(t)
+	a.Apply(releasetest.HPA)
+	a.First()
+	a.Patch("podinfo", "kubectl", `[{"op":"replace","path":"/spec/replicas","value":2}]`)
+	a.Eventually("the target is up", func() bool { return a.Deployment("podinfo").Status.ReadyReplicas == 2 })
+	a.Delete("podinfo-primary")
+	_, err := a.Prepare(a.Run("again"))
+	must(t, err)
+	uid := a.Deployment("podinfo-primary").UID
+	a.Eventually("the new primary has an autoscaler", func() bool {
+		now := a.Autoscaler(hpa, "podinfo-primary")
+		return now != nil && now.GetOwnerReferences()[0].UID == uid
+	})
+}
+
 // TestAutoscalerLeftAlone sets autoscaler to none after a release with one: what Serin made goes at the promotion, and
 // KEDA, which it had paused, works again.
 func TestAutoscalerLeftAlone(t *testing.T) {

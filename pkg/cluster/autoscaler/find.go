@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -58,17 +59,9 @@ func (a Autoscalers) Find(ctx context.Context, choice Choice, noted string) (Fou
 	if choice == None && noted == "" {
 		return Found{}, nil
 	}
-	var all []*unstructured.Unstructured
-	for _, kind := range []Kind{HPA, ScaledObject} {
-		list, err := a.list(ctx, kind)
-		if err != nil {
-			return Found{}, err
-		}
-		for i := range list {
-			if !ofKEDA(&list[i]) {
-				all = append(all, &list[i])
-			}
-		}
+	all, err := a.all(ctx)
+	if err != nil {
+		return Found{}, err
 	}
 	f := Found{}
 	for _, o := range all {
@@ -82,6 +75,27 @@ func (a Autoscalers) Find(ctx context.Context, choice Choice, noted string) (Fou
 	}
 	f.target = target
 	return f, a.admit(f, all)
+}
+
+// all are the autoscalers of the namespace, of either kind, read at once, less those that KEDA scales by.
+func (a Autoscalers) all(ctx context.Context) (all []*unstructured.Unstructured, err error) {
+	kinds := []Kind{HPA, ScaledObject}
+	lists, errs := make([][]unstructured.Unstructured, len(kinds)), make([]error, len(kinds))
+	var reading sync.WaitGroup
+	for i, kind := range kinds {
+		reading.Go(func() { lists[i], errs[i] = a.list(ctx, kind) })
+	}
+	reading.Wait()
+	var refusals failure.Refusals
+	for i, list := range lists {
+		refusals.Add(errs[i])
+		for j := range list {
+			if !ofKEDA(&list[j]) {
+				all = append(all, &list[j])
+			}
+		}
+	}
+	return all, refusals.Err()
 }
 
 // ofKEDA says whether an autoscaler is part of a ScaledObject, through which KEDA scales.

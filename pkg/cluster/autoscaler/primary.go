@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,23 +18,28 @@ import (
 	"github.com/serin-cd/serin/pkg/task/failure"
 )
 
-// Missing says whether the target has an autoscaler and the primary lacks Serin's of that kind.
-func (f Found) Missing() bool {
+// missing says whether the target has an autoscaler and the primary lacks Serin's of that kind. One of an earlier
+// primary goes with that, which is gone.
+func (f Found) missing(primary *workload.Deployment) bool {
 	if f.target == nil {
 		return false
 	}
 	for _, o := range f.primary {
-		if o.GetKind() == f.target.GetKind() {
+		if o.GetKind() == f.target.GetKind() && (primary == nil || owned(o, primary)) {
 			return false
 		}
 	}
 	return true
 }
 
-// Ensure makes the primary's autoscaler where it is missing, in place of one of another kind. One that is there keeps
+func owned(o *unstructured.Unstructured, primary *workload.Deployment) bool {
+	return slices.ContainsFunc(o.GetOwnerReferences(), func(r metav1.OwnerReference) bool { return r.UID == primary.UID })
+}
+
+// Ensure makes the primary's autoscaler where it is missing, in place of one of another kind or another primary. One that is there keeps
 // its bounds until a promotion. primary is nil in a rehearsal before the first release.
 func (a Autoscalers) Ensure(ctx context.Context, f Found, copied workload.Copy, primary *workload.Deployment) error {
-	if !f.Missing() {
+	if !f.missing(primary) {
 		return nil
 	}
 	for _, other := range f.primary { // two would scale against each other
@@ -133,7 +139,7 @@ func (a Autoscalers) create(ctx context.Context, target *unstructured.Unstructur
 	})
 	if apierrors.IsAlreadyExists(err) {
 		now, unread := a.get(ctx, r)
-		if unread != nil || now != nil && a.own(now) {
+		if unread != nil || now != nil && a.own(now) && now.GetDeletionTimestamp() == nil {
 			return unread
 		}
 	}
