@@ -328,12 +328,14 @@ func TestAutoscalersThatAreRefused(t *testing.T) {
 		"named, but not there": {choice: "HorizontalPodAutoscaler/podinfo",
 			want: "reading autoscaler HorizontalPodAutoscaler/podinfo: there is none in namespace"},
 		"named, but of another": {make: []string{other(releasetest.HPA, "name: podinfo}\n  min", "name: web}\n  min")},
-			choice: "HorizontalPodAutoscaler/podinfo", want: "it scales Deployment web, want one that scales Deployment podinfo"},
+			choice: "HorizontalPodAutoscaler/podinfo",
+			want:   "it scales Deployment web, want one that scales Deployment podinfo"},
 		"a foreign one of the name": {make: []string{releasetest.HPA, other(releasetest.HPA, "metadata: {name: podinfo",
 			"metadata: {name: podinfo-primary")}, choice: "HorizontalPodAutoscaler/podinfo",
 			want: "reading HorizontalPodAutoscaler/podinfo-primary: Serin did not make it"},
 		"a foreign one of the primary": {make: []string{releasetest.ScaledObject, other(other(releasetest.HPA,
-			"metadata: {name: podinfo", "metadata: {name: mine"), "name: podinfo}\n  min", "name: podinfo-primary}\n  min")},
+			"metadata: {name: podinfo", "metadata: {name: mine"), "name: podinfo}\n  min",
+			"name: podinfo-primary}\n  min")},
 			want: "reading HorizontalPodAutoscaler/mine: Serin did not make it"},
 		"paused by the user": {make: []string{other(releasetest.ScaledObject, "{name: podinfo, labels",
 			`{name: podinfo, annotations: {autoscaling.keda.sh/paused-replicas: "3"}, labels`)},
@@ -411,7 +413,7 @@ func (i impersonating) RoundTrip(r *http.Request) (*http.Response, error) {
 	return i.RoundTripper.RoundTrip(r)
 }
 
-// TestTargetScaledUpMeanwhile has an autoscaler ask for more pods of the canary while it starts, and while it is judged.
+// TestTargetScaledUpMeanwhile has an autoscaler ask for more pods of the canary while it starts and while it is judged.
 func TestTargetScaledUpMeanwhile(t *testing.T) {
 	a := releasetest.New(t)
 	a.First()
@@ -435,7 +437,9 @@ func TestTargetScaledUpMeanwhile(t *testing.T) {
 	v, err := stage.Judge(t.Context(), r, func(_ context.Context, stages []run.Stage,
 		_ func(verdict.Check)) (verdict.Verdict, error) {
 		scale(5)
-		a.Eventually("the canary is whole", func() bool { return a.Deployment("podinfo").Status.AvailableReplicas == 5 })
+		a.Eventually("the canary is whole", func() bool {
+			return a.Deployment("podinfo").Status.AvailableReplicas == 5
+		})
 		return verdict.Verdict{Decision: verdict.Pass, Stages: stages}, nil
 	}, 2*time.Second)
 	if err != nil || v.Decision != verdict.Pass {

@@ -15,9 +15,9 @@ const (
 	RunAnnotation      = "serin.dev/run"      // on the VirtualService the record, on a Deployment the stamp
 	RevisionAnnotation = "serin.dev/revision" // on the primary: the revision that it runs
 	PreviousAnnotation = "serin.dev/previous" // on the primary: the revision that the run of the stamp promoted it from
-	// on the target: KIND/NAME of its autoscaler
-	AutoscalerAnnotation = "serin.dev/autoscaler"
-	Label                = "serin.dev/app" // on all that Serin makes: the application's name
+	Label              = "serin.dev/app"      // on all that Serin makes: the application's name
+
+	AutoscalerAnnotation = "serin.dev/autoscaler" // on the target: KIND/NAME of its autoscaler
 )
 
 // maxName leaves room for the longest suffix, -primary, within the 63 bytes of a Service's name.

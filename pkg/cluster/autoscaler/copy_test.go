@@ -134,7 +134,8 @@ func TestBoundsThatCannotBe(t *testing.T) {
 	target.SetName("podinfo")
 	_, err := autoscaler.PrimarySpec(target, podinfo, autoscaler.Bounds{Max: 3})
 	if failure.Code(err) != failure.ExitConfig || !strings.Contains(fmt.Sprint(err),
-		"at least 4 and at most 3 pods (primary-min-replicas not set, primary-max-replicas 3, ScaledObject/podinfo has 4 to 10)") {
+		"at least 4 and at most 3 pods (primary-min-replicas not set, primary-max-replicas 3, "+
+			"ScaledObject/podinfo has 4 to 10)") {
 		t.Errorf("error %v (exit %d), want both numbers (exit %d)", err, failure.Code(err), failure.ExitConfig)
 	}
 }

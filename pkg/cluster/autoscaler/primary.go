@@ -33,11 +33,12 @@ func (f Found) missing(primary *workload.Deployment) bool {
 }
 
 func owned(o *unstructured.Unstructured, primary *workload.Deployment) bool {
-	return slices.ContainsFunc(o.GetOwnerReferences(), func(r metav1.OwnerReference) bool { return r.UID == primary.UID })
+	return slices.ContainsFunc(o.GetOwnerReferences(),
+		func(r metav1.OwnerReference) bool { return r.UID == primary.UID })
 }
 
-// Ensure makes the primary's autoscaler where it is missing, in place of one of another kind or another primary. One that is there keeps
-// its bounds until a promotion. primary is nil in a rehearsal before the first release.
+// Ensure makes the primary's autoscaler where it is missing, in place of one of another kind or another primary. One
+// that is there keeps its bounds until a promotion. primary is nil in a rehearsal before the first release.
 func (a Autoscalers) Ensure(ctx context.Context, f Found, copied workload.Copy, primary *workload.Deployment) error {
 	if !f.missing(primary) {
 		return nil
@@ -97,10 +98,11 @@ func (a Autoscalers) follow(target, now *unstructured.Unstructured, copied workl
 			referenceOf(target).String())
 	}
 	if !reflect.DeepEqual(now.GetOwnerReferences(), wanted.GetOwnerReferences()) {
-		ops = append(ops, kube.Add("/metadata/ownerReferences", wanted.Object["metadata"].(map[string]any)["ownerReferences"]))
+		ops = append(ops, kube.Add("/metadata/ownerReferences", wanted.GetOwnerReferences()))
 	}
 	ops = append(ops, kube.SetMembers(now.GetLabels(), wanted.GetLabels(), "metadata", "labels")...)
-	return append(ops, kube.SetMembers(now.GetAnnotations(), wanted.GetAnnotations(), "metadata", "annotations")...), nil
+	ops = append(ops, kube.SetMembers(now.GetAnnotations(), wanted.GetAnnotations(), "metadata", "annotations")...)
+	return ops, nil
 }
 
 // primary is the primary's autoscaler as it is to be.
@@ -182,6 +184,7 @@ func (a Autoscalers) remove(ctx context.Context, o *unstructured.Unstructured) e
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) { // gone, or made anew
 		return fmt.Errorf("deleting %s: %w", referenceOf(o), a.allowed(err))
 	}
-	slog.Info("primary's autoscaler deleted: the target has none like it any more", "autoscaler", referenceOf(o).String())
+	slog.Info("primary's autoscaler deleted: the target has none like it any more", "autoscaler",
+		referenceOf(o).String())
 	return nil
 }

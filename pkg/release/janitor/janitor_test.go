@@ -203,7 +203,8 @@ func TestScaledTargetThatNobodySettles(t *testing.T) {
 	var calls, writes atomic.Int32
 	must(t, sweeper(t, a, &calls, &writes).Sweep(t.Context()))
 	a.Want(releasetest.State{Phase: run.Closed, Outcome: run.RolledBack, Stages: 1, Primary: releasetest.Image("1")})
-	if got := a.Autoscaler("ScaledObject", "podinfo").GetAnnotations()["autoscaling.keda.sh/paused-replicas"]; got != "0" {
+	paused := a.Autoscaler("ScaledObject", "podinfo").GetAnnotations()
+	if got := paused["autoscaling.keda.sh/paused-replicas"]; got != "0" {
 		t.Errorf("KEDA is paused at %q pods, want 0", got)
 	}
 }
