@@ -311,7 +311,7 @@ func snapshot(t *testing.T, a *releasetest.App) map[string]any {
 	return all
 }
 
-var everything = []schema.GroupVersionResource{kube.Deployments, kube.Services, kube.HPAs, kube.ScaledObjects,
+var everything = []schema.GroupVersionResource{kube.Deployments, kube.Services, kube.HPAs, kube.ScaledObjects, kube.Budgets,
 	kube.Leases, kube.ConfigMaps, kube.Events}
 
 // TestAutoscalersThatAreRefused leaves everything as it was.
@@ -460,6 +460,7 @@ func TestRoleSuffices(t *testing.T) {
 			t.Parallel()
 			a := releasetest.New(t)
 			a.Apply(text)
+			budget(t, a, "podinfo", byApp)
 			as := func(next http.RoundTripper) http.RoundTripper {
 				return impersonating{next, "system:serviceaccount:" + a.Namespace + ":serin"}
 			}
@@ -474,10 +475,12 @@ func TestRoleSuffices(t *testing.T) {
 			a.Push("2")
 			must(t, whole(t.Context(), a.Run("second", as)))
 			a.DeleteAutoscaler(kind, "podinfo")
+			must(t, a.Client.PolicyV1().PodDisruptionBudgets(a.Namespace).Delete(t.Context(), "podinfo",
+				metav1.DeleteOptions{}))
 			a.Push("3")
 			must(t, whole(t.Context(), a.Run("third", as)))
-			if a.Autoscaler(kind, "podinfo-primary") != nil {
-				t.Error("the primary has an autoscaler, want it deleted")
+			if a.Autoscaler(kind, "podinfo-primary") != nil || copied(t, a) != nil {
+				t.Error("the primary has an autoscaler or a PodDisruptionBudget, want both deleted")
 			}
 		})
 	}

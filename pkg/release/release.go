@@ -16,6 +16,7 @@ import (
 
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/autoscaler"
+	"github.com/serin-cd/serin/pkg/cluster/disruption"
 	"github.com/serin-cd/serin/pkg/cluster/event"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/cluster/mesh"
@@ -38,6 +39,7 @@ type Release struct {
 	Fence       weight.Fence
 	Deployments workload.Deployments
 	Autoscalers autoscaler.Autoscalers
+	Budgets     disruption.Budgets
 	Services    mesh.Services
 	Routing     mesh.Routing
 	Events      event.Recorder
@@ -74,6 +76,7 @@ func New(cluster *kube.Cluster, name string, id run.ID) (*Release, error) {
 		},
 		Autoscalers: autoscaler.Autoscalers{HPAs: cluster.Objects(kube.HPAs, app.Namespace),
 			ScaledObjects: cluster.Objects(kube.ScaledObjects, app.Namespace), App: app},
+		Budgets:  disruption.Budgets{Objects: cluster.Objects(kube.Budgets, app.Namespace), App: app},
 		Services: mesh.Services{Objects: cluster.Objects(kube.Services, app.Namespace), App: app},
 		Routing: mesh.Routing{VirtualServices: vs, DestinationRules: cluster.DestinationRules(app.Namespace),
 			App: app},
@@ -85,7 +88,7 @@ func New(cluster *kube.Cluster, name string, id run.ID) (*Release, error) {
 
 // Take says which of the application's labels and annotations Serin's objects take over.
 func (r *Release) Take(taken application.Metadata) {
-	r.Metadata, r.Services.Metadata, r.Autoscalers.Metadata = taken, taken, taken
+	r.Metadata, r.Services.Metadata, r.Autoscalers.Metadata, r.Budgets.Metadata = taken, taken, taken, taken
 }
 
 // Read reads an object of the run's namespace into a structure with what is needed of it.

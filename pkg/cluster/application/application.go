@@ -17,7 +17,8 @@ const (
 	PreviousAnnotation = "serin.dev/previous" // on the primary: the revision that the run of the stamp promoted it from
 	Label              = "serin.dev/app"      // on all that Serin makes: the application's name
 
-	AutoscalerAnnotation = "serin.dev/autoscaler" // on the target: KIND/NAME of its autoscaler
+	AutoscalerAnnotation = "serin.dev/autoscaler"        // on the target: KIND/NAME of its autoscaler
+	BudgetAnnotation     = "serin.dev/disruption-budget" // on the target: name of its PodDisruptionBudget
 )
 
 // maxName leaves room for the longest suffix, -primary, within the 63 bytes of a Service's name.

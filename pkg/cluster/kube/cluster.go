@@ -30,6 +30,7 @@ var (
 	TaskRuns     = schema.GroupVersionResource{Group: "tekton.dev", Version: "v1", Resource: "taskruns"}
 	HPAs         = schema.GroupVersionResource{Group: "autoscaling", Version: "v2",
 		Resource: "horizontalpodautoscalers"}
+	Budgets = schema.GroupVersionResource{Group: "policy", Version: "v1", Resource: "poddisruptionbudgets"}
 	// ScaledObjects are KEDA's, which is not in every cluster.
 	ScaledObjects = schema.GroupVersionResource{Group: "keda.sh", Version: "v1alpha1", Resource: "scaledobjects"}
 )

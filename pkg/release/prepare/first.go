@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/cluster/workload"
 	"github.com/serin-cd/serin/pkg/release"
@@ -25,6 +26,9 @@ func first(ctx context.Context, r *release.Release, p Preparation, f found) erro
 		return err
 	}
 	if err := r.Autoscalers.Ensure(ctx, f.scaled, f.copied, primary); err != nil {
+		return fmt.Errorf("releasing %s for the first time: %w", r.App, err)
+	}
+	if err := r.Budgets.Ensure(ctx, f.budget, f.copied, primary); err != nil {
 		return fmt.Errorf("releasing %s for the first time: %w", r.App, err)
 	}
 	services := []struct {
@@ -61,7 +65,11 @@ func settleFirst(ctx context.Context, r *release.Release, f found) error {
 		if d.StampedBy(r.ID) {
 			return nil, nil
 		}
-		return mark(d, r, f), nil
+		ops := mark(d, r, f)
+		if name := f.budget.Name(); name != "" {
+			ops = append(ops, kube.Add(kube.Path("metadata", "annotations", application.BudgetAnnotation), name))
+		}
+		return ops, nil
 	})
 	if err != nil || target == nil {
 		return err

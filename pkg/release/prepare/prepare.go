@@ -10,6 +10,7 @@ import (
 
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/autoscaler"
+	"github.com/serin-cd/serin/pkg/cluster/disruption"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/cluster/workload"
 	"github.com/serin-cd/serin/pkg/judge"
@@ -79,6 +80,7 @@ type found struct {
 	state   *weight.State        // nil where there is no VirtualService
 	copied  workload.Copy
 	scaled  autoscaler.Found
+	budget  disruption.Found // before the first release
 }
 
 // record is the record of the last or present run, nil for none.
@@ -166,6 +168,11 @@ func look(ctx context.Context, r *release.Release, p Preparation) (f found, err 
 		}
 		if started != nil {
 			f.target = started
+		}
+	}
+	if f.first() {
+		if f.budget, err = r.Budgets.Find(ctx, f.target, f.copied); err != nil {
+			return f, err
 		}
 	}
 	if f.first() && !serves(f.target) && !serves(f.primary) {

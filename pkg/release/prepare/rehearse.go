@@ -50,6 +50,9 @@ func rehearseFirst(ctx context.Context, r *release.Release, p Preparation, f fou
 		refusals.Add(against(routing.CreateVirtualService(ctx, p.Hosts, p.Gateways, "")))
 	}
 	refusals.Add(unscalable)
+	budgets := r.Budgets
+	budgets.Mode = kube.Rehearsal
+	refusals.Add(against(budgets.Ensure(ctx, f.budget, f.copied, nil)))
 	if err := refusals.Err(); err != nil {
 		return fmt.Errorf("releasing %s for the first time: %w; nothing was changed", r.App, err)
 	}

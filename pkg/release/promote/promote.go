@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 
+	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/cluster/workload"
 	"github.com/serin-cd/serin/pkg/release"
@@ -68,7 +69,7 @@ func Run(ctx context.Context, r *release.Release, deadline time.Duration) (revis
 	r = r.Remembering(state.Record)
 	primary, err := wait(ctx, r, state, deadline)
 	if err == nil {
-		err = followAutoscaler(ctx, r, target, primary)
+		err = follow(ctx, r, target, primary)
 	}
 	if err != nil {
 		return "", err
@@ -85,12 +86,15 @@ func Run(ctx context.Context, r *release.Release, deadline time.Duration) (revis
 	return state.Record.Revision, settle(ctx, r, target)
 }
 
-// followAutoscaler gives the primary's autoscaler what has changed of the target's, now that the primary is ready and
-// the promotion is not going to be undone any more.
-func followAutoscaler(ctx context.Context, r *release.Release, target, primary *workload.Deployment) error {
+// follow gives the primary's autoscaler and PodDisruptionBudget what has changed of the target's, now that the primary
+// is ready and the promotion is not going to be undone any more.
+func follow(ctx context.Context, r *release.Release, target, primary *workload.Deployment) error {
 	copied, err := workload.CopyOf(target)
 	if err == nil {
 		err = r.Autoscalers.Follow(ctx, target.Autoscaler(), copied, primary)
+	}
+	if err == nil {
+		err = r.Budgets.Follow(ctx, target.Annotations[application.BudgetAnnotation], copied, primary)
 	}
 	if err != nil {
 		return fmt.Errorf("promoting %s: %w", r.App, err)
