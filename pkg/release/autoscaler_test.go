@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -311,8 +312,8 @@ func snapshot(t *testing.T, a *releasetest.App) map[string]any {
 	return all
 }
 
-var everything = []schema.GroupVersionResource{kube.Deployments, kube.Services, kube.HPAs, kube.ScaledObjects, kube.Budgets,
-	kube.Leases, kube.ConfigMaps, kube.Events}
+var everything = []schema.GroupVersionResource{kube.Deployments, kube.Services, kube.HPAs, kube.ScaledObjects,
+	kube.Budgets, kube.Leases, kube.ConfigMaps, kube.Events}
 
 // TestAutoscalersThatAreRefused leaves everything as it was.
 func TestAutoscalersThatAreRefused(t *testing.T) {
@@ -483,5 +484,32 @@ func TestRoleSuffices(t *testing.T) {
 				t.Error("the primary has an autoscaler or a PodDisruptionBudget, want both deleted")
 			}
 		})
+	}
+}
+
+// TestCallsOfAScaledRelease counts what an autoscaler costs the API server in a release, its finish included.
+func TestCallsOfAScaledRelease(t *testing.T) {
+	calls := func(text string) int {
+		a := releasetest.New(t)
+		if text != "" {
+			a.Apply(text)
+		}
+		a.First()
+		a.Push("2")
+		var made atomic.Int32
+		r := a.Run("second", releasetest.Before(func(*http.Request) error { made.Add(1); return nil }))
+		must(t, whole(t.Context(), r))
+		_, err := rollback.Run(t.Context(), r, r.ID, "none", time.Minute)
+		must(t, err)
+		must(t, rollback.Settled(t.Context(), r))
+		return int(made.Load())
+	}
+	plain := calls("")
+	for kind, text := range autoscalers {
+		if more := calls(text) - plain; more > 10 {
+			t.Errorf("a release with a %s makes %d calls more than the %d without, want at most 10", kind, more, plain)
+		} else {
+			t.Logf("%s: %d calls more than %d", kind, more, plain)
+		}
 	}
 }

@@ -80,10 +80,13 @@ func TestBudgetIsCopied(t *testing.T) {
 // TestBudgetsThatAreNotCopied count the primary's pods already, or pods of which there would be two.
 func TestBudgetsThatAreNotCopied(t *testing.T) {
 	cases := map[string]func(*testing.T, *releasetest.App){
-		"none":          func(*testing.T, *releasetest.App) {},
-		"counts both":   func(t *testing.T, a *releasetest.App) { budget(t, a, "podinfo", byBoth) },
-		"of others":     func(t *testing.T, a *releasetest.App) { budget(t, a, "web", byOther) },
-		"two of target": func(t *testing.T, a *releasetest.App) { budget(t, a, "podinfo", byApp); budget(t, a, "b", byApp) },
+		"none":        func(*testing.T, *releasetest.App) {},
+		"counts both": func(t *testing.T, a *releasetest.App) { budget(t, a, "podinfo", byBoth) },
+		"of others":   func(t *testing.T, a *releasetest.App) { budget(t, a, "web", byOther) },
+		"two of target": func(t *testing.T, a *releasetest.App) {
+			budget(t, a, "podinfo", byApp)
+			budget(t, a, "other", byApp)
+		},
 	}
 	for name, prepare := range cases {
 		t.Run(name, func(t *testing.T) {
