@@ -62,6 +62,8 @@ func (s *theatre) commands() map[string]command {
 		"finish": func(_ *testscript.TestScript, _ bool, args []string) { s.app.Finish(args[0]) },
 		// released has version 1 released.
 		"released": func(*testscript.TestScript, bool, []string) { s.app.First() },
+		// scaled gives the target a HorizontalPodAutoscaler of 2 to 5 pods.
+		"scaled": func(*testscript.TestScript, bool, []string) { s.app.Apply(releasetest.HPA) },
 		// push VERSION gives the target another image.
 		"push": func(_ *testscript.TestScript, _ bool, args []string) { s.app.Push(args[0]) },
 		// prepared has the run's canary prepared, shifted WEIGHT gives it a share, promoted makes it the primary, and

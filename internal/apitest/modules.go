@@ -67,7 +67,7 @@ func output(name string, args ...string) (string, error) {
 var definitions = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1",
 	Resource: "customresourcedefinitions"}
 
-// define makes the custom resources of Istio and Tekton and waits until each is served.
+// define makes the custom resources of Istio, Tekton and KEDA, and waits until each is served.
 func (s *Server) define(ctx context.Context, m modules) error {
 	files, err := filepath.Glob(filepath.Join(m.tekton, "config", "300-crds", "*.yaml"))
 	if err != nil {
@@ -79,7 +79,8 @@ func (s *Server) define(ctx context.Context, m modules) error {
 	}
 	var served []schema.GroupVersionResource
 	for _, file := range slices.Insert(files, 0,
-		filepath.Join(m.istio, "kubernetes", "customresourcedefinitions.gen.yaml")) {
+		filepath.Join(m.istio, "kubernetes", "customresourcedefinitions.gen.yaml"),
+		filepath.Join(m.serin, "internal", "apitest", "testdata", "keda", "scaledobjects.yaml")) {
 		crds, err := readAll(file)
 		if err != nil {
 			return fmt.Errorf("reading %s: %w", file, err)

@@ -56,9 +56,35 @@ func everywhere(t *testing.T, test func(t *testing.T, writes int) (died bool)) {
 }
 
 // TestFirstReleaseKilledAnywhere wants the application served after every single write, and the next run to complete.
-func TestFirstReleaseKilledAnywhere(t *testing.T) {
+func TestFirstReleaseKilledAnywhere(t *testing.T) { firstKilledAnywhere(t, false) }
+
+// TestScaledFirstReleaseKilledAnywhere is the same of an application that KEDA scales.
+func TestScaledFirstReleaseKilledAnywhere(t *testing.T) { firstKilledAnywhere(t, true) }
+
+// newApplication has one pod, or as many as KEDA wants, and a Service.
+func newApplication(t *testing.T, keda bool) *releasetest.App {
+	a := releasetest.New(t, onePod)
+	if keda {
+		a.Apply(releasetest.ScaledObject)
+		a.KEDA()
+	}
+	return a
+}
+
+// wantCopied wants KEDA to scale the primary and to leave the target, which is at rest, alone.
+func wantCopied(t *testing.T, a *releasetest.App, keda bool) {
+	t.Helper()
+	if keda {
+		wantAsleep(t, a, scaled)
+		if got := a.Bounds(scaled, "podinfo-primary"); got != "2-5" {
+			t.Errorf("the primary's bounds are %q, want 2-5", got)
+		}
+	}
+}
+
+func firstKilledAnywhere(t *testing.T, keda bool) {
 	everywhere(t, func(t *testing.T, writes int) bool {
-		a := releasetest.New(t, onePod)
+		a := newApplication(t, keda)
 		a.ApexService()
 		p := process(a, writes)
 		_, err := a.Prepare(a.Run("killed", p.Through))
@@ -76,6 +102,7 @@ func TestFirstReleaseKilledAnywhere(t *testing.T) {
 		}
 		must(t, a.Served(t.Context()))
 		a.Want(releasetest.State{Phase: run.Closed, Outcome: run.Initialized, Primary: releasetest.Image("1")})
+		wantCopied(t, a, keda)
 		return p.Died()
 	})
 }
@@ -110,9 +137,14 @@ func whole(ctx context.Context, r *release.Release) error {
 }
 
 // TestReleaseKilledAnywhere has finish undo what the killed process left, and then another run release the same.
-func TestReleaseKilledAnywhere(t *testing.T) {
+func TestReleaseKilledAnywhere(t *testing.T) { killedAnywhere(t, false) }
+
+// TestScaledReleaseKilledAnywhere is the same of an application that KEDA scales.
+func TestScaledReleaseKilledAnywhere(t *testing.T) { killedAnywhere(t, true) }
+
+func killedAnywhere(t *testing.T, keda bool) {
 	everywhere(t, func(t *testing.T, writes int) bool {
-		a := releasetest.New(t, onePod)
+		a := newApplication(t, keda)
 		a.First()
 		a.Push("2")
 		p := process(a, writes)
@@ -126,6 +158,7 @@ func TestReleaseKilledAnywhere(t *testing.T) {
 			_, err = rollback.Run(t.Context(), a.Run("killed"), a.ID("killed"), "killed", time.Minute)
 			must(t, err)
 			wantRest(t, a, "killed")
+			wantCopied(t, a, keda)
 		}
 		next := a.Run("next")
 		if a.State().Primary == releasetest.Image("2") {
@@ -138,6 +171,7 @@ func TestReleaseKilledAnywhere(t *testing.T) {
 		}
 		must(t, whole(t.Context(), next))
 		a.Want(releasetest.State{Phase: run.Closed, Outcome: run.Promoted, Stages: 2, Primary: releasetest.Image("2")})
+		wantCopied(t, a, keda)
 		return p.Died()
 	})
 }

@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/serin-cd/serin/pkg/cluster/application"
+	"github.com/serin-cd/serin/pkg/cluster/autoscaler"
+	"github.com/serin-cd/serin/pkg/cluster/disruption"
 	"github.com/serin-cd/serin/pkg/cluster/event"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/cluster/mesh"
@@ -37,6 +39,8 @@ type Release struct {
 	Cluster     *kube.Cluster
 	Fence       weight.Fence
 	Deployments workload.Deployments
+	Autoscalers autoscaler.Autoscalers
+	Budgets     disruption.Budgets
 	Services    mesh.Services
 	Routing     mesh.Routing
 	Events      event.Recorder
@@ -71,6 +75,9 @@ func New(cluster *kube.Cluster, name string, id run.ID) (*Release, error) {
 				return cluster.LastLine(ctx, app.Namespace, pod, container)
 			},
 		},
+		Autoscalers: autoscaler.Autoscalers{HPAs: cluster.Objects(kube.HPAs, app.Namespace),
+			ScaledObjects: cluster.Objects(kube.ScaledObjects, app.Namespace), App: app},
+		Budgets:  disruption.Budgets{Objects: cluster.Objects(kube.Budgets, app.Namespace), App: app},
 		Services: mesh.Services{Objects: cluster.Objects(kube.Services, app.Namespace), App: app},
 		Routing: mesh.Routing{VirtualServices: vs, DestinationRules: cluster.DestinationRules(app.Namespace),
 			App: app},
@@ -88,7 +95,7 @@ func (r *Release) Select(selection mesh.Selection) error {
 
 // Take says which of the application's labels and annotations Serin's objects take over.
 func (r *Release) Take(taken application.Metadata) {
-	r.Metadata, r.Services.Metadata = taken, taken
+	r.Metadata, r.Services.Metadata, r.Autoscalers.Metadata, r.Budgets.Metadata = taken, taken, taken, taken
 }
 
 // Read reads an object of the run's namespace into a structure with what is needed of it.
@@ -167,19 +174,30 @@ func (r *Release) Settle(ctx context.Context, of run.ID) error {
 	return r.SettleTarget(ctx, target)
 }
 
-// Unsettled reads the target if it carries the stamp of a run and has pods; nil if it is gone, at rest, or another's.
+// Unsettled reads the target if it carries the stamp of a run and has pods, or an autoscaler that may give it some; nil
+// if it is gone, at rest, or another's.
 func (r *Release) Unsettled(ctx context.Context, of run.ID) (*workload.Deployment, error) {
 	target, err := r.Deployments.Get(ctx, r.App.Name)
-	if err != nil || target == nil || !target.StampedBy(of) || target.Wanted() == 0 {
+	if err != nil || target == nil || !target.StampedBy(of) {
+		return nil, err
+	}
+	if target.Wanted() > 0 {
+		return target, nil
+	}
+	if awake, err := r.Autoscalers.Awake(ctx, autoscaler.Noted(target.Autoscaler())); err != nil || !awake {
 		return nil, err
 	}
 	return target, nil
 }
 
-// SettleTarget is Settle for a target that was read a moment ago and found unsettled.
+// SettleTarget is Settle for a target that was read a moment ago and found unsettled. Its autoscaler rests before it
+// does, else it would scale it up again.
 func (r *Release) SettleTarget(ctx context.Context, target *workload.Deployment) error {
 	stamp := target.Stamp()
 	if err := r.Drain(ctx); err != nil {
+		return fmt.Errorf("settling %s: %w: its pods stay up", r.App, err)
+	}
+	if err := r.RestAutoscaler(ctx, autoscaler.Noted(target.Autoscaler()), target); err != nil {
 		return fmt.Errorf("settling %s: %w: its pods stay up", r.App, err)
 	}
 	_, err := r.Deployments.From(target).Update(ctx, r.App.Name,
@@ -194,6 +212,14 @@ func (r *Release) SettleTarget(ctx context.Context, target *workload.Deployment)
 	}
 	slog.Info("target at rest", "deployment", r.App.String())
 	return nil
+}
+
+// RestAutoscaler keeps the target's autoscaler from scaling it up, unless another run has the target by now.
+func (r *Release) RestAutoscaler(ctx context.Context, of autoscaler.Reference, target *workload.Deployment) error {
+	return r.Autoscalers.Rest(ctx, of, target.Stamp(), r.ID, func(ctx context.Context) (bool, error) {
+		now, err := r.Deployments.Get(ctx, r.App.Name)
+		return now != nil && now.Stamp() == target.Stamp(), err
+	})
 }
 
 // Liveness reads what became of a run's PipelineRun.

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/serin-cd/serin/pkg/cluster/application"
+	"github.com/serin-cd/serin/pkg/cluster/autoscaler"
 	"github.com/serin-cd/serin/pkg/cluster/workload"
 	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/promote"
@@ -17,6 +18,7 @@ type config struct {
 	Release  release.Config
 	Settling release.Settling
 	Metadata application.Metadata
+	Bounds   autoscaler.Bounds
 }
 
 func main() { os.Exit(step.Main(promotePrimary)) }
@@ -27,6 +29,7 @@ func promotePrimary(ctx context.Context, c config, out *step.Results) error {
 		return err
 	}
 	r.Take(c.Metadata)
+	r.Autoscalers.Bounds = c.Bounds
 	revision, err := promote.Step(ctx, r, c.Settling.Deadline())
 	if err != nil {
 		return err

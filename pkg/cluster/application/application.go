@@ -20,6 +20,9 @@ const (
 
 	// TemplateAnnotation is on the primary: the pod template of the revision in PreviousAnnotation.
 	TemplateAnnotation = "serin.dev/previous-template"
+
+	AutoscalerAnnotation = "serin.dev/autoscaler"        // on the target: KIND/NAME of its autoscaler
+	BudgetAnnotation     = "serin.dev/disruption-budget" // on the target: name of its PodDisruptionBudget
 )
 
 // maxName leaves room for the longest suffix, -primary, within the 63 bytes of a Service's name.

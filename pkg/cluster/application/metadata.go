@@ -21,6 +21,7 @@ var marks = []string{
 	"config.kubernetes.io/", "cli-utils.sigs.k8s.io/", "configsync.gke.io/", "configmanagement.gke.io/",
 	"kapp.k14s.io/", "objectset.rio.cattle.io/", "pulumi.com/", "external-dns.alpha.kubernetes.io/",
 	"endpoints.kubernetes.io/", "field.cattle.io/",
+	"autoscaling.keda.sh/paused", "scaledobject.keda.sh/", "autoscaling.alpha.kubernetes.io/",
 }
 
 // Of are the labels or annotations that are taken over.

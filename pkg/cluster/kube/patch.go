@@ -3,6 +3,8 @@ package kube
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -55,6 +57,21 @@ func Annotate(now map[string]string, key, value string) []Operation {
 			Add("/metadata/annotations", map[string]string{key: value})}
 	}
 	return []Operation{Add(Path("metadata", "annotations", key), value)}
+}
+
+// SetMembers are the operations that give labels or annotations, at a path and as they are now, the wanted members;
+// others stay.
+func SetMembers(now, wanted map[string]string, path ...string) []Operation {
+	if len(now) == 0 && len(wanted) > 0 {
+		return []Operation{Test(Path(path...), nil), Add(Path(path...), wanted)}
+	}
+	var ops []Operation
+	for _, key := range slices.Sorted(maps.Keys(wanted)) {
+		if value, there := now[key]; !there || value != wanted[key] {
+			ops = append(ops, Add(Path(append(slices.Clone(path), key)...), wanted[key]))
+		}
+	}
+	return ops
 }
 
 // TestAnnotation holds where the annotation is as it was read: absent, or with that value.

@@ -148,3 +148,15 @@ func Scale(replicas int32) kube.Operation { return kube.Add("/spec/replicas", re
 func Stamp(d *Deployment, by run.ID) []kube.Operation {
 	return kube.Annotate(d.Annotations, application.RunAnnotation, by.String())
 }
+
+// NoteAutoscaler are the operations that tell a target of its autoscaler, after those of Stamp; empty tells of none.
+func NoteAutoscaler(d *Deployment, note string) []kube.Operation {
+	path := kube.Path("metadata", "annotations", application.AutoscalerAnnotation)
+	switch _, there := d.Annotations[application.AutoscalerAnnotation]; {
+	case note != "" && note != d.Autoscaler():
+		return []kube.Operation{kube.Add(path, note)}
+	case note == "" && there:
+		return []kube.Operation{{Op: "remove", Path: path}}
+	}
+	return nil
+}

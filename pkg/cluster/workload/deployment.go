@@ -143,6 +143,9 @@ func (d *Deployment) Promoted() string { return d.Annotations[application.Revisi
 // it.
 func (d *Deployment) Previous() string { return d.Annotations[application.PreviousAnnotation] }
 
+// Autoscaler is what a target was told of its autoscaler, empty for nothing.
+func (d *Deployment) Autoscaler() string { return d.Annotations[application.AutoscalerAnnotation] }
+
 // Wanted is how many pods the Deployment asks for.
 func (d *Deployment) Wanted() int32 {
 	if d.Spec.Replicas == nil {
@@ -174,11 +177,10 @@ func (d *Deployment) Ready() bool {
 }
 
 // RolledOut says whether no pod of an earlier template is left, and one of the present is available: a rollout that was
-// once complete, even if a pod has failed since.
+// once complete, even if a pod has failed since, or an autoscaler wants another number of them.
 func (d *Deployment) RolledOut() bool {
 	s := d.Status
-	return s.ObservedGeneration >= d.Generation && s.UpdatedReplicas == d.Wanted() && s.Replicas == d.Wanted() &&
-		s.AvailableReplicas > 0
+	return s.ObservedGeneration >= d.Generation && s.UpdatedReplicas == s.Replicas && s.AvailableReplicas > 0
 }
 
 // Progress is the state of the pods in words.

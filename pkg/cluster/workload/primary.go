@@ -56,8 +56,8 @@ func (c Copy) Template(target, primary *Deployment) map[string]any {
 		setLabels(template, primary.Spec.Selector.MatchLabels)
 	}
 	if spec, ok := template["spec"].(map[string]any); ok {
-		c.renameSelectors(spec["affinity"])
-		c.renameSelectors(spec["topologySpreadConstraints"])
+		c.RenameSelectors(spec["affinity"])
+		c.RenameSelectors(spec["topologySpreadConstraints"])
 	}
 	return template
 }
@@ -69,12 +69,12 @@ func setLabels(template map[string]any, set map[string]string) {
 	}
 }
 
-// renameSelectors changes the application's name in every label selector below a node.
-func (c Copy) renameSelectors(node any) {
+// RenameSelectors changes the application's name in every label selector below a node.
+func (c Copy) RenameSelectors(node any) {
 	switch n := node.(type) {
 	case []any:
 		for _, member := range n {
-			c.renameSelectors(member)
+			c.RenameSelectors(member)
 		}
 	case map[string]any:
 		if match, ok := n["matchLabels"].(map[string]any); ok && match[c.key] == c.from {
@@ -88,7 +88,7 @@ func (c Copy) renameSelectors(node any) {
 			}
 		}
 		for _, member := range n {
-			c.renameSelectors(member)
+			c.RenameSelectors(member)
 		}
 	}
 }
@@ -135,7 +135,7 @@ func (c Copy) Selector(primary *Deployment) map[string]string {
 func (c Deployments) CreatePrimary(ctx context.Context, app application.Application, target *Deployment, copied Copy,
 	taken application.Metadata, by run.ID) (*Deployment, error) {
 	spec := runtime.DeepCopyJSON(target.spec)
-	copied.renameSelectors(spec["selector"])
+	copied.RenameSelectors(spec["selector"])
 	spec["template"] = copied.Template(target, nil)
 	spec["replicas"] = int64(max(target.Wanted(), 1))
 	delete(spec, "paused")
@@ -144,7 +144,7 @@ func (c Deployments) CreatePrimary(ctx context.Context, app application.Applicat
 	primary.SetAPIVersion("apps/v1")
 	primary.SetKind("Deployment")
 	primary.SetName(app.Primary())
-	labels, annotations := copied.labels(target, taken), taken.Of(target.Annotations)
+	labels, annotations := copied.Labels(taken.Of(target.Labels)), taken.Of(target.Annotations)
 	labels[application.Label], labels[copied.key] = app.Name, copied.to
 	annotations[application.RunAnnotation] = by.String()
 	annotations[application.RevisionAnnotation] = target.Revision()

@@ -1,9 +1,7 @@
 package workload
 
 import (
-	"maps"
 	"reflect"
-	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -66,27 +64,14 @@ func (c Copy) Follow(target, primary *Deployment, taken application.Metadata) []
 			ops = append(ops, kube.Operation{Op: "remove", Path: kube.Path("spec", name)})
 		}
 	}
-	ops = append(ops, set(primary.Labels, c.labels(target, taken), "labels")...)
-	return append(ops, set(primary.Annotations, taken.Of(target.Annotations), "annotations")...)
+	ops = append(ops, kube.SetMembers(primary.Labels, c.Labels(taken.Of(target.Labels)), "metadata", "labels")...)
+	return append(ops, kube.SetMembers(primary.Annotations, taken.Of(target.Annotations), "metadata", "annotations")...)
 }
 
-// labels are those of the primary itself.
-func (c Copy) labels(target *Deployment, taken application.Metadata) map[string]string {
-	all := taken.Of(target.Labels)
-	if all[c.key] == c.from {
-		all[c.key] = c.to
+// Labels are labels of something that is the target's as its copy for the primary has them.
+func (c Copy) Labels(labels map[string]string) map[string]string {
+	if labels[c.key] == c.from {
+		labels[c.key] = c.to
 	}
-	return all
-}
-
-// set are the operations that make members of an object's labels or annotations, of which there are some, what they
-// are to be.
-func set(now, wanted map[string]string, member string) []kube.Operation {
-	var ops []kube.Operation
-	for _, key := range slices.Sorted(maps.Keys(wanted)) {
-		if value, there := now[key]; !there || value != wanted[key] {
-			ops = append(ops, kube.Add(kube.Path("metadata", member, key), wanted[key]))
-		}
-	}
-	return ops
+	return labels
 }

@@ -188,6 +188,27 @@ func account(t *testing.T, namespace string) {
 	})
 }
 
+// TestScaledTargetThatNobodySettles wants KEDA paused before the canary goes: else it would scale it up again.
+func TestScaledTargetThatNobodySettles(t *testing.T) {
+	a := releasetest.New(t)
+	a.Apply(releasetest.ScaledObject)
+	a.KEDA()
+	a.First()
+	a.Push("2")
+	r := a.PipelineRun("second")
+	_, err := a.Prepare(r)
+	must(t, err)
+	must(t, stage.Shift(t.Context(), r, 20, time.Minute))
+	deleted(t, a, r)
+	var calls, writes atomic.Int32
+	must(t, sweeper(t, a, &calls, &writes).Sweep(t.Context()))
+	a.Want(releasetest.State{Phase: run.Closed, Outcome: run.RolledBack, Stages: 1, Primary: releasetest.Image("1")})
+	paused := a.Autoscaler("ScaledObject", "podinfo").GetAnnotations()
+	if got := paused["autoscaling.keda.sh/paused-replicas"]; got != "0" {
+		t.Errorf("KEDA is paused at %q pods, want 0", got)
+	}
+}
+
 func TestRunsThatNobodyEnds(t *testing.T) {
 	type change func(*testing.T, *releasetest.App, *release.Release)
 	unreadable := func(next http.RoundTripper) http.RoundTripper {

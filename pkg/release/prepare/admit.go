@@ -9,8 +9,10 @@ import (
 )
 
 // admit refuses, with all reasons at once, Deployments that cannot be released like this, and returns how the primary
-// is copied from the target. primary is nil before the first release.
-func admit(app application.Application, p Preparation, target, primary *workload.Deployment) (workload.Copy, error) {
+// is copied from the target. primary is nil before the first release; unscalable is what stands against the
+// autoscalers, nil for nothing.
+func admit(app application.Application, p Preparation, target, primary *workload.Deployment,
+	unscalable error) (workload.Copy, error) {
 	var refusals failure.Refusals
 	if target.Spec.Strategy.Type == "Recreate" {
 		refusals.Addf("reading Deployment %s: strategy Recreate would empty the primary at each promotion, want "+
@@ -34,6 +36,7 @@ func admit(app application.Application, p Preparation, target, primary *workload
 		err = copied.Clash(target, primary)
 	}
 	refusals.Add(err)
+	refusals.Add(unscalable)
 	if err := refusals.Err(); err != nil {
 		return copied, fmt.Errorf("preparing %s: %w", app, err)
 	}

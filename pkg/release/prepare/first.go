@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/cluster/mesh"
 	"github.com/serin-cd/serin/pkg/cluster/workload"
@@ -24,6 +25,12 @@ func first(ctx context.Context, r *release.Release, p Preparation, f found) erro
 	primary, err := makePrimary(ctx, r, p, f)
 	if err != nil {
 		return err
+	}
+	if err := r.Autoscalers.Ensure(ctx, f.scaled, f.copied, primary); err != nil {
+		return fmt.Errorf("releasing %s for the first time: %w", r.App, err)
+	}
+	if err := r.Budgets.Ensure(ctx, f.budget, f.copied, primary); err != nil {
+		return fmt.Errorf("releasing %s for the first time: %w", r.App, err)
 	}
 	services := []struct {
 		name     string
@@ -50,21 +57,30 @@ func first(ctx context.Context, r *release.Release, p Preparation, f found) erro
 		return err
 	}
 	r.Events.Normalf(ctx, "Initialization done! %s", r.App)
-	return settleFirst(ctx, r)
+	return settleFirst(ctx, r, f)
 }
 
 // settleFirst stamps the target, which from now on is the canary's, and brings it to rest.
-func settleFirst(ctx context.Context, r *release.Release) error {
+func settleFirst(ctx context.Context, r *release.Release, f found) error {
 	target, err := r.Deployments.Update(ctx, r.App.Name, func(d *workload.Deployment) ([]kube.Operation, error) {
 		if d.StampedBy(r.ID) {
 			return nil, nil
 		}
-		return workload.Stamp(d, r.ID), nil
+		ops := mark(d, r, f)
+		if name := f.budget.Name(); name != "" {
+			ops = append(ops, kube.Add(kube.Path("metadata", "annotations", application.BudgetAnnotation), name))
+		}
+		return ops, nil
 	})
 	if err != nil || target == nil {
 		return err
 	}
 	return r.Settle(ctx, r.ID)
+}
+
+// mark are the operations that give the target the run's stamp and tell it of its autoscaler.
+func mark(d *workload.Deployment, r *release.Release, f found) []kube.Operation {
+	return append(workload.Stamp(d, r.ID), workload.NoteAutoscaler(d, f.scaled.Note())...)
 }
 
 // makePrimary makes the primary, or corrects that of a first release that was given up, and waits for it.

@@ -9,6 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/serin-cd/serin/pkg/cluster/application"
+	"github.com/serin-cd/serin/pkg/cluster/autoscaler"
+	"github.com/serin-cd/serin/pkg/cluster/disruption"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/cluster/workload"
 	"github.com/serin-cd/serin/pkg/judge"
@@ -41,8 +43,9 @@ type Config struct {
 	Gateways []string `env:"GATEWAYS, default=mesh"`
 	// Port of the application's Service that requests go to. Empty takes its first HTTP port, and 80 for a Service that
 	// Serin makes. Used only for what Serin makes. Needed if gateways have to send to another of several ports.
-	Port     parameter.Count `env:"PORT"`
-	Metadata application.Metadata
+	Port       parameter.Count `env:"PORT"`
+	Metadata   application.Metadata
+	Autoscaler autoscaler.Config
 }
 
 // Preparation is a configuration with what its step knows besides.
@@ -67,6 +70,7 @@ func Step(ctx context.Context, r *release.Release, c Config, s release.Settling,
 		return "", "", err
 	}
 	r.Take(c.Metadata)
+	r.Autoscalers.Bounds = c.Autoscaler.Bounds
 	go r.Lease.KeepOn(ctx)
 	return Run(ctx, r, Preparation{Config: c, Deadline: s.Deadline(), Learn: time.Duration(s.Drain), Probe: probe})
 }
@@ -80,6 +84,8 @@ type found struct {
 	followers map[string]weight.State
 	apex      *unstructured.Unstructured // the Service of the application itself, nil where there is none
 	copied    workload.Copy
+	scaled    autoscaler.Found
+	budget    disruption.Found // before the first release
 }
 
 // record is the record of the last or present run, nil for none.
@@ -110,10 +116,8 @@ func Run(ctx context.Context, r *release.Release, p Preparation) (outcome run.Ou
 	if err != nil {
 		return "", "", err
 	}
-	if f.first() {
-		if err := rehearse(ctx, r, p, f); err != nil {
-			return "", "", err
-		}
+	if err := rehearse(ctx, r, p, f); err != nil {
+		return "", "", err
 	}
 	if err := p.Probe(ctx); err != nil {
 		return "", "", err
@@ -159,7 +163,11 @@ func look(ctx context.Context, r *release.Release, p Preparation) (f found, err 
 	if f.apex, err = r.Services.Apex(ctx); err != nil {
 		return f, err
 	}
-	if f.copied, err = admit(r.App, p, f.target, f.primary); err != nil {
+	f.scaled, err = r.Autoscalers.Find(ctx, p.Autoscaler.Autoscaler, f.target.Autoscaler())
+	if err != nil && !errors.Is(err, failure.ErrConfig) {
+		return f, err
+	}
+	if f.copied, err = admit(r.App, p, f.target, f.primary, err); err != nil {
 		return f, err
 	}
 	if !f.first() {
@@ -174,6 +182,11 @@ func look(ctx context.Context, r *release.Release, p Preparation) (f found, err 
 		}
 		if started != nil {
 			f.target = started
+		}
+	}
+	if f.first() {
+		if f.budget, err = r.Budgets.Find(ctx, f.target, f.copied); err != nil {
+			return f, err
 		}
 	}
 	if f.first() && !serves(f.target) && !serves(f.primary) {

@@ -13,9 +13,23 @@ import (
 	"github.com/serin-cd/serin/pkg/task/failure"
 )
 
-// rehearse has the API server check all that a first release is going to make, so that one which cannot be completed is
-// refused before anything is made. It tells all that stands against it at once.
+// rehearse has the API server check all that the run is going to make besides pods, so that what cannot be made is told
+// before anything is changed. After the first release that is the primary's autoscaler alone, if it is missing.
 func rehearse(ctx context.Context, r *release.Release, p Preparation, f found) error {
+	autoscalers := r.Autoscalers
+	autoscalers.Mode = kube.Rehearsal
+	unscalable := against(autoscalers.Ensure(ctx, f.scaled, f.copied, nil))
+	if f.first() {
+		return rehearseFirst(ctx, r, p, f, unscalable)
+	}
+	if unscalable != nil {
+		return fmt.Errorf("preparing %s: %w; nothing was changed", r.App, unscalable)
+	}
+	return nil
+}
+
+// rehearseFirst tells all that stands against a first release at once.
+func rehearseFirst(ctx context.Context, r *release.Release, p Preparation, f found, unscalable error) error {
 	var refusals failure.Refusals
 	deployments, services, routing := r.Deployments, r.Services, r.Routing
 	deployments.Mode, services.Mode, routing.Mode = kube.Rehearsal, kube.Rehearsal, kube.Rehearsal
@@ -43,6 +57,10 @@ func rehearse(ctx context.Context, r *release.Release, p Preparation, f found) e
 		_, _, err := fence.TakeOver(ctx, f.followers)
 		refusals.Add(against(err))
 	}
+	refusals.Add(unscalable)
+	budgets := r.Budgets
+	budgets.Mode = kube.Rehearsal
+	refusals.Add(against(budgets.Ensure(ctx, f.budget, f.copied, nil)))
 	if err := refusals.Err(); err != nil {
 		return fmt.Errorf("releasing %s for the first time: %w; nothing was changed", r.App, err)
 	}

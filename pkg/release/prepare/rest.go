@@ -2,9 +2,11 @@ package prepare
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 
 	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/cluster/workload"
 	"github.com/serin-cd/serin/pkg/release"
 )
 
@@ -29,14 +31,28 @@ func rest(ctx context.Context, r *release.Release, p Preparation, f *found, sett
 	if writer != "" {
 		r.Events.Warningf(ctx, "Service %s pointed at the primary again: %s had changed it", r.App, writer)
 	}
-	if !settle || f.target.Wanted() == 0 {
+	if err := r.Autoscalers.Ensure(ctx, f.scaled, f.copied, f.primary); err != nil {
+		return fmt.Errorf("preparing %s: %w", r.App, err)
+	}
+	if !settle {
 		return nil
+	}
+	if f.target.Wanted() == 0 {
+		return r.RestAutoscaler(ctx, f.scaled.Reference(), f.target)
 	}
 	slog.Info("target at work without a run", "deployment", r.App.String(), "replicas", f.target.Wanted(), "writer",
 		kube.Writer(f.target, "spec", "replicas"))
 	r.Events.Warningf(ctx, "Scaling down %s: %s had scaled it up, and its revision serves already", r.App,
 		kube.Writer(f.target, "spec", "replicas"))
-	return r.SettleTarget(ctx, f.target)
+	if f.scaled.Note() == f.target.Autoscaler() {
+		return r.SettleTarget(ctx, f.target)
+	}
+	target, err := r.Deployments.From(f.target).Update(ctx, r.App.Name,
+		func(d *workload.Deployment) ([]kube.Operation, error) { return mark(d, r, f), nil })
+	if err != nil || target == nil {
+		return err
+	}
+	return r.SettleTarget(ctx, target)
 }
 
 // routing makes what is missing of an application that was released before, where its VirtualService is: to ask for the

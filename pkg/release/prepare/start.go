@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
+	"github.com/serin-cd/serin/pkg/cluster/autoscaler"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/cluster/workload"
 	"github.com/serin-cd/serin/pkg/release"
@@ -42,22 +44,52 @@ func scaleUp(ctx context.Context, r *release.Release, p Preparation, f found) er
 			return err
 		}
 	}
-	target, err := r.Deployments.From(f.target).Update(ctx, r.App.Name,
-		func(d *workload.Deployment) ([]kube.Operation, error) {
-			if d.StampedBy(r.ID) && d.Wanted() > 0 {
-				return nil, nil
-			}
-			replicas := d.Wanted()
-			if replicas == 0 {
-				replicas = max(f.primary.Wanted(), 1)
-			}
-			// Always written: whoever settles the run before may have scaled down since, under the same stamp.
-			return append(workload.Stamp(d, r.ID), workload.Scale(replicas)), nil
-		})
+	before := autoscaler.Noted(f.target.Autoscaler())
+	target, err := stamp(ctx, r, f)
+	for _, ref := range slices.Compact([]autoscaler.Reference{before, f.scaled.Reference()}) {
+		if err == nil && target != nil {
+			err = r.Autoscalers.Wake(ctx, ref, f.scaled, r.ID)
+		}
+	}
+	if err == nil && target != nil {
+		target, err = r.Deployments.From(target).Update(ctx, r.App.Name,
+			func(d *workload.Deployment) ([]kube.Operation, error) { return scale(d, r, f), nil })
+	}
 	if err == nil && target == nil {
 		return failure.Configf("preparing %s: the target was deleted", r.App)
 	}
 	return err
+}
+
+// stamp stamps the target before KEDA is unpaused, so that whoever settles the run knows to pause it. Without KEDA the
+// stamp is written together with the replicas.
+func stamp(ctx context.Context, r *release.Release, f found) (*workload.Deployment, error) {
+	keda := autoscaler.Noted(f.target.Autoscaler()).Kind == autoscaler.ScaledObject ||
+		f.scaled.Reference().Kind == autoscaler.ScaledObject
+	if !keda {
+		return f.target, nil
+	}
+	return r.Deployments.From(f.target).Update(ctx, r.App.Name,
+		func(d *workload.Deployment) ([]kube.Operation, error) {
+			if d.StampedBy(r.ID) && d.Autoscaler() == f.scaled.Note() {
+				return nil, nil
+			}
+			return mark(d, r, f), nil
+		})
+}
+
+// scale are the operations that give the target the run's stamp and pods: as many as the primary has, within the bounds
+// of its autoscaler if it has one, and no fewer than it has already. Without an autoscaler it keeps what it asks for.
+func scale(d *workload.Deployment, r *release.Release, f found) []kube.Operation {
+	if f.target.StampedBy(r.ID) && d.StampedBy(r.ID) && d.Wanted() > 0 {
+		return nil // this run was here before
+	}
+	replicas := d.Wanted()
+	if replicas == 0 || f.scaled.Reference().Kind != "" {
+		replicas = max(replicas, f.scaled.Clamp(f.primary.Wanted()))
+	}
+	// Always written: whoever settles the run before may have scaled down since, under the same stamp.
+	return append(mark(d, r, f), workload.Scale(replicas))
 }
 
 // ready waits for the canary; a revision that does not start is rejected, one that changes meanwhile was never looked

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 
+	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/cluster/workload"
 	"github.com/serin-cd/serin/pkg/release"
@@ -66,7 +67,11 @@ func Run(ctx context.Context, r *release.Release, deadline time.Duration) (revis
 		return "", r.TakeBack(ctx, fmt.Errorf("promoting %s: %w", r.App, err))
 	}
 	r = r.Remembering(state.Record)
-	if err := wait(ctx, r, state, deadline); err != nil {
+	primary, err := wait(ctx, r, state, deadline)
+	if err == nil {
+		err = follow(ctx, r, target, primary)
+	}
+	if err != nil {
 		return "", err
 	}
 	r.Events.Normalf(ctx, "Routing all traffic to primary")
@@ -79,6 +84,22 @@ func Run(ctx context.Context, r *release.Release, deadline time.Duration) (revis
 	}
 	r.Events.Normalf(ctx, "Promotion completed! Scaling down %s", r.App)
 	return state.Record.Revision, settle(ctx, r, target)
+}
+
+// follow gives the primary's autoscaler and PodDisruptionBudget what has changed of the target's, now that the primary
+// is ready and the promotion is not going to be undone any more.
+func follow(ctx context.Context, r *release.Release, target, primary *workload.Deployment) error {
+	copied, err := workload.CopyOf(target)
+	if err == nil {
+		err = r.Autoscalers.Follow(ctx, target.Autoscaler(), copied, primary)
+	}
+	if err == nil {
+		err = r.Budgets.Follow(ctx, target.Annotations[application.BudgetAnnotation], copied, primary)
+	}
+	if err != nil {
+		return fmt.Errorf("promoting %s: %w", r.App, err)
+	}
+	return nil
 }
 
 // settle brings the target to rest as it was read before: writing it tests its stamp, so another look would only cost a
@@ -224,14 +245,15 @@ func change(ctx context.Context, r *release.Release, rec *record.Record, target,
 // wait follows the primary's rollout, while the canary keeps its share. Should the target change or lose its pods
 // meanwhile, or somebody delete the VirtualService, the canary's share goes to 0 at once: what was judged is on its way
 // to the primary.
-func wait(ctx context.Context, r *release.Release, state weight.State, deadline time.Duration) error {
+func wait(ctx context.Context, r *release.Release, state weight.State, deadline time.Duration) (*workload.Deployment,
+	error) {
 	rec := state.Record
 	watched, stop := context.WithCancel(ctx)
 	defer stop()
 	var guards sync.WaitGroup
 	guards.Go(func() { guard(watched, r, rec) })
 	guards.Go(func() { guardRoute(watched, r, state.VirtualService) })
-	_, err := r.Deployments.WaitReady(ctx, r.App.Primary(), deadline, func(d *workload.Deployment) error {
+	primary, err := r.Deployments.WaitReady(ctx, r.App.Primary(), deadline, func(d *workload.Deployment) error {
 		if d.Promoted() != rec.Revision {
 			return fmt.Errorf("Deployment %s was given revision %s meanwhile", d.Name, workload.Short(d.Promoted()))
 		}
@@ -240,13 +262,13 @@ func wait(ctx context.Context, r *release.Release, state weight.State, deadline 
 	stop()
 	guards.Wait()
 	if err == nil {
-		return nil
+		return primary, nil
 	}
 	var late *workload.NotReadyError
 	if errors.As(err, &late) {
 		err = failure.As(failure.ErrRejected, err)
 	}
-	return fmt.Errorf("promoting %s: %w", r.App, err)
+	return primary, fmt.Errorf("promoting %s: %w", r.App, err)
 }
 
 func guard(ctx context.Context, r *release.Release, rec *record.Record) {

@@ -1,6 +1,7 @@
 package promote_test
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -108,5 +109,26 @@ func TestPromotionOfHalfACanary(t *testing.T) {
 	}
 	if s := a.State(); s.Weight != 0 || s.Primary != releasetest.Image("1") {
 		t.Errorf("state %+v, want the primary as it was, with all traffic", s)
+	}
+}
+
+// TestPrimaryScaledUpMeanwhile has an autoscaler ask for more pods of the primary while the promotion waits for it.
+func TestPrimaryScaledUpMeanwhile(t *testing.T) {
+	a, r := at(t)
+	a.UnreadyPrimary("2")
+	var scaled sync.WaitGroup
+	scaled.Go(func() {
+		a.Eventually("the rollout has begun", func() bool {
+			return a.Deployment("podinfo-primary").Status.UpdatedReplicas > 0
+		})
+		a.Patch("podinfo-primary", "horizontal-pod-autoscaler", `[{"op":"replace","path":"/spec/replicas","value":4}]`)
+		a.Node.ImageAndLabel(releasetest.Image("2"), "app=podinfo-primary", apitest.Ready)
+	})
+	_, err := promote.Run(t.Context(), r, time.Minute)
+	must(t, err)
+	scaled.Wait()
+	a.Want(promoted)
+	if d := a.Deployment("podinfo-primary"); *d.Spec.Replicas != 4 || d.Status.AvailableReplicas != 4 {
+		t.Errorf("the primary wants %d pods, and has %d, want 4", *d.Spec.Replicas, d.Status.AvailableReplicas)
 	}
 }

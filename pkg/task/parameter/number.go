@@ -32,6 +32,28 @@ func (c *Count) EnvDecode(text string) error {
 	return nil
 }
 
+// Pods is a parameter: a number of pods of at least 1. Zero is one that was not given.
+type Pods int32
+
+// EnvDecode reads a number of pods; an empty text leaves it as it is.
+func (p *Pods) EnvDecode(text string) error {
+	if text == "" {
+		return nil
+	}
+	var n Count
+	err := n.EnvDecode(text)
+	*p = Pods(n)
+	return err
+}
+
+// String is the number, or that there is none.
+func (p Pods) String() string {
+	if p == 0 {
+		return "not set"
+	}
+	return strconv.Itoa(int(p))
+}
+
 // Rate is a parameter in percent, with decimals.
 type Rate float64
 

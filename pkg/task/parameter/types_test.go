@@ -48,6 +48,14 @@ func TestTypes(t *testing.T) {
 			refuses: []string{"", "0", "-1", "1.5", "2147483648", "many"},
 			want:    "want a whole number of at least 1",
 		}},
+		"Pods": {decode[parameter.Pods], decoding{
+			reads: map[string]any{
+				"":  parameter.Pods(0),
+				"3": parameter.Pods(3),
+			},
+			refuses: []string{"0", "-1", "1.5", "2147483648", "many"},
+			want:    "want a whole number of at least 1",
+		}},
 		"Duration": {decode[parameter.Duration], decoding{
 			reads: map[string]any{
 				"60s":   parameter.Duration(minute),

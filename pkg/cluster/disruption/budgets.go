@@ -1,0 +1,268 @@
+package disruption
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"reflect"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/serin-cd/serin/pkg/cluster/application"
+	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/cluster/workload"
+	"github.com/serin-cd/serin/pkg/task/failure"
+)
+
+// objects is what is asked of the API for PodDisruptionBudgets; the dynamic client has it as it is.
+type objects interface {
+	Get(context.Context, string, metav1.GetOptions, ...string) (*unstructured.Unstructured, error)
+	List(context.Context, metav1.ListOptions) (*unstructured.UnstructuredList, error)
+	Create(context.Context, *unstructured.Unstructured, metav1.CreateOptions, ...string) (*unstructured.Unstructured,
+		error)
+	Patch(context.Context, string, types.PatchType, []byte, metav1.PatchOptions, ...string) (*unstructured.Unstructured,
+		error)
+	Delete(context.Context, string, metav1.DeleteOptions, ...string) error
+}
+
+// Budgets are the PodDisruptionBudgets of an application: the target's, which is the user's, and the primary's.
+type Budgets struct {
+	Objects  objects
+	App      application.Application
+	Metadata application.Metadata // what the primary's takes over from the target's
+	Mode     kube.Mode            // whether writes count
+}
+
+// Found is the target's, as it was read.
+type Found struct{ target *unstructured.Unstructured }
+
+// Name is its name, empty where there is none to copy.
+func (f Found) Name() string {
+	if f.target == nil {
+		return ""
+	}
+	return f.target.GetName()
+}
+
+// Find reads the budget that counts the target's pods and would not count the primary's. Of several there is none to
+// copy: Kubernetes evicts no pod that two of them count. It refuses one of the primary's name that Serin did not make.
+func (b Budgets) Find(ctx context.Context, target *workload.Deployment, copied workload.Copy) (Found, error) {
+	var list *unstructured.UnstructuredList
+	err := kube.Retry(ctx, func(ctx context.Context) (err error) {
+		list, err = b.Objects.List(ctx, metav1.ListOptions{})
+		return err
+	})
+	if apierrors.IsForbidden(err) {
+		slog.Warn("the primary gets no PodDisruptionBudget: give the account the rule of config/rbac.yaml for "+
+			"poddisruptionbudgets", "error", err.Error())
+		return Found{}, nil
+	}
+	if err != nil {
+		return Found{}, fmt.Errorf("looking for the PodDisruptionBudget of %s: %w", b.App, err)
+	}
+	pods := labels.Set(target.Spec.Template.Metadata.Labels)
+	ours := labels.Set(copied.Labels(maps.Clone(pods)))
+	var f Found
+	var foreign *unstructured.Unstructured
+	for i, o := range list.Items {
+		counts := selector(o.Object)
+		switch {
+		case b.own(&o):
+		case o.GetName() == b.App.Primary(), counts.Matches(ours):
+			foreign = &list.Items[i]
+		case counts.Matches(pods) && f.target != nil:
+			slog.Warn("two PodDisruptionBudgets count the same pods, so none is copied", "one", f.Name(), "other",
+				o.GetName())
+			return Found{}, nil
+		case counts.Matches(pods):
+			f.target = &list.Items[i]
+		}
+	}
+	if f.target == nil || foreign == nil {
+		return b.renamed(f, copied, pods, ours), nil
+	}
+	if foreign.GetName() != b.App.Primary() { // the primary's pods are counted already
+		return Found{}, nil
+	}
+	return Found{}, failure.Configf("reading PodDisruptionBudget %s: Serin did not make it (no label %s: %s), and the "+
+		"primary gets one of that name, a copy of %s: rename or delete it", foreign.GetName(), application.Label,
+		b.App.Name, f.Name())
+}
+
+// renamed is what was found, unless its copy would not count the primary's pods alone.
+func (b Budgets) renamed(f Found, copied workload.Copy, pods, ours labels.Set) Found {
+	if f.target == nil {
+		return f
+	}
+	counts := selector(map[string]any{"spec": spec(f.target, copied)})
+	if counts.Matches(ours) && !counts.Matches(pods) {
+		return f
+	}
+	slog.Warn("the primary gets no PodDisruptionBudget: the selector cannot be changed to its pods", "budget", f.Name())
+	return Found{}
+}
+
+// selector is what a budget counts; nothing where it cannot be read.
+func selector(o map[string]any) labels.Selector {
+	var read struct {
+		Spec struct {
+			Selector *metav1.LabelSelector `json:"selector"`
+		} `json:"spec"`
+	}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o, &read); err != nil {
+		return labels.Nothing()
+	}
+	parsed, err := metav1.LabelSelectorAsSelector(read.Spec.Selector)
+	if err != nil {
+		return labels.Nothing()
+	}
+	return parsed
+}
+
+func (b Budgets) own(o *unstructured.Unstructured) bool {
+	return o.GetName() == b.App.Primary() && o.GetLabels()[application.Label] == b.App.Name
+}
+
+func spec(target *unstructured.Unstructured, copied workload.Copy) map[string]any {
+	whole, _ := target.Object["spec"].(map[string]any)
+	spec := runtime.DeepCopyJSON(whole)
+	copied.RenameSelectors(spec["selector"])
+	return spec
+}
+
+// Ensure makes the primary's budget, if one was found to copy. primary is nil in a rehearsal.
+func (b Budgets) Ensure(ctx context.Context, f Found, copied workload.Copy, primary *workload.Deployment) error {
+	if f.target == nil {
+		return nil
+	}
+	return b.follow(ctx, f.target, copied, primary)
+}
+
+// Follow brings the primary's budget in line with the target's of that name; where that is gone, so is the primary's
+// afterwards. Without a name it does nothing.
+func (b Budgets) Follow(ctx context.Context, name string, copied workload.Copy, primary *workload.Deployment) error {
+	if name == "" {
+		return nil
+	}
+	target, err := b.get(ctx, name)
+	if err != nil {
+		return err
+	}
+	if target == nil {
+		return b.remove(ctx)
+	}
+	return b.follow(ctx, target, copied, primary)
+}
+
+func (b Budgets) follow(ctx context.Context, target *unstructured.Unstructured, copied workload.Copy,
+	primary *workload.Deployment) error {
+	wanted := b.primary(target, copied, primary)
+	err := kube.Retry(ctx, func(ctx context.Context) error {
+		for {
+			err := b.write(ctx, wanted)
+			if !kube.Raced(err) && !apierrors.IsAlreadyExists(err) {
+				return err
+			}
+			if err := kube.Pause(ctx); err != nil {
+				return err
+			}
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("giving the primary a PodDisruptionBudget like %s: %w", target.GetName(), err)
+	}
+	return nil
+}
+
+// write makes the primary's budget, or changes what differs of it while its spec is as it was read.
+func (b Budgets) write(ctx context.Context, wanted *unstructured.Unstructured) error {
+	now, err := b.get(ctx, wanted.GetName())
+	if err != nil {
+		return err
+	}
+	if now == nil {
+		_, err := b.Objects.Create(ctx, wanted, b.Mode.Create())
+		return err
+	}
+	if !b.own(now) {
+		return failure.Configf("PodDisruptionBudget %s has no label %s: %s: Serin did not make it: rename or delete it",
+			now.GetName(), application.Label, b.App.Name)
+	}
+	if b.Mode == kube.Rehearsal {
+		return nil
+	}
+	var ops []kube.Operation
+	if before := now.Object["spec"]; !reflect.DeepEqual(before, wanted.Object["spec"]) {
+		ops = append(ops, kube.Test("/spec", before), kube.Replace("/spec", wanted.Object["spec"]))
+	}
+	if !reflect.DeepEqual(now.GetOwnerReferences(), wanted.GetOwnerReferences()) {
+		ops = append(ops, kube.Add("/metadata/ownerReferences", wanted.GetOwnerReferences()))
+	}
+	ops = append(ops, kube.SetMembers(now.GetLabels(), wanted.GetLabels(), "metadata", "labels")...)
+	ops = append(ops, kube.SetMembers(now.GetAnnotations(), wanted.GetAnnotations(), "metadata", "annotations")...)
+	if len(ops) == 0 {
+		return nil
+	}
+	body, err := kube.Patch(ops...)
+	if err == nil {
+		_, err = b.Objects.Patch(ctx, now.GetName(), types.JSONPatchType, body,
+			metav1.PatchOptions{FieldManager: kube.FieldManager})
+	}
+	return err
+}
+
+func (b Budgets) primary(target *unstructured.Unstructured, copied workload.Copy,
+	primary *workload.Deployment) *unstructured.Unstructured {
+	o := &unstructured.Unstructured{Object: map[string]any{"spec": spec(target, copied)}}
+	o.SetAPIVersion("policy/v1")
+	o.SetKind("PodDisruptionBudget")
+	o.SetName(b.App.Primary())
+	set := copied.Labels(b.Metadata.Of(target.GetLabels()))
+	set[application.Label] = b.App.Name
+	o.SetLabels(set)
+	o.SetAnnotations(b.Metadata.Of(target.GetAnnotations()))
+	if primary != nil { // it goes with the primary
+		o.SetOwnerReferences([]metav1.OwnerReference{
+			{APIVersion: "apps/v1", Kind: "Deployment", Name: primary.Name, UID: primary.UID}})
+	}
+	return o
+}
+
+// get reads a budget, nil where there is none.
+func (b Budgets) get(ctx context.Context, name string) (found *unstructured.Unstructured, err error) {
+	err = kube.Retry(ctx, func(ctx context.Context) error {
+		found, err = b.Objects.Get(ctx, name, metav1.GetOptions{})
+		return err
+	})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading PodDisruptionBudget %s: %w", name, err)
+	}
+	return found, nil
+}
+
+// remove deletes the primary's budget, if Serin made it.
+func (b Budgets) remove(ctx context.Context) error {
+	now, err := b.get(ctx, b.App.Primary())
+	if err != nil || now == nil || !b.own(now) {
+		return err
+	}
+	uid := now.GetUID()
+	err = kube.Retry(ctx, func(ctx context.Context) error {
+		return b.Objects.Delete(ctx, now.GetName(),
+			metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+	})
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return fmt.Errorf("deleting PodDisruptionBudget %s: %w", now.GetName(), err)
+	}
+	slog.Info("primary's PodDisruptionBudget deleted: the target has none any more", "budget", now.GetName())
+	return nil
+}

@@ -1,0 +1,2 @@
+// Package disruption gives the primary a PodDisruptionBudget like the target's.
+package disruption
