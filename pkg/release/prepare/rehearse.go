@@ -39,15 +39,16 @@ func rehearseFirst(ctx context.Context, r *release.Release, p Preparation, f fou
 	}
 	shape, err := services.Shape(ctx, f.target, int32(p.Port))
 	refusals.Add(err)
-	for _, name := range []string{r.App.Primary(), r.App.Canary()} {
-		if err == nil {
+	gateway := int64(0)
+	if err == nil {
+		for _, name := range []string{r.App.Primary(), r.App.Canary()} {
 			refusals.Add(against(services.Rehearse(ctx, name, shape)))
 		}
+		gateway, err = shape.Gateway(int64(p.Port))
+		refusals.Add(err)
 	}
 	_, err = routing.EnsureDestinationRules(ctx)
 	refusals.Add(against(err))
-	gateway, unknown := shape.Gateway(int64(p.Port))
-	refusals.Add(unknown)
 	if f.state == nil {
 		refusals.Add(against(routing.CreateVirtualService(ctx, p.Hosts, p.Gateways, gateway, "")))
 	}

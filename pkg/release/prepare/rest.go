@@ -48,7 +48,7 @@ func rest(ctx context.Context, r *release.Release, p Preparation, f *found, sett
 		return r.SettleTarget(ctx, f.target)
 	}
 	target, err := r.Deployments.From(f.target).Update(ctx, r.App.Name,
-		func(d *workload.Deployment) ([]kube.Operation, error) { return mark(d, r, f), nil })
+		func(d *workload.Deployment) ([]kube.Operation, error) { return mark(d, r, *f), nil })
 	if err != nil || target == nil {
 		return err
 	}
