@@ -15,6 +15,7 @@ import (
 
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/cluster/mesh"
 	"github.com/serin-cd/serin/pkg/release/record"
 	"github.com/serin-cd/serin/pkg/release/weight"
 	"github.com/serin-cd/serin/pkg/task/parameter"
@@ -49,7 +50,7 @@ func (b *board) saw(event watch.EventType, object runtime.Object) (bool, error) 
 	if !ok {
 		return false, nil
 	}
-	state, _ := weight.Observe(vs, application.Application{Namespace: vs.Namespace, Name: vs.Name})
+	state, _ := weight.Observe(vs, application.Application{Namespace: vs.Namespace, Name: vs.Name}, mesh.Selection{})
 	now := seen{record: state.Record, weight: state.Weight()}
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/cluster/mesh"
 	"github.com/serin-cd/serin/pkg/release/record"
 	"github.com/serin-cd/serin/pkg/release/weight"
 	"github.com/serin-cd/serin/pkg/task/run"
@@ -101,7 +102,7 @@ func (t *traffic) routed(vs *networking.VirtualService) error {
 	if f == nil {
 		return fmt.Errorf("VirtualService %s/%s is of no application", vs.Namespace, vs.Name)
 	}
-	state, err := weight.Observe(vs, f.app.Application)
+	state, err := weight.Observe(vs, f.app.Application, mesh.Selection{})
 	if err != nil {
 		return err
 	}

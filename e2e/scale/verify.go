@@ -10,6 +10,7 @@ import (
 	"knative.dev/pkg/apis"
 
 	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/cluster/mesh"
 	"github.com/serin-cd/serin/pkg/release/lease"
 	"github.com/serin-cd/serin/pkg/release/weight"
 	"github.com/serin-cd/serin/pkg/task/parameter"
@@ -65,7 +66,7 @@ func (w *world) state(ctx context.Context, a *app) (state, error) {
 	if err != nil {
 		return s, err
 	}
-	route, err := weight.Observe(vs, a.Application)
+	route, err := weight.Observe(vs, a.Application, mesh.Selection{})
 	if err != nil {
 		return s, err
 	}
