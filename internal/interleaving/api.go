@@ -250,8 +250,12 @@ func (a *API) list(collection string, matches func(Object) bool) Object {
 // kindOf is the kind of the objects of a collection, and their group and version.
 func kindOf(collection string) (kind, group string) {
 	parts := strings.Split(collection, "/")
-	group = strings.TrimPrefix(strings.TrimPrefix(collection[:strings.Index(collection, "/namespaces/")], "/apis/"), "/api/")
-	kinds := map[string]string{"virtualservices": "VirtualService", "deployments": "Deployment", "replicasets": "ReplicaSet"}
+	group = strings.TrimPrefix(
+		strings.TrimPrefix(collection[:strings.Index(collection, "/namespaces/")], "/apis/"),
+		"/api/",
+	)
+	kinds := map[string]string{"virtualservices": "VirtualService", "destinationrules": "DestinationRule",
+		"deployments": "Deployment", "replicasets": "ReplicaSet"}
 	return kinds[parts[len(parts)-1]], group
 }
 

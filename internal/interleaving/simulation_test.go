@@ -305,7 +305,8 @@ func (w *world) second() {
 	})
 }
 
-// play is one world, in every second one with two routes: two runs and what disturbs them, then rest, then a run that nothing disturbs.
+// play is one world: two runs and what disturbs them, then rest, then a run that nothing disturbs. Every second world
+// has two routes.
 func play(seed uint64, planted bug) *world {
 	w := start(seed, planted)
 	if seed%2 == 0 {

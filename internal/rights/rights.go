@@ -14,12 +14,19 @@ import (
 	"github.com/serin-cd/serin/pkg/cluster/application"
 )
 
-// named are the resources whose objects have known names. Those of pods, ReplicaSets, runs and reports are not known
-// before.
-func named(resource string, app application.Application, virtualServices []string) []string {
+// named are the names to which a verb on a resource can be limited; none where RBAC cannot, and where names are not
+// known before: those of pods, ReplicaSets, runs, reports, and of the user's own autoscaler and budget. virtualServices
+// are the application's, none where there is only the one of its name.
+func named(resource, verb string, app application.Application, virtualServices []string) []string {
+	if slices.Contains(unlimited, verb) {
+		return nil
+	}
 	switch resource {
 	case "virtualservices":
-		if len(virtualServices) > 0 {
+		switch {
+		case verb == "watch" && len(virtualServices) > 1: // as one collection
+			return nil
+		case len(virtualServices) > 0:
 			return virtualServices
 		}
 		return []string{app.Name}
@@ -29,6 +36,14 @@ func named(resource string, app application.Application, virtualServices []strin
 		return []string{app.Name, app.Primary(), app.Canary()}
 	case "leases":
 		return []string{app.Lease()}
+	case "horizontalpodautoscalers", "poddisruptionbudgets":
+		if verb != "get" {
+			return []string{app.Primary()}
+		}
+	case "scaledobjects":
+		if verb == "delete" { // the user's is paused
+			return []string{app.Primary()}
+		}
 	}
 	return nil
 }
@@ -37,8 +52,7 @@ func named(resource string, app application.Application, virtualServices []strin
 var unlimited = []string{"create", "list", "deletecollection"}
 
 // Release are the rights of the account that prepares, promotes and finishes: those of config/rbac.yaml, limited to
-// the application's names. virtualServices are those of the parameter of this name, none where the application's own
-// is the only one.
+// the application's names. virtualServices are those of the parameter of this name.
 func Release(app application.Application, virtualServices ...string) ([]rbac.PolicyRule, error) {
 	role, err := role()
 	if err != nil {
@@ -73,22 +87,19 @@ func Stage(app application.Application, virtualServices ...string) ([]rbac.Polic
 // limited are rules, of each resource and verb that is wanted, with names where there can be any.
 func limited(rules []rbac.PolicyRule, app application.Application, virtualServices []string,
 	wanted func(resource, verb string) bool) []rbac.PolicyRule {
-	// several are watched as one collection
-	collection := func(resource, verb string) bool {
-		return resource == "virtualservices" && verb == "watch" && len(virtualServices) > 1
-	}
 	var all []rbac.PolicyRule
 	for _, rule := range rules {
 		for _, resource := range rule.Resources {
-			names := named(resource, app, virtualServices)
 			var byName, others []string
+			var names []string
 			for _, verb := range rule.Verbs {
+				only := named(resource, verb, app, virtualServices)
 				switch {
 				case !wanted(resource, verb):
-				case len(names) == 0 || slices.Contains(unlimited, verb) || collection(resource, verb):
+				case len(only) == 0:
 					others = append(others, verb)
 				default:
-					byName = append(byName, verb)
+					byName, names = append(byName, verb), only
 				}
 			}
 			of := func(verbs, names []string) {

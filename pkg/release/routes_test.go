@@ -61,7 +61,13 @@ func routed(t *testing.T) *releasetest.App {
 	for _, text := range []string{atGateway, inMesh} {
 		var vs networking.VirtualService
 		must(t, yaml.Unmarshal([]byte(text), &vs))
-		_, err := a.Cluster.VirtualServices(a.Namespace).Create(t.Context(), &vs, metav1.CreateOptions{FieldManager: "chart"})
+		_, err := a.Cluster.VirtualServices(
+			a.Namespace,
+		).Create(
+			t.Context(),
+			&vs,
+			metav1.CreateOptions{FieldManager: "chart"},
+		)
 		must(t, err)
 	}
 	return a
@@ -93,7 +99,11 @@ func inStep(t *testing.T, a *releasetest.App, writes int) *releasetest.Process {
 	return &releasetest.Process{Writes: writes, After: func() {
 		a.MustBeServed()
 		if first, second := states(t, a); second.Weight() > 0 && !first.Record.Open() {
-			t.Errorf("the second VirtualService gives the canary %d %%, and the record is %v", second.Weight(), first.Record)
+			t.Errorf(
+				"the second VirtualService gives the canary %d %%, and the record is %v",
+				second.Weight(),
+				first.Record,
+			)
 		}
 	}}
 }
@@ -202,8 +212,15 @@ func shifted(t *testing.T) (*releasetest.App, *release.Release) {
 // edit writes the second VirtualService as somebody else.
 func edit(t *testing.T, a *releasetest.App, operations string) {
 	t.Helper()
-	_, err := a.Cluster.VirtualServices(a.Namespace).Patch(t.Context(), "podinfo", types.JSONPatchType, []byte(operations),
-		metav1.PatchOptions{FieldManager: "argocd"})
+	_, err := a.Cluster.VirtualServices(
+		a.Namespace,
+	).Patch(
+		t.Context(),
+		"podinfo",
+		types.JSONPatchType,
+		[]byte(operations),
+		metav1.PatchOptions{FieldManager: "argocd"},
+	)
 	must(t, err)
 }
 
@@ -286,8 +303,8 @@ func TestJanitorAndAbortKnowBothRoutes(t *testing.T) {
 				Drain: drain}.Sweep(t.Context())
 		},
 		"abort": func(a *releasetest.App) error {
-			_, err := rollback.Abort(t.Context(), a.Cluster, application.Application{Namespace: a.Namespace, Name: "podinfo"},
-				"bad", time.Minute, drain)
+			app := application.Application{Namespace: a.Namespace, Name: "podinfo"}
+			_, err := rollback.Abort(t.Context(), a.Cluster, app, "bad", time.Minute, drain)
 			return err
 		},
 		"janitor without the first": func(a *releasetest.App) error {
@@ -320,9 +337,12 @@ func TestRoutesThatAreRefused(t *testing.T) {
 		want      string
 	}{
 		"a host that another has": {mesh.Selection{}, "no route has both"},
-		"missing":                 {mesh.Selection{VirtualServices: []string{"front", "back"}}, "reading VirtualService back: there is none in namespace"},
-		"first missing":           {mesh.Selection{VirtualServices: []string{"back"}}, "apply it, or correct virtual-services"},
-		"no such route":           {mesh.Selection{VirtualServices: []string{"front"}, Routes: []string{"docs"}}, "none of the routes docs has both"},
+		"missing": {mesh.Selection{VirtualServices: []string{"front", "back"}},
+			"reading VirtualService back: there is none in namespace"},
+		"first missing": {mesh.Selection{VirtualServices: []string{"back"}},
+			"apply it, or correct virtual-services"},
+		"no such route": {mesh.Selection{VirtualServices: []string{"front"}, Routes: []string{"docs"}},
+			"none of the routes docs has both"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

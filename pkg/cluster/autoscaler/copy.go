@@ -57,7 +57,8 @@ func primarySpec(target *unstructured.Unstructured, app application.Application,
 	if least > most {
 		return nil, failure.Configf("making %s %s: it would have at least %d and at most %d pods "+
 			"(primary-min-replicas %s, primary-max-replicas %s, %s has %d to %d), want a minimum that "+
-			"is not above the maximum", kind, app.Primary(), least, most, b.Min, b.Max, referenceOf(target), before[0], before[1])
+			"is not above the maximum", kind, app.Primary(), least, most, b.Min, b.Max, referenceOf(target),
+			before[0], before[1])
 	}
 	if least != before[0] {
 		spec[members[kind].min] = least

@@ -27,8 +27,9 @@ func Taken(all map[string]*networking.VirtualService, app application.Applicatio
 		for _, host := range qualified(app, other.Spec.Hosts) {
 			for _, gateway := range placed(app.Namespace, other.Spec.Gateways) {
 				if slices.Contains(mine, host) && slices.Contains(places, gateway) {
-					refusals.Addf("making VirtualService %s: VirtualService %s has its host %s for gateway %s already: set "+
-						"virtual-services to %s, or take the host from it", app, name, host, gateway, name)
+					refusals.Addf("making VirtualService %s: VirtualService %s has its host %s for gateway %s "+
+						"already: set virtual-services to %s, or take the host from it", app, name, host, gateway,
+						name)
 				}
 			}
 		}

@@ -93,8 +93,8 @@ func (s Services) setPorts(ctx context.Context, name string, ports []any) error 
 }
 
 // Follows refuses ports of the apex, as it was read, that the Services of primary and canary cannot follow: one whose
-// number the target's pods listen at and the primary's do not. Whichever number the Services named, one of the two would
-// answer nobody. A port that has a name is found in both.
+// number the target's pods listen at and the primary's do not. Whichever number the Services named, one of the two
+// would answer nobody. A port that has a name is found in both.
 func (s Services) Follows(ctx context.Context, apex *unstructured.Unstructured, primary,
 	target *workload.Deployment) error {
 	if apex == nil || primary == nil || len(s.marked(apex)) == 0 {
@@ -121,9 +121,9 @@ func (s Services) Follows(ctx context.Context, apex *unstructured.Unstructured, 
 			continue
 		}
 		if target.Listens(number) && !primary.Listens(number) {
-			refusals.Addf("reading Service %s: its port %v goes to %d, where the new version listens and the one that "+
-				"serves does not (it has %v): name the port in the pods, and set targetPort to the name", apex.GetName(),
-				port["port"], number, was["targetPort"])
+			refusals.Addf("reading Service %s: its port %v goes to %d, where the new version listens and the one "+
+				"that serves does not (it has %v): name the port in the pods, and set targetPort to the name",
+				apex.GetName(), port["port"], number, was["targetPort"])
 		}
 	}
 	return refusals.Err()

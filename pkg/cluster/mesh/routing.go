@@ -40,7 +40,11 @@ type Routing struct {
 func (r Routing) CreateVirtualService(ctx context.Context, hosts, gateways []string, port int64, record string) error {
 	vs := &networking.VirtualService{
 		ObjectMeta: r.meta(r.App.Name),
-		Spec:       api.VirtualService{Hosts: hostsOf(r.App, hosts), Gateways: gateways, Http: r.routes(gateways, port)},
+		Spec: api.VirtualService{
+			Hosts:    hostsOf(r.App, hosts),
+			Gateways: gateways,
+			Http:     r.routes(gateways, port),
+		},
 	}
 	if record != "" {
 		vs.Annotations = map[string]string{application.RunAnnotation: record}

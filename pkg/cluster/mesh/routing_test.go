@@ -86,7 +86,10 @@ func TestVirtualServiceThatExists(t *testing.T) {
 	_, err := services.Patch(t.Context(), "podinfo", types.JSONPatchType, timeout, metav1.PatchOptions{})
 	must(t, err)
 	want := p.virtualService()
-	must(t, p.routing().CreateVirtualService(t.Context(), []string{"other.test"}, []string{"public"}, 0, "another record"))
+	must(
+		t,
+		p.routing().CreateVirtualService(t.Context(), []string{"other.test"}, []string{"public"}, 0, "another record"),
+	)
 	if got := p.virtualService(); got.ResourceVersion != want.ResourceVersion {
 		t.Errorf("VirtualService %s, want it as it was: %s", &got.Spec, &want.Spec)
 	}
@@ -141,7 +144,8 @@ func TestRoutesOfAServiceWithSeveralPorts(t *testing.T) {
 			if string(got) != c.want {
 				t.Errorf("routes %s (%v), want %s", got, err, c.want)
 			}
-			if splits, left, err := mesh.FindSplits(vs, p.app); err != nil || len(left) != 0 || len(splits) != len(vs.Spec.Http) {
+			if splits, left, err := mesh.FindSplits(vs, p.app); err != nil || len(left) != 0 ||
+				len(splits) != len(vs.Spec.Http) {
 				t.Errorf("shifts %s, leaves %s (%v)", splits, left, err)
 			}
 		})
@@ -155,10 +159,11 @@ func TestPolicyOfTheApplicationIsKept(t *testing.T) {
 		rules rules
 		want  int32 // 0: no policy
 	}{
-		"its host":             {rules{"podinfo": 3, "*": 9, "other": 8}, 3},
-		"its full host":        {rules{"podinfo.NS.svc.cluster.local": 3, "*.local": 9}, 3},
-		"the longest wildcard": {rules{"*": 1, "*.svc.cluster.local": 2, "*.NS.svc.cluster.local": 3, "*.else.svc.cluster.local": 9}, 3},
-		"others":               {rules{"podinfo.else.svc.cluster.local": 9, "podinfo2": 8}, 0},
+		"its host":      {rules{"podinfo": 3, "*": 9, "other": 8}, 3},
+		"its full host": {rules{"podinfo.NS.svc.cluster.local": 3, "*.local": 9}, 3},
+		"the longest wildcard": {rules{"*": 1, "*.svc.cluster.local": 2, "*.NS.svc.cluster.local": 3,
+			"*.else.svc.cluster.local": 9}, 3},
+		"others": {rules{"podinfo.else.svc.cluster.local": 9, "podinfo2": 8}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPlace(t)
@@ -169,14 +174,21 @@ func TestPolicyOfTheApplicationIsKept(t *testing.T) {
 				rule.Spec.Host = strings.ReplaceAll(host, "NS", p.app.Namespace)
 				rule.Spec.TrafficPolicy = &api.TrafficPolicy{ConnectionPool: &api.ConnectionPoolSettings{
 					Http: &api.ConnectionPoolSettings_HTTPSettings{MaxRetries: retries}}}
-				_, err := p.cluster().DestinationRules(p.app.Namespace).Create(t.Context(), rule, metav1.CreateOptions{})
+				_, err := p.cluster().DestinationRules(
+					p.app.Namespace,
+				).Create(
+					t.Context(),
+					rule,
+					metav1.CreateOptions{},
+				)
 				must(t, err)
 			}
 			_, err := p.routing().EnsureDestinationRules(t.Context())
 			must(t, err)
 			for _, name := range []string{"podinfo-primary", "podinfo-canary"} {
 				policy := p.destinationRule(name).Spec.TrafficPolicy
-				if got := policy.GetConnectionPool().GetHttp().GetMaxRetries(); got != c.want || (policy == nil) != (c.want == 0) {
+				if got := policy.GetConnectionPool().GetHttp().GetMaxRetries(); got != c.want ||
+					(policy == nil) != (c.want == 0) {
 					t.Errorf("DestinationRule %s: policy %v, want %d retries", name, policy, c.want)
 				}
 			}

@@ -16,7 +16,7 @@ type Selection struct {
 	// name. Needed if yours has another name, if you have several, such as one for a gateway and one for the mesh, or
 	// if it delegates to another.
 	VirtualServices []string `json:"virtualServices,omitempty" env:"VIRTUAL_SERVICES"`
-	// Names of the routes that are shifted, separated by commas: those of http routes, or kind and index, such as tcp/0.
+	// Names of the routes that are shifted, separated by commas: names of http routes, or kind and index, as in tcp/0.
 	// Empty takes each route that has both primary and canary as destinations, except one that gives the canary 100 %
 	// while another does not.
 	Routes []string `json:"routes,omitempty" env:"ROUTES"`
@@ -48,7 +48,10 @@ func (s Selection) Validate() error {
 	var refusals failure.Refusals
 	for i, name := range s.VirtualServices {
 		if len(validation.IsDNS1123Subdomain(name)) > 0 {
-			refusals.Addf("reading virtual-services: %q, want names of VirtualServices of the application's namespace", name)
+			refusals.Addf(
+				"reading virtual-services: %q, want names of VirtualServices of the application's namespace",
+				name,
+			)
 		}
 		if slices.Contains(s.VirtualServices[:i], name) {
 			refusals.Addf("reading virtual-services: %s is there twice, want each once", name)

@@ -42,7 +42,7 @@ type Shape struct {
 }
 
 // Gateway is the port that gateways have to name: the one that is wanted, or the first that carries HTTP. It is 0 for
-// Services that have only one, unless another is wanted. One that the Services do not have is an error of configuration.
+// Services that have only one, unless one is wanted. One that the Services do not have is an error of configuration.
 func (s Shape) Gateway(wanted int64) (int64, error) {
 	var numbers []string
 	first := int64(0)
@@ -58,7 +58,8 @@ func (s Shape) Gateway(wanted int64) (int64, error) {
 		numbers = append(numbers, fmt.Sprint(number))
 	}
 	if wanted != 0 {
-		return 0, failure.Configf("reading port: %d, want one of the Service's: %s", wanted, strings.Join(numbers, ", "))
+		return 0, failure.Configf("reading port: %d, want one of the Service's: %s", wanted,
+			strings.Join(numbers, ", "))
 	}
 	if len(s.Ports) < 2 {
 		return 0, nil

@@ -218,10 +218,11 @@ func TestPortOfGateways(t *testing.T) {
 	}{
 		"one":              {[]any{port("http", "", 80)}, 0, 0, false},
 		"the first of two": {[]any{port("http", "", 80), port("grpc", "", 9090)}, 0, 80, false},
-		"behind others":    {[]any{port("tcp-redis", "", 6379), port("web", "https", 443), port("grpc-web", "", 9090)}, 0, 9090, false},
-		"wanted":           {[]any{port("http", "", 80), port("grpc", "", 9090)}, 9090, 9090, false},
-		"none of them":     {[]any{port("http", "", 80), port("grpc", "", 9090)}, 8080, 0, true},
-		"none for HTTP":    {[]any{port("tls-a", "", 443), port("mysql", "", 3306)}, 0, 0, false},
+		"behind others": {[]any{port("tcp-redis", "", 6379), port("web", "https", 443), port("grpc-web", "", 9090)},
+			0, 9090, false},
+		"wanted":        {[]any{port("http", "", 80), port("grpc", "", 9090)}, 9090, 9090, false},
+		"none of them":  {[]any{port("http", "", 80), port("grpc", "", 9090)}, 8080, 0, true},
+		"none for HTTP": {[]any{port("tls-a", "", 443), port("mysql", "", 3306)}, 0, 0, false},
 	} {
 		got, err := mesh.Shape{Ports: c.ports}.Gateway(c.wanted)
 		if got != c.want || (err != nil) != c.fails {

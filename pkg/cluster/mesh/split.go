@@ -73,7 +73,7 @@ func FindSplits(vs *networking.VirtualService, app application.Application, name
 		shifted = whole
 	}
 	if len(shifted) == 0 {
-		return nil, left, refused(vs, app, names, seen)
+		return nil, left, failure.As(failure.ErrConfig, refused(vs, app, names, seen))
 	}
 	for _, s := range shifted {
 		if s.whole && s.primary.subset != "" {
@@ -109,19 +109,19 @@ func (splits Splits) withBoth() Splits {
 // refused says why a VirtualService has no route to shift.
 func refused(vs *networking.VirtualService, app application.Application, names, seen []string) error {
 	if len(names) > 0 {
-		return failure.As(failure.ErrConfig, fmt.Errorf("reading VirtualService %s: %w: none of the routes %s has both "+
-			"%s and %s, or %s alone, as destinations (found: %s): correct routes, or add\n%s", vs.Name, ErrNoSplit,
-			strings.Join(names, ", "), app.Primary(), app.Canary(), app.Name, orNone(seen), wanted(app)))
+		return fmt.Errorf("reading VirtualService %s: %w: none of the routes %s has both %s and %s, or %s alone, as "+
+			"destinations (found: %s): correct routes, or add\n%s", vs.Name, ErrNoSplit, strings.Join(names, ", "),
+			app.Primary(), app.Canary(), app.Name, orNone(seen), wanted(app))
 	}
 	for i, r := range vs.Spec.Http {
 		if d := r.Delegate; d != nil {
-			return failure.As(failure.ErrConfig, fmt.Errorf("reading VirtualService %s: %w: http/%d is delegated to "+
-				"VirtualService %s: set virtual-services to %s", vs.Name, ErrNoSplit, i,
-				strings.TrimPrefix(d.Namespace+"/"+d.Name, "/"), d.Name))
+			return fmt.Errorf("reading VirtualService %s: %w: http/%d is delegated to VirtualService %s: set "+
+				"virtual-services to %s", vs.Name, ErrNoSplit, i, strings.TrimPrefix(d.Namespace+"/"+d.Name, "/"),
+				d.Name)
 		}
 	}
-	return failure.As(failure.ErrConfig, fmt.Errorf("reading VirtualService %s: %w: no route has both %s and %s as "+
-		"destinations (found: %s): add\n%s", vs.Name, ErrNoSplit, app.Primary(), app.Canary(), orNone(seen), wanted(app)))
+	return fmt.Errorf("reading VirtualService %s: %w: no route has both %s and %s as destinations (found: %s): add\n%s",
+		vs.Name, ErrNoSplit, app.Primary(), app.Canary(), orNone(seen), wanted(app))
 }
 
 // Whole says whether a route still sends everything to the application's own Service.

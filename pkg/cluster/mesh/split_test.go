@@ -55,12 +55,16 @@ func TestFindTakesEveryRouteWithBoth(t *testing.T) {
 			weights("/spec/tcp/0/route", int32(80), int32(20))},
 		"tls": {`{"tls":[{"match":[{"sniHosts":["a"]}],"route":[` + all + `,` + canary + `]}]}`, 0,
 			weights("/spec/tls/0/route", int32(80), int32(20))},
-		"canary first": {`{"http":[{"route":[{"destination":{"host":"podinfo-canary"},"weight":30},{"destination":{"host":"podinfo-primary"},"weight":70}]}]}`, 30, []kube.Operation{
-			kube.Test("/spec/http/0/route/1/destination/host", "podinfo-primary"),
-			kube.Add("/spec/http/0/route/1/weight", int32(80)),
-			kube.Test("/spec/http/0/route/0/destination/host", "podinfo-canary"),
-			kube.Add("/spec/http/0/route/0/weight", int32(20)),
-		}},
+		"canary first": {
+			`{"http":[{"route":[{"destination":{"host":"podinfo-canary"},"weight":30},{"destination":{"host":"podinfo-primary"},"weight":70}]}]}`,
+			30,
+			[]kube.Operation{
+				kube.Test("/spec/http/0/route/1/destination/host", "podinfo-primary"),
+				kube.Add("/spec/http/0/route/1/weight", int32(80)),
+				kube.Test("/spec/http/0/route/0/destination/host", "podinfo-canary"),
+				kube.Add("/spec/http/0/route/0/weight", int32(20)),
+			},
+		},
 		"behind others": {`{"http":[{"redirect":{"uri":"/"}},{"route":[` + to("docs") + `]},{"route":[` + canary +
 			`]},{"route":[` + all + `,` + canary + `]}]}`,
 			0, weights("/spec/http/3/route", int32(80), int32(20))},
@@ -200,7 +204,9 @@ func TestFindSelects(t *testing.T) {
 			[]string{"docs"}, "", "", "found: podinfo-primary, podinfo-canary, docs"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			shifted, left, err := mesh.FindSplits(service(t, c.spec), application.Application{Namespace: "prod", Name: "podinfo"},
+			shifted, left, err := mesh.FindSplits(
+				service(t, c.spec),
+				application.Application{Namespace: "prod", Name: "podinfo"},
 				c.names...)
 			if c.fails != "" {
 				if !errors.Is(err, mesh.ErrNoSplit) || !strings.Contains(err.Error(), c.fails) {
@@ -242,9 +248,12 @@ func TestTakeOver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := strings.ReplaceAll(before, `[{"destination":{"host":"podinfo.prod","port":{"number":9898}},"headers":{"request":{"set":{"a":"b"}}}}]`,
+	want := strings.ReplaceAll(
+		before,
+		`[{"destination":{"host":"podinfo.prod","port":{"number":9898}},"headers":{"request":{"set":{"a":"b"}}}}]`,
 		`[{"weight":100,"destination":{"host":"podinfo-primary.prod","port":{"number":9898}},"headers":{"request":{"set":{"a":"b"}}}},
-		{"weight":0,"destination":{"host":"podinfo-canary.prod","port":{"number":9898}},"headers":{"request":{"set":{"a":"b"}}}}]`)
+		{"weight":0,"destination":{"host":"podinfo-canary.prod","port":{"number":9898}},"headers":{"request":{"set":{"a":"b"}}}}]`,
+	)
 	if diff := cmp.Diff(decoded(t, []byte(want)), decoded(t, after)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -244,8 +244,13 @@ func TestMatchersOfEachQuery(t *testing.T) {
 			noon.Add(time.Minute), 15*time.Second, 10, rate)
 	}
 	url := prometheustest.Start(t, series("eu-1", 5), series("us-1", 7), series("dev-1", 9))
-	sum := "sum(" + prometheus.Select("istio_requests_total", prometheus.Equal("destination_workload", "a{b")) + ") + sum(" +
-		prometheus.Select("istio_requests_total") + ") # of {\n" +
+	sum := "sum(" + prometheus.Select(
+		"istio_requests_total",
+		prometheus.Equal("destination_workload", "a{b"),
+	) + ") + sum(" +
+		prometheus.Select(
+			"istio_requests_total",
+		) + ") # of {\n" +
 		`+ (sum(istio_requests_total{destination_workload='{\'{'}) or sum({__name__=` + "`{\\`" + `}) or vector(0))`
 	for matchers, want := range map[string]model.SampleValue{
 		"":                                 4 * (10 + 10 + 10) / 4 * 2,

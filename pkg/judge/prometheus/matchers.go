@@ -22,13 +22,18 @@ func (c Config) matchers() (string, error) {
 	for rest := c.Matchers; strings.TrimSpace(rest) != ""; {
 		m := matcher.FindStringSubmatch(rest)
 		if m == nil {
-			return "", failure.Configf("reading prometheus-matchers: %q, want label matchers of PromQL without braces, "+
-				`such as cluster="eu-1",env!="dev"`, rest)
+			return "", failure.Configf(
+				"reading prometheus-matchers: %q, want label matchers of PromQL without braces, "+
+					`such as cluster="eu-1",env!="dev"`,
+				rest,
+			)
 		}
 		label, operator, quoted := m[1], m[2], m[3]
 		if slices.Contains(own, label) {
-			return "", failure.Configf("reading prometheus-matchers: label %s, want another: queries match it themselves",
-				label)
+			return "", failure.Configf(
+				"reading prometheus-matchers: label %s, want another: queries match it themselves",
+				label,
+			)
 		}
 		value, err := strconv.Unquote(quoted)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/cluster/mesh"
+	"github.com/serin-cd/serin/pkg/cluster/policy"
 	"github.com/serin-cd/serin/pkg/cluster/workload"
 	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/record"
@@ -31,6 +32,9 @@ func first(ctx context.Context, r *release.Release, p Preparation, f found) erro
 	}
 	if err := r.Budgets.Ensure(ctx, f.budget, f.copied, primary); err != nil {
 		return fmt.Errorf("releasing %s for the first time: %w", r.App, err)
+	}
+	if err := warn(ctx, r, f); err != nil {
+		return err
 	}
 	services := []struct {
 		name     string
@@ -58,6 +62,19 @@ func first(ctx context.Context, r *release.Release, p Preparation, f found) erro
 	}
 	r.Events.Normalf(ctx, "Initialization done! %s", r.App)
 	return settleFirst(ctx, r, f)
+}
+
+// warn names the policies that hold for the target's pods and not for the primary's, which serve from now on.
+func warn(ctx context.Context, r *release.Release, f found) error {
+	lost, err := policy.Lost(ctx, r.Cluster.Objects, r.App.Namespace, f.target, f.copied)
+	if err != nil {
+		return fmt.Errorf("releasing %s for the first time: %w", r.App, err)
+	}
+	for _, name := range lost {
+		r.Events.Warningf(ctx, "%s selects pods of %s, and not those of %s: let its selector match both", name,
+			r.App.Name, r.App.Primary())
+	}
+	return nil
 }
 
 // settleFirst stamps the target, which from now on is the canary's, and brings it to rest.

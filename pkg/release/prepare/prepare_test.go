@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/yaml"
 
 	"github.com/serin-cd/serin/internal/apitest"
 	"github.com/serin-cd/serin/internal/releasetest"
@@ -143,7 +144,12 @@ func TestRefusalsChangeNothing(t *testing.T) {
 				"nothing was changed"}},
 		"all reasons at once": {target: func(d *appsv1.Deployment) { d.Spec.Strategy.Type = "Recreate" },
 			change: func(p *prepare.Preparation) { p.Image, p.Container = "podinfo:2", "web" }, code: 2,
-			text: []string{"(1) reading Deployment podinfo.", "strategy Recreate", `(2) setting image`, `container "web"`}},
+			text: []string{
+				"(1) reading Deployment podinfo.",
+				"strategy Recreate",
+				`(2) setting image`,
+				`container "web"`,
+			}},
 		"nobody is ready": {arrange: func(a *releasetest.App, _ *testing.T) {
 			a.Node.Label("app=podinfo", apitest.Unready)
 			a.Eventually("no pod is ready", func() bool { return a.Deployment("podinfo").Status.ReadyReplicas == 0 })
@@ -340,8 +346,10 @@ func TestHelmUpgradeOfTheSameRevision(t *testing.T) {
 		[]byte(`[{"op":"replace","path":"/spec/selector","value":{"app":"podinfo"}}]`),
 		metav1.PatchOptions{FieldManager: "helm"})
 	must(t, err)
-	a.Route("kubectl-edit",
-		`[{"op":"replace","path":"/spec/http/0/route/0/weight","value":50},{"op":"add","path":"/spec/http/0/route/1/weight","value":50}]`)
+	a.Route(
+		"kubectl-edit",
+		`[{"op":"replace","path":"/spec/http/0/route/0/weight","value":50},{"op":"add","path":"/spec/http/0/route/1/weight","value":50}]`,
+	)
 	outcome, err := prepared(t, a.Run("again"), nothing)
 	if err != nil || outcome != run.Unchanged {
 		t.Errorf("outcome %q (%v), want %q", outcome, err, run.Unchanged)
@@ -356,8 +364,13 @@ func TestHelmUpgradeOfAnother(t *testing.T) {
 	a := releasetest.New(t)
 	a.ApexService()
 	a.First()
-	a.Patch("podinfo", "helm",
-		`[{"op":"replace","path":"/spec/replicas","value":3},{"op":"replace","path":"/spec/template/spec/containers/0/image","value":"`+releasetest.Image("2")+`"}]`)
+	a.Patch(
+		"podinfo",
+		"helm",
+		`[{"op":"replace","path":"/spec/replicas","value":3},{"op":"replace","path":"/spec/template/spec/containers/0/image","value":"`+releasetest.Image(
+			"2",
+		)+`"}]`,
+	)
 	_, err := a.Client.CoreV1().Services(a.Namespace).Patch(t.Context(), "podinfo", types.JSONPatchType,
 		[]byte(`[{"op":"replace","path":"/spec/selector","value":{"app":"podinfo"}}]`),
 		metav1.PatchOptions{FieldManager: "helm"})
@@ -497,4 +510,63 @@ func hold(t *testing.T, r *release.Release, holder string) {
 	must(t, err)
 	_, err = r.Lease.Objects.Patch(t.Context(), r.App.Lease(), types.JSONPatchType, patch, metav1.PatchOptions{})
 	must(t, err)
+}
+
+// TestPoliciesThatAreLostAreNamed: they select the target's pods by the label that the primary's have another value of.
+func TestPoliciesThatAreLostAreNamed(t *testing.T) {
+	a := releasetest.New(t)
+	for _, text := range []string{`
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: callers}
+spec: {podSelector: {matchExpressions: [{key: app, operator: In, values: [podinfo, shop]}]}}
+`, `
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: database}
+spec: {podSelector: {matchLabels: {app: db}}, ingress: [{from: [{podSelector: {matchLabels: {app: podinfo}}}]}]}
+`, `
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: all}
+spec: {podSelector: {}}
+`, `
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: readers}
+spec: {selector: {matchLabels: {app: podinfo}}}
+`, `
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: others}
+spec: {selector: {matchLabels: {app: shop}}}
+`, `
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: egress}
+spec: {workloadSelector: {labels: {app: podinfo}}, egress: [{hosts: ["./*"]}]}
+`} {
+		o := &unstructured.Unstructured{}
+		must(t, yaml.Unmarshal([]byte(text), &o.Object))
+		resources := map[string]string{
+			"NetworkPolicy":       "networkpolicies",
+			"AuthorizationPolicy": "authorizationpolicies",
+			"Sidecar":             "sidecars",
+		}
+		gvr := o.GroupVersionKind().GroupVersion().WithResource(resources[o.GetKind()])
+		_, err := a.Cluster.Objects(gvr, a.Namespace).Create(t.Context(), o, metav1.CreateOptions{})
+		must(t, err)
+	}
+	a.First()
+	var named []string
+	for _, e := range a.Events() {
+		if name, rest, ok := strings.Cut(e, " selects pods of podinfo, and not those of podinfo-primary"); ok &&
+			rest != "" {
+			named = append(named, name)
+		}
+	}
+	want := []string{"AuthorizationPolicy readers", "NetworkPolicy callers", "NetworkPolicy database", "Sidecar egress"}
+	if diff := cmp.Diff(want, named); diff != "" {
+		t.Errorf("named (-want +got):\n%s", diff)
+	}
 }

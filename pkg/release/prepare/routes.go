@@ -24,8 +24,8 @@ func lookAtRoutes(ctx context.Context, r *release.Release, p Preparation, f *fou
 	first := all[selection.First(r.App)]
 	for on, rec := range all.Records(r.App) {
 		if rec.Open() && !rec.Copied(on) && on != selection.First(r.App) {
-			return fmt.Errorf("preparing %s: on VirtualService %s, which is not the first of virtual-services: %w", r.App,
-				on, &record.BusyError{Holder: *rec})
+			return fmt.Errorf("preparing %s: on VirtualService %s, which is not the first of virtual-services: %w",
+				r.App, on, &record.BusyError{Holder: *rec})
 		}
 	}
 	if first == nil && selection.Standard(r.App) {

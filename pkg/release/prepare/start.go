@@ -16,7 +16,8 @@ import (
 
 // start records the run, stamps the target, scales it up and waits until it is ready.
 func start(ctx context.Context, r *release.Release, p Preparation, f found, revision string) error {
-	state, err := f.known(r).Inheriting(f.target.Wanted() > 0).Open(ctx, r.ID, revision, f.primary.Promoted(), r.Cluster)
+	store := f.known(r).Inheriting(f.target.Wanted() > 0)
+	state, err := store.Open(ctx, r.ID, revision, f.primary.Promoted(), r.Cluster)
 	if err != nil {
 		return fmt.Errorf("preparing %s: %w", r.App, err)
 	}

@@ -38,8 +38,8 @@ func NewAnalysis(c Config) (Analysis, error) {
 	}
 	client, err := prometheus.New(c.Prometheus)
 	return Analysis{
-		Run: c.Run, Routes: c.Routes, Judge: j, Prometheus: client, Rollout: c.Judge.Rollout, Series: int(c.Judge.SeriesLimit),
-		Grace:  c.Deadline(),
+		Run: c.Run, Routes: c.Routes, Judge: j, Prometheus: client, Rollout: c.Judge.Rollout,
+		Series: int(c.Judge.SeriesLimit), Grace: c.Deadline(),
 		Report: func(verdict.Verdict) error { return nil },
 	}, err
 }

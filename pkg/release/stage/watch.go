@@ -269,8 +269,8 @@ func (w *watcher) follower(event watch.EventType, vs *networking.VirtualService)
 	case !state.Record.Open() && state.Record != nil && state.Record.ID == w.release.ID:
 		return nil // the run ends: the first tells
 	case state.Record == nil || state.Record.ID != w.release.ID || state.Damage() != "":
-		return disturbed("route-changed", "VirtualService %s: its copy of the record is not that of this run: %s wrote it",
-			vs.Name, state.Writer())
+		return disturbed("route-changed", "VirtualService %s: its copy of the record is not that of this run: %s "+
+			"wrote it", vs.Name, state.Writer())
 	}
 	if err := weight.Unmoved(state); err != nil {
 		return disturbed("route-changed", "VirtualService %s: %s", vs.Name, err)

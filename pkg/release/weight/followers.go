@@ -68,7 +68,8 @@ func (f Fence) open(ctx context.Context, rec *record.Record) error {
 			case now.Record.Open():
 				return nil, now.Weight(), nil
 			case now.Record != nil && now.Record.ID == rec.ID:
-				return nil, 0, fmt.Errorf("%w: run %s has ended as %q", record.ErrFenced, rec.ID.Name, now.Record.Outcome)
+				return nil, 0, fmt.Errorf("%w: run %s has ended as %q", record.ErrFenced, rec.ID.Name,
+					now.Record.Outcome)
 			}
 			return rec, 0, nil
 		})
@@ -182,9 +183,9 @@ func (f Fence) end(ctx context.Context, id run.ID, outcome run.Outcome, reason s
 // is no canary in the route.
 func shiftable(now State) error {
 	if now.Splits.Whole() {
-		return failure.Configf("reading VirtualService %s: %s goes to the Service of the application itself (%s wrote "+
-			"it), want primary and canary: start a run, whose prepare takes it over", now.VirtualService.Name, now.Splits,
-			now.Writer())
+		return failure.Configf("reading VirtualService %s: %s goes to the Service of the application itself (%s "+
+			"wrote it), want primary and canary: start a run, whose prepare takes it over", now.VirtualService.Name,
+			now.Splits, now.Writer())
 	}
 	return Unmoved(now)
 }

@@ -55,7 +55,8 @@ func (all Routes) Records(app application.Application) map[string]*record.Record
 func (all Routes) Selection(app application.Application) mesh.Selection {
 	var newest *record.Record
 	for _, rec := range all.Records(app) {
-		if newest == nil || rec.Open() && !newest.Open() || rec.Open() == newest.Open() && rec.Created.After(newest.Created) {
+		if newest == nil || rec.Open() && !newest.Open() ||
+			rec.Open() == newest.Open() && rec.Created.After(newest.Created) {
 			newest = rec
 		}
 	}

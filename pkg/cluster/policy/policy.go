@@ -1,0 +1,116 @@
+package policy
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/cluster/workload"
+)
+
+// kinds are the policies that select pods by label, and the members of their specs that do. A list below such a member
+// holds label selectors in any depth: a NetworkPolicy also names the pods that may call.
+var kinds = []struct {
+	kind     string
+	resource schema.GroupVersionResource
+	members  []string
+}{
+	{
+		"NetworkPolicy",
+		schema.GroupVersionResource{Group: "networking.k8s.io", Version: "v1", Resource: "networkpolicies"},
+		[]string{"podSelector"},
+	},
+	{"AuthorizationPolicy", istio("security", "authorizationpolicies"), []string{"selector"}},
+	{"PeerAuthentication", istio("security", "peerauthentications"), []string{"selector"}},
+	{"RequestAuthentication", istio("security", "requestauthentications"), []string{"selector"}},
+	{"Sidecar", istio("networking", "sidecars"), []string{"workloadSelector"}},
+}
+
+func istio(group, resource string) schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: group + ".istio.io", Version: "v1", Resource: resource}
+}
+
+// Lost are the policies of a namespace that name the target's pods by a label which the primary's have not, as KIND
+// NAME, sorted. Kinds that are not installed have none, and of those that may not be read that is logged.
+func Lost(ctx context.Context, objects func(schema.GroupVersionResource, string) dynamic.ResourceInterface,
+	namespace string, target *workload.Deployment, copied workload.Copy) ([]string, error) {
+	pods := labels.Set(target.Spec.Template.Metadata.Labels)
+	primary := labels.Set(copied.Labels(maps.Clone(pods)))
+	var lost []string
+	for _, k := range kinds {
+		err := kube.Retry(ctx, func(ctx context.Context) error {
+			list, err := objects(k.resource, namespace).List(ctx, metav1.ListOptions{})
+			if err != nil {
+				return err
+			}
+			for _, o := range list.Items {
+				if loses(o.Object["spec"], k.members, pods, primary) {
+					lost = append(lost, k.kind+" "+o.GetName())
+				}
+			}
+			return nil
+		})
+		switch {
+		case apierrors.IsNotFound(err): // the kind is not installed
+		case apierrors.IsForbidden(err):
+			slog.Warn("not known which policies hold for the target's pods alone: give the account the rule of "+
+				"config/rbac.yaml", "kind", k.kind, "error", err.Error())
+		case err != nil:
+			return nil, fmt.Errorf("listing the %s of %s: %w", k.resource.Resource, namespace, err)
+		}
+	}
+	slices.Sort(lost)
+	return slices.Compact(lost), nil
+}
+
+// loses says whether a selector below a node selects the target's pods and not the primary's.
+func loses(node any, members []string, pods, primary labels.Set) bool {
+	switch n := node.(type) {
+	case []any:
+		return slices.ContainsFunc(n, func(member any) bool { return loses(member, members, pods, primary) })
+	case map[string]any:
+		for key, value := range n {
+			if slices.Contains(members, key) {
+				if s := selector(value); s.Matches(pods) && !s.Matches(primary) {
+					return true
+				}
+			}
+			if loses(value, members, pods, primary) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// selector reads a label selector of Kubernetes, or a workload selector of Istio, which calls its labels so. One that
+// cannot be read selects nothing.
+func selector(node any) labels.Selector {
+	object, _ := node.(map[string]any)
+	var read struct {
+		metav1.LabelSelector
+
+		Labels map[string]string `json:"labels,omitempty"`
+	}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object, &read); err != nil {
+		return labels.Nothing()
+	}
+	if read.Labels != nil {
+		read.MatchLabels = read.Labels
+	}
+	s, err := metav1.LabelSelectorAsSelector(&read.LabelSelector)
+	if err != nil {
+		return labels.Nothing()
+	}
+	return s
+}
