@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"reflect"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -18,9 +19,17 @@ import (
 	"github.com/serin-cd/serin/pkg/task/failure"
 )
 
-// digest is what tells ports from others: sha256 over their JSON, the first 16 hex digits.
+// digest is what tells ports from others: sha256 over their JSON with the API server's defaults, the first 16 hex
+// digits.
 func digest(ports []any) string {
-	text, err := json.Marshal(ports)
+	var whole []any
+	for _, p := range ports {
+		port, _ := p.(map[string]any)
+		defaults := map[string]any{"protocol": "TCP", "targetPort": port["port"]}
+		maps.Copy(defaults, port)
+		whole = append(whole, defaults)
+	}
+	text, err := json.Marshal(whole)
 	if err != nil {
 		panic(err) // they were JSON when they came
 	}
@@ -31,8 +40,7 @@ func digest(ports []any) string {
 // follow gives the Services of primary and canary the ports of the apex, if they are others than when it was last
 // looked at: an annotation of the apex tells, so that nobody else is asked in a release that changes none.
 func (s Services) follow(ctx context.Context, apex *unstructured.Unstructured) error {
-	mark := s.marked(apex)
-	if len(mark) == 0 {
+	if len(s.marked(apex)) == 0 {
 		return nil
 	}
 	shape, err := s.shape(apex)
@@ -44,16 +52,24 @@ func (s Services) follow(ctx context.Context, apex *unstructured.Unstructured) e
 			return err
 		}
 	}
-	patch, err := kube.Patch(mark...)
-	if err != nil {
-		return err
-	}
 	return kube.Retry(ctx, func(ctx context.Context) error {
-		after, err := s.Objects.Patch(ctx, apex.GetName(), types.JSONPatchType, patch, s.Mode.Patch())
+		now, err := s.get(ctx, apex.GetName())
+		if err != nil || now == nil {
+			return err
+		}
+		mark := s.marked(now)
+		if len(mark) == 0 { // by a try whose answer was lost
+			apex.Object = now.Object
+			return nil
+		}
+		patch, err := kube.Patch(mark...)
+		if err == nil {
+			now, err = s.Objects.Patch(ctx, apex.GetName(), types.JSONPatchType, patch, s.Mode.Patch())
+		}
 		if err != nil {
 			return fmt.Errorf("writing Service %s: %w", apex.GetName(), err)
 		}
-		apex.SetAnnotations(after.GetAnnotations())
+		apex.Object = now.Object
 		return nil
 	})
 }

@@ -3,6 +3,7 @@ package mesh
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -114,6 +115,11 @@ func (r Routing) policy(ctx context.Context) (held *api.DestinationRule, err err
 		all, err = r.DestinationRules.List(ctx, metav1.ListOptions{})
 		return err
 	})
+	if apierrors.IsForbidden(err) {
+		slog.Warn("not known which DestinationRule holds for the Service: give the account the rule of config/rbac.yaml",
+			"error", err.Error())
+		return nil, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("listing the DestinationRules of %s: %w", r.App.Namespace, err)
 	}

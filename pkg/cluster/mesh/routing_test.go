@@ -220,7 +220,7 @@ func TestRoutingThatIsRefused(t *testing.T) {
 		t.Errorf("error %v, want the VirtualService named, and why", err)
 	}
 	made, err := r.EnsureDestinationRules(t.Context())
-	if !strings.HasPrefix(fmt.Sprint(err), "listing the DestinationRules of ") || made != nil {
+	if !strings.HasPrefix(fmt.Sprint(err), "making DestinationRule podinfo-primary: ") || made != nil {
 		t.Errorf("made %v, error %v, want none, and the DestinationRule named", made, err)
 	}
 }

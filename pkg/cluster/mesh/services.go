@@ -39,6 +39,9 @@ type Services struct {
 type Shape struct {
 	Ports               []any
 	Labels, Annotations map[string]string
+
+	// Shared says that the Services of primary and canary have these ports.
+	Shared bool
 }
 
 // Gateway is the port that gateways have to name: the one that is wanted, or the first that carries HTTP. It is 0 for
@@ -111,7 +114,8 @@ func (s Services) shape(apex *unstructured.Unstructured) (Shape, error) {
 			delete(port, "nodePort")
 		}
 	}
-	return Shape{ports, s.Metadata.Of(apex.GetLabels()), s.Metadata.Of(apex.GetAnnotations())}, err
+	return Shape{Ports: ports, Labels: s.Metadata.Of(apex.GetLabels()),
+		Annotations: s.Metadata.Of(apex.GetAnnotations())}, err
 }
 
 // Ensure makes a Service that selects these pods, or points it at them. It names who had written the
@@ -216,7 +220,11 @@ func (s Services) create(ctx context.Context, name string, selector map[string]s
 		}
 	}
 	service.SetLabels(labels)
-	service.SetAnnotations(shape.Annotations)
+	annotations := maps.Clone(shape.Annotations)
+	if name == s.App.Name && shape.Shared {
+		annotations = map[string]string{application.PortsAnnotation: digest(shape.Ports)}
+	}
+	service.SetAnnotations(annotations)
 	err := unstructured.SetNestedStringMap(service.Object, selector, "spec", "selector")
 	if err == nil {
 		err = unstructured.SetNestedSlice(service.Object, shape.Ports, "spec", "ports")

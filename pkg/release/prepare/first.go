@@ -54,6 +54,7 @@ func first(ctx context.Context, r *release.Release, p Preparation, f found) erro
 	if err := route(ctx, r, p, &f, shape); err != nil {
 		return err
 	}
+	shape.Shared = true
 	if _, err := r.Services.Ensure(ctx, r.App.Name, f.copied.Selector(primary), shape); err != nil {
 		return err
 	}

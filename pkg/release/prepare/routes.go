@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"github.com/serin-cd/serin/pkg/cluster/mesh"
 	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/record"
@@ -16,11 +18,17 @@ import (
 // lookAtRoutes reads all VirtualServices of the namespace in one call and finds the application's among them. It
 // refuses those that cannot be shifted, and to make one for a host that another has.
 func lookAtRoutes(ctx context.Context, r *release.Release, p Preparation, f *found) error {
-	all, err := weight.List(ctx, r.Cluster.VirtualServices(r.App.Namespace), r.App.Namespace)
+	selection, virtualServices := r.Fence.Selection, r.Cluster.VirtualServices(r.App.Namespace)
+	all, err := weight.List(ctx, virtualServices, r.App.Namespace)
+	if apierrors.IsForbidden(err) {
+		slog.Warn("not known which other VirtualServices there are: give the account the rule of config/rbac.yaml",
+			"error", err.Error())
+		all, err = weight.Named(ctx, virtualServices, r.App.Namespace,
+			append([]string{selection.First(r.App)}, selection.Others()...))
+	}
 	if err != nil {
 		return err
 	}
-	selection := r.Fence.Selection
 	first := all[selection.First(r.App)]
 	for on, rec := range all.Records(r.App) {
 		if rec.Open() && !rec.Copied(on) && on != selection.First(r.App) {

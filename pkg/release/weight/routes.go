@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	networking "istio.io/client-go/pkg/apis/networking/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/serin-cd/serin/pkg/cluster/application"
@@ -18,6 +19,10 @@ type Routes map[string]*networking.VirtualService
 
 type lister interface {
 	List(context.Context, metav1.ListOptions) (*networking.VirtualServiceList, error)
+}
+
+type getter interface {
+	Get(context.Context, string, metav1.GetOptions) (*networking.VirtualService, error)
 }
 
 // List reads all VirtualServices of a namespace in one call.
@@ -34,6 +39,24 @@ func List(ctx context.Context, virtualServices lister, namespace string) (Routes
 	})
 	if err != nil {
 		return nil, fmt.Errorf("listing the VirtualServices of %s: %w", namespace, err)
+	}
+	return all, nil
+}
+
+// Named reads these VirtualServices of a namespace, for an account that may not list them.
+func Named(ctx context.Context, virtualServices getter, namespace string, names []string) (Routes, error) {
+	all := Routes{}
+	for _, name := range names {
+		err := kube.Retry(ctx, func(ctx context.Context) error {
+			vs, err := virtualServices.Get(ctx, name, metav1.GetOptions{})
+			if err == nil {
+				all[name] = vs
+			}
+			return err
+		})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return nil, fmt.Errorf("reading VirtualService %s.%s: %w", name, namespace, err)
+		}
 	}
 	return all, nil
 }
