@@ -125,9 +125,9 @@ var tasks = []task{
 			{name: "reason", description: "Why, in a sentence."},
 		},
 		steps: []step{
-			{program: "rollback", results: toTask("outcome", "reason"), keepOn: true},
+			{program: "rollback", results: both(toTask("outcome", "reason"), toStep("settled")), keepOn: true},
 			{program: "report", keepOn: true},
-			{program: "release-lease"},
+			{program: "release-lease", fixed: map[string]string{"settled": "$(steps.rollback.results.settled)"}},
 		},
 	},
 	compact(pipeline.Weights),

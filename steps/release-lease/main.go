@@ -12,6 +12,8 @@ import (
 
 type config struct {
 	Release release.Config
+	// Result settled of rollback: true spares a look at what it has just settled.
+	Settled bool `env:"SETTLED, default=false"`
 }
 
 func main() { os.Exit(step.Main(let)) }
@@ -21,5 +23,5 @@ func let(ctx context.Context, c config, _ *step.Results) error {
 	if err != nil {
 		return err
 	}
-	return rollback.ReleaseLease(ctx, r)
+	return rollback.ReleaseLease(ctx, r, c.Settled)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strconv"
 
 	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/rollback"
@@ -25,5 +26,6 @@ func takeBack(ctx context.Context, c config, out *step.Results) error {
 		return err
 	}
 	outcome, reason, err := rollback.Finish(ctx, r, c.Tasks, c.Settling.Deadline())
-	return errors.Join(err, out.Set("outcome", string(outcome)), out.SetText("reason", reason))
+	return errors.Join(err, out.Set("outcome", string(outcome)), out.SetText("reason", reason),
+		out.Set("settled", strconv.FormatBool(err == nil)))
 }

@@ -11,12 +11,15 @@ import (
 	"github.com/serin-cd/serin/pkg/task/run"
 )
 
-// ReleaseLease gives the Lease up once the run is settled, whatever has become of ctx.
-func ReleaseLease(ctx context.Context, r *release.Release) error {
+// ReleaseLease gives the Lease up once the run is settled, whatever has become of ctx. settled says that it was seen to
+// be a moment ago.
+func ReleaseLease(ctx context.Context, r *release.Release, settled bool) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
-	if err := Settled(ctx, r); err != nil {
-		return err
+	if !settled {
+		if err := Settled(ctx, r); err != nil {
+			return err
+		}
 	}
 	return r.Lease.Release(ctx)
 }
