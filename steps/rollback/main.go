@@ -26,6 +26,6 @@ func takeBack(ctx context.Context, c config, out *step.Results) error {
 		return err
 	}
 	outcome, reason, err := rollback.Finish(ctx, r, c.Tasks, c.Settling.Deadline())
-	return errors.Join(err, out.Set("outcome", string(outcome)), out.SetText("reason", reason),
-		out.Set("settled", strconv.FormatBool(err == nil)))
+	return errors.Join(err, out.SetAll("outcome", string(outcome), "settled", strconv.FormatBool(err == nil)),
+		out.SetText("reason", reason))
 }
