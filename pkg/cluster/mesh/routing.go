@@ -116,8 +116,8 @@ func (r Routing) policy(ctx context.Context) (held *api.DestinationRule, err err
 		return err
 	})
 	if apierrors.IsForbidden(err) {
-		slog.Warn("not known which DestinationRule holds for the Service: give the account the rule of config/rbac.yaml",
-			"error", err.Error())
+		slog.Warn("not known which DestinationRule holds for the Service: give the account the rule of "+
+			"config/rbac.yaml", "error", err.Error())
 		return nil, nil
 	}
 	if err != nil {

@@ -57,5 +57,10 @@ func (s Selection) Validate() error {
 			refusals.Addf("reading virtual-services: %s is there twice, want each once", name)
 		}
 	}
+	for i, name := range s.Routes {
+		if name == "" || slices.Contains(s.Routes[:i], name) {
+			refusals.Addf("reading routes: %q is empty or there twice, want names of routes, each once", name)
+		}
+	}
 	return refusals.Err()
 }

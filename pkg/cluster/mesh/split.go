@@ -146,14 +146,17 @@ func (splits Splits) TakeOver(app application.Application) []kube.Operation {
 	return ops
 }
 
-// String names the routes as people know them: by name, or kind and index.
-func (splits Splits) String() string {
+// Names are those of the routes as people know them: by name, or kind and index.
+func (splits Splits) Names() []string {
 	var names []string
 	for _, s := range splits {
 		names = append(names, s.route.title())
 	}
-	return orNone(names)
+	return names
 }
+
+// String is the names in one text.
+func (splits Splits) String() string { return orNone(splits.Names()) }
 
 // wanted is the route to add, as YAML.
 func wanted(app application.Application) string {

@@ -27,7 +27,8 @@ type Config struct {
 	Headers string `env:"PROMETHEUS_HEADERS"`
 	// Label matchers of PromQL that each query gets besides its own, such as cluster="eu-1",env!="dev". Empty adds
 	// none. Set it if one Prometheus, Thanos or Mimir has the series of several clusters: their applications of the
-	// same name and namespace would be counted together. A query of yours gets it in each pair of braces: write up{} for up.
+	// same name and namespace would be counted together. A query of yours gets it in each pair of braces: write up{}
+	// for up.
 	Matchers string `env:"PROMETHEUS_MATCHERS"`
 }
 

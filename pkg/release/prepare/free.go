@@ -56,6 +56,9 @@ func damaged(ctx context.Context, r *release.Release, p Preparation, state weigh
 		return false, err
 	}
 	owner.Drain = r.Drain
+	if state.Record == nil {
+		owner.Fence.Selection = r.Fence.Selection
+	}
 	left, err := rollback.Left(ctx, owner, state, p.Deadline)
 	if err != nil {
 		return left, fmt.Errorf("taking back run %s: %w", owner.ID.Name, err)

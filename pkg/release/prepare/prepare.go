@@ -43,7 +43,7 @@ type Config struct {
 	Gateways []string `env:"GATEWAYS, default=mesh"`
 	// Port of the application's Service that requests go to. Empty takes its first HTTP port, and 80 for a Service that
 	// Serin makes. Used only for what Serin makes. Needed if gateways have to send to another of several ports.
-	Port       parameter.Count `env:"PORT"`
+	Port       parameter.Port `env:"PORT"`
 	Metadata   application.Metadata
 	Autoscaler autoscaler.Config
 }
@@ -82,6 +82,7 @@ type found struct {
 	state   *weight.State        // nil where there is no VirtualService
 	// the other VirtualServices whose routes are shifted
 	followers map[string]weight.State
+	taken     error                      // why no VirtualService can be made where there is none
 	apex      *unstructured.Unstructured // the Service of the application itself, nil where there is none
 	copied    workload.Copy
 	scaled    autoscaler.Found
@@ -169,6 +170,9 @@ func look(ctx context.Context, r *release.Release, p Preparation) (f found, err 
 	}
 	if f.copied, err = admit(r.App, p, f.target, f.primary, err); err != nil {
 		return f, err
+	}
+	if f.taken != nil {
+		return f, f.taken
 	}
 	if !f.first() {
 		if err := r.Services.Follows(ctx, f.apex, f.primary, f.target); err != nil {

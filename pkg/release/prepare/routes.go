@@ -37,7 +37,8 @@ func lookAtRoutes(ctx context.Context, r *release.Release, p Preparation, f *fou
 		}
 	}
 	if first == nil && selection.Standard(r.App) {
-		return mesh.Taken(all, r.App, p.Hosts, p.Gateways)
+		f.taken = mesh.Taken(all, r.App, p.Hosts, p.Gateways)
+		return nil
 	}
 	var refusals failure.Refusals
 	if first == nil {

@@ -33,6 +33,9 @@ type Config struct {
 // NewAnalysis checks a configuration. It asks nobody, and reports to nobody.
 func NewAnalysis(c Config) (Analysis, error) {
 	j, err := judge.New(c.Judge, c.Target)
+	if err == nil {
+		err = c.Routes.Validate()
+	}
 	if err != nil {
 		return Analysis{}, err
 	}

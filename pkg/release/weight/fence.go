@@ -25,6 +25,7 @@ import (
 type virtualServices interface {
 	Create(context.Context, *networking.VirtualService, metav1.CreateOptions) (*networking.VirtualService, error)
 	Get(context.Context, string, metav1.GetOptions) (*networking.VirtualService, error)
+	List(context.Context, metav1.ListOptions) (*networking.VirtualServiceList, error)
 	Patch(context.Context, string, types.PatchType, []byte, metav1.PatchOptions, ...string) (*networking.VirtualService,
 		error)
 }

@@ -45,6 +45,35 @@ func (f Fence) Seen(followers map[string]State) Fence {
 	return f
 }
 
+// All are the states of all the application's VirtualServices that exist, read in one call; that of the first is the
+// first, and must exist.
+func (f Fence) All(ctx context.Context) ([]State, error) {
+	if len(f.Selection.Others()) == 0 {
+		first, err := f.Read(ctx)
+		return []State{first}, err
+	}
+	all, err := List(ctx, f.VirtualServices, f.App.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	var states []State
+	for i, name := range f.Selection.VirtualServices {
+		if all[name] == nil && i == 0 {
+			first, err := f.Read(ctx) // for its error
+			return []State{first}, err
+		}
+		if all[name] == nil {
+			continue
+		}
+		state, err := Observe(all[name], f.App, f.Selection)
+		if err != nil {
+			return nil, err
+		}
+		states = append(states, state)
+	}
+	return states, nil
+}
+
 // followers are those of the selection, and of the record if it is of another.
 func (f Fence) followers(rec *record.Record) []string {
 	all := slices.Clone(f.Selection.Others())

@@ -25,6 +25,7 @@ import (
 	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/record"
+	"github.com/serin-cd/serin/pkg/release/weight"
 	"github.com/serin-cd/serin/pkg/report"
 	"github.com/serin-cd/serin/pkg/task/run"
 )
@@ -43,19 +44,40 @@ type Summary struct {
 	Reason   string           `json:"reason"`
 	Revision string           `json:"revision"`
 	Previous string           `json:"previous"`
+	Routes   []Route          `json:"routes"`
 	Verdict  *verdict.Verdict `json:"judging,omitempty"` // absent where no traffic was shifted
+}
+
+// Route is a VirtualService whose routes the run shifts, by their names or by kind and index.
+type Route struct {
+	VirtualService string   `json:"virtualService"`
+	Shifted        []string `json:"shifted"`
+	Left           []string `json:"left,omitempty"` // that have primary and canary too
+}
+
+func (r Route) String() string {
+	text := r.VirtualService + " " + strings.Join(r.Shifted, ", ")
+	if len(r.Left) > 0 {
+		text += ", but not " + strings.Join(r.Left, ", ")
+	}
+	return text
 }
 
 // Keep sums a run up from its record and from Prometheus, prints that, and keeps it as a ConfigMap that goes with the
 // PipelineRun. A run that does not have the record has none.
 func Keep(ctx context.Context, r *release.Release, config judge.Config, server prometheus.Config, w io.Writer) error {
-	rec, err := own(ctx, r)
+	states, err := r.Fence.All(ctx)
 	if err != nil {
 		return err
 	}
+	rec := ownOf(states[0], r)
 	if rec == nil {
 		slog.Info("nothing to report: the run changed nothing", "app", r.App.String())
 		return nil
+	}
+	var routes []Route
+	for _, state := range states {
+		routes = append(routes, Route{state.VirtualService.Name, state.Splits.Names(), state.Left.Names()})
 	}
 	s, err := ended(ctx, r, rec, func(rec *record.Record) (Summary, error) {
 		return sum(ctx, r, config, server, rec)
@@ -63,6 +85,7 @@ func Keep(ctx context.Context, r *release.Release, config judge.Config, server p
 	if err != nil {
 		return err
 	}
+	s.Routes = routes
 	if err := s.print(w); err != nil {
 		return err
 	}
@@ -72,10 +95,17 @@ func Keep(ctx context.Context, r *release.Release, config judge.Config, server p
 // own is the record of the run, nil where that is another's, or there is none.
 func own(ctx context.Context, r *release.Release) (*record.Record, error) {
 	state, err := r.Fence.Read(ctx)
-	if err != nil || state.Record == nil || state.Record.ID != r.ID {
+	if err != nil {
 		return nil, err
 	}
-	return state.Record, nil
+	return ownOf(state, r), nil
+}
+
+func ownOf(state weight.State, r *release.Release) *record.Record {
+	if state.Record == nil || state.Record.ID != r.ID {
+		return nil
+	}
+	return state.Record
 }
 
 // ended sums a run up that may end while that is done, by an abort or the janitor: it is then summed up again as it has
@@ -154,6 +184,11 @@ func again(ctx context.Context, r *release.Release, config judge.Config, server 
 func (s Summary) print(w io.Writer) error {
 	_, err := fmt.Fprintf(w, "%s of %s: %s, revision %s: %s\n",
 		s.Run.Name, s.App, s.Outcome, workload.Short(s.Revision), s.Reason)
+	for _, route := range s.Routes {
+		if err == nil {
+			_, err = fmt.Fprintf(w, "shifted: VirtualService %s\n", route)
+		}
+	}
 	if err == nil && s.Verdict != nil {
 		err = report.Table(w, *s.Verdict)
 	}

@@ -65,6 +65,7 @@ func TestARunIsSummedUp(t *testing.T) {
 	for _, again := range []bool{false, true} {
 		printed := kept(t, r, url)
 		for _, want := range []string{"second of podinfo: rolled-back, revision ", ": worse: bad\n",
+			"shifted: VirtualService podinfo http/0\n",
 			fmt.Sprintf("podinfo.%s at weight 20: inconclusive, undecided: 0 of 1 checks failed", a.Namespace)} {
 			if !strings.Contains(printed, want) {
 				t.Errorf("again %v: printed\n%s\nwant %q in it", again, printed, want)

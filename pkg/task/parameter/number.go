@@ -32,6 +32,22 @@ func (c *Count) EnvDecode(text string) error {
 	return nil
 }
 
+// Port is a parameter: the number of a port. Zero is one that was not given.
+type Port int32
+
+// EnvDecode reads a port; an empty text leaves it as it is.
+func (p *Port) EnvDecode(text string) error {
+	if text == "" {
+		return nil
+	}
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || n == 0 {
+		return fmt.Errorf("%q, want a port from 1 to 65535", text)
+	}
+	*p = Port(n)
+	return nil
+}
+
 // Pods is a parameter: a number of pods of at least 1. Zero is one that was not given.
 type Pods int32
 
