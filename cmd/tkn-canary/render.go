@@ -83,6 +83,8 @@ func times(f *pflag.FlagSet, plan *pipeline.Plan) {
 	f.DurationVar(&plan.Rollout, "rollout-timeout", plan.Rollout,
 		"how long all pods of a Deployment may take to become ready (default: progress-deadline and a minute)")
 	f.DurationVar(&plan.Drain, "drain", plan.Drain, "how long the canary's pods stay up at least without traffic")
+	f.DurationVar(&plan.DrainDeadline, "drain-deadline", plan.DrainDeadline,
+		"how long the canary's pods wait for proxies that still send (default: a minute, or drain)")
 	f.DurationVar(&plan.Interval, "interval", plan.Interval,
 		"time from check to check, and how long a stage lasts at least")
 	f.IntVar(&plan.Threshold, "threshold", plan.Threshold, "failed checks that end the run")

@@ -33,6 +33,7 @@ func (p Plan) flags() []flag {
 		of("progress-deadline", p.ProgressDeadline, s.ProgressDeadline, true),
 		of("rollout-timeout", p.Rollout, s.Rollout, false),
 		of("drain", p.Drain, s.Drain, true),
+		of("drain-deadline", p.DrainDeadline, s.DrainDeadline, true),
 		of("interval", p.Interval, s.Interval, true),
 		{name: "threshold", value: int64(p.Threshold), usual: int64(s.Threshold), parameter: true, number: true},
 		{name: "checks", value: int64(p.Checks), usual: int64(s.Checks), parameter: true, number: true},

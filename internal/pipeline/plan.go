@@ -36,6 +36,7 @@ type Plan struct {
 	BusyTimeout      time.Duration
 	ProgressDeadline time.Duration
 	Drain            time.Duration
+	DrainDeadline    time.Duration // 0: a minute, or the drain
 	Interval         time.Duration
 	Threshold        int
 	Checks           int
@@ -174,7 +175,7 @@ func (p Plan) tooLong() error {
 
 func (p Plan) need() timeout.Need {
 	return timeout.Need{Busy: p.BusyTimeout, Progress: p.ProgressDeadline, Rollout: p.rollout(), Drain: p.Drain,
-		Deadline: p.Deadline, Settle: p.Settle}
+		DrainDeadline: p.DrainDeadline, Deadline: p.Deadline, Settle: p.Settle}
 }
 
 func (p Plan) tasks() timeout.Tasks { return p.need().Tasks() }

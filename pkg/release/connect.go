@@ -51,14 +51,25 @@ type Settling struct {
 	Drain parameter.Duration `env:"DRAIN, default=10s"`
 	// How long after their traffic has gone the canary's pods wait for proxies that still send. Then the step fails and
 	// the pods stay up, until a later run or the janitor finds nobody sending. If Prometheus cannot tell, all of it is
-	// waited, and then the pods go. At least drain.
-	DrainDeadline parameter.Duration `env:"DRAIN_DEADLINE, default=60s"`
+	// waited, and then the pods go. Empty is a minute, or drain if that is longer.
+	DrainDeadline parameter.Span `env:"DRAIN_DEADLINE"`
 	Prometheus    prometheus.Config
+}
+
+// longestDrain is how long the pods wait at most where nothing else is asked for.
+const longestDrain = time.Minute
+
+// LongestDrain is how long the pods wait for proxies at most.
+func (s Settling) LongestDrain() time.Duration {
+	if s.DrainDeadline == 0 {
+		return max(time.Duration(s.Drain), longestDrain)
+	}
+	return time.Duration(s.DrainDeadline)
 }
 
 // Observe lets a release observe its drain.
 func (s Settling) Observe(r *Release) error {
-	least, most := time.Duration(s.Drain), time.Duration(s.DrainDeadline)
+	least, most := time.Duration(s.Drain), s.LongestDrain()
 	if most < least {
 		return failure.Configf("reading drain-deadline: %s, want at least drain, %s: raise drain-deadline, or lower "+
 			"drain", most, least)

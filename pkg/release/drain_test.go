@@ -28,7 +28,7 @@ func TestDrainEndsAtItsDeadline(t *testing.T) {
 }
 
 func TestDrainDeadlineIsAfterTheDrain(t *testing.T) {
-	s := release.Settling{Drain: parameter.Duration(time.Minute), DrainDeadline: parameter.Duration(30 * time.Second),
+	s := release.Settling{Drain: parameter.Duration(time.Minute), DrainDeadline: parameter.Span(30 * time.Second),
 		Prometheus: prometheus.Config{URL: "http://127.0.0.1:1"}}
 	err := s.Observe(&release.Release{})
 	if !errors.Is(err, failure.ErrConfig) ||

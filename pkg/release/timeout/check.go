@@ -25,6 +25,7 @@ func (t Tasks) Check(n Need) error {
 		{"progress-deadline", n.Progress, []string{"prepare", "stage", "promote", "release", "finish"}},
 		{"deadline", n.Deadline, []string{"stage", "release"}},
 		{"drain", n.Drain, []string{"promote", "release", "finish"}},
+		{"drain-deadline", n.DrainDeadline, []string{"promote", "release", "finish"}},
 	} {
 		if ends := t.endBefore(w); w.value > 0 && len(ends) > 0 {
 			refusals.Addf("reading %s: %s and %s to start the pod, want no more than %s: lower it, or write a "+

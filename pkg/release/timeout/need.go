@@ -22,7 +22,10 @@ type Need struct {
 	Rollout  time.Duration // how long all pods of a Deployment may take together
 	Drain    time.Duration // how long a canary's pods stay up at least
 	Deadline time.Duration // how long a stage is judged at most
-	Settle   time.Duration // how long samples may take to reach Prometheus
+
+	// drain-deadline: how long a canary's pods wait for proxies at most; 0: a minute, or as long as they stay up
+	DrainDeadline time.Duration
+	Settle        time.Duration // how long samples may take to reach Prometheus
 }
 
 // Rollout is how long all pods of a Deployment may take where nothing else is asked for.
@@ -56,7 +59,12 @@ func (n Need) finish() time.Duration {
 	return start + n.Rollout + max(n.drain(), slowDrain) + reporting
 }
 
-func (n Need) drain() time.Duration { return max(n.Drain, drains) }
+func (n Need) drain() time.Duration {
+	if n.DrainDeadline > 0 {
+		return n.DrainDeadline
+	}
+	return max(n.Drain, drains)
+}
 
 // Compact is the time-out of a task that does all before finish in one pod.
 func (t Tasks) Compact(stages int) Tasks {
