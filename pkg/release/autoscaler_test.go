@@ -390,8 +390,8 @@ func TestRightsOfAnEarlierRole(t *testing.T) {
 	r := a.Run("run", func(next http.RoundTripper) http.RoundTripper {
 		return impersonating{next, "system:serviceaccount:" + a.Namespace + ":serin"}
 	})
-	deployments := a.Run("reader").Deployments
-	r.Deployments = deployments
+	reader := a.Run("reader")
+	r.Deployments, r.Services, r.Cluster = reader.Deployments, reader.Services, reader.Cluster
 	_, err := a.Prepare(r)
 	if failure.Code(err) != failure.ExitError || !strings.Contains(fmt.Sprint(err),
 		"give the account the rules of config/rbac.yaml for horizontalpodautoscalers and scaledobjects") {

@@ -159,6 +159,16 @@ func (s Services) Apex(ctx context.Context) (*unstructured.Unstructured, error) 
 	return s.find(ctx, s.App.Name)
 }
 
+// RehearseApex is an error where the apex Service, as it was read, could not be pointed at these pods.
+func (s Services) RehearseApex(ctx context.Context, apex *unstructured.Unstructured, selector map[string]string) error {
+	if apex == nil {
+		return nil
+	}
+	s.Mode = kube.Rehearsal
+	_, err := s.point(ctx, apex, selector)
+	return err
+}
+
 // Rest points the apex Service, as it was read, at these pods, as Ensure does; one that is missing is made. If its
 // ports are not those that the Services of primary and canary were made with, they get them first.
 func (s Services) Rest(ctx context.Context, apex *unstructured.Unstructured, target *workload.Deployment,
@@ -255,13 +265,15 @@ func (s Services) point(ctx context.Context, now *unstructured.Unstructured, sel
 	}
 	body, err := kube.Patch(ops...)
 	if err == nil {
-		_, err = s.Objects.Patch(ctx, now.GetName(), types.JSONPatchType, body,
-			metav1.PatchOptions{FieldManager: kube.FieldManager})
+		_, err = s.Objects.Patch(ctx, now.GetName(), types.JSONPatchType, body, s.Mode.Patch())
 	}
 	if err != nil {
 		return "", fmt.Errorf("pointing Service %s: %w", now.GetName(), err)
 	}
 	writer = kube.Writer(now, "spec", "selector")
+	if s.Mode == kube.Rehearsal {
+		return writer, nil
+	}
 	slog.Info("service pointed", "service", now.GetName(), "from", before, "to", selector, "writer", writer)
 	return writer, nil
 }
