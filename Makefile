@@ -21,7 +21,7 @@ export CGO_ENABLED = 0
 export GOFLAGS = -trimpath
 export KO_CONFIG_PATH = ko.yaml
 
-.PHONY: help demo test check contracts unit tests model lint generate verify site images release
+.PHONY: help demo test check contracts unit tests any model lint generate verify site images release
 .PHONY: sandbox sandbox-down e2e test-faults bench bench-lossless bench-scale bench-judge
 help: ## print this list
 	@sed -n 's/^\([a-z0-9-]*\):.* ## \(.*\)/\1\t\2/p' Makefile | expand -t 14
@@ -43,6 +43,9 @@ contracts: ## what steps, Tasks and Pipelines take and give, against a real API 
 
 tests: ## the tests of the root module, with a real API server
 	$(SHARED) env CGO_ENABLED=1 $(call test,pkgname,./...) -race -shuffle=on -ldflags=-w -p 4 -timeout 20m
+
+any: ## release applications of any shape, ANY_CASES of them (20000), from ANY_SEED on
+	$(SHARED) env ANY_CASES=$${ANY_CASES:-20000} ANY_SEED=$${ANY_SEED:-$$RANDOM$$RANDOM} go test -count=1 -v -timeout 0 -run AnyApplication ./pkg/release
 
 model: ## play runs against each other for MODEL_SECONDS (600), from MODEL_SEED on
 	MODEL_SECONDS=$${MODEL_SECONDS:-600} MODEL_SEED=$${MODEL_SEED:-$$RANDOM$$RANDOM} go test -count=1 -v -timeout 0 -run Interleavings ./internal/interleaving

@@ -134,7 +134,8 @@ func (p *play) widest() func() int64 {
 func TestCrashesAtWeight40(t *testing.T) {
 	p := released(t, 30)
 	p.push(trial.V2)
-	second := p.start("second", nil)
+	// a stage that outlasts what a busy machine needs to crash two pods
+	second := p.start("second", map[string]string{"interval": "45s"})
 	p.eventually("the canary has 40 %", func(s trial.State) bool { return s.Weight == 40 })
 	crashed := time.Now()
 	crash := func() { // one that is back at once is a failed check, no more

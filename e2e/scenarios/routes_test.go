@@ -73,7 +73,7 @@ spec:
 	}
 	direct, err := p.app.Kubectl(t.Context(), "", "get", "virtualservice", "shop-direct", "-o",
 		"jsonpath={.spec.http[0].route[*].destination.host} {.spec.http[0].route[*].weight} {.spec.http[0].timeout}")
-	if want := fmt.Sprintf("shop-primary.%[1]s.svc.cluster.local shop-canary.%[1]s.svc.cluster.local 100 10s",
+	if want := fmt.Sprintf("shop-primary.%[1]s.svc.cluster.local shop-canary.%[1]s.svc.cluster.local 100 0 10s",
 		p.app.Namespace); err != nil || direct != want {
 		t.Errorf("the second VirtualService has %q (%v), want %q", direct, err, want)
 	}
