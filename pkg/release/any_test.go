@@ -29,9 +29,9 @@ import (
 	"github.com/serin-cd/serin/pkg/task/run"
 )
 
-// TestAnyApplication makes applications of any shape that the API server accepts: a Deployment, and mostly a Service and
-// a VirtualService, with what people write into them, sensible or not. Each is either released, or refused with exit
-// code 2 and nothing changed. ANY_CASES says how many, ANY_SEED where to begin.
+// TestAnyApplication makes applications of any shape that the API server accepts: a Deployment, and mostly a Service
+// and a VirtualService, with what people write into them, sensible or not. Each is either released, or refused with
+// exit code 2 and nothing changed. ANY_CASES says how many, ANY_SEED where to begin.
 func TestAnyApplication(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs an API server, which -short leaves out")
@@ -115,8 +115,16 @@ func newAny(t *testing.T) anyApp {
 }
 
 var (
-	virtualServices  = schema.GroupVersionResource{Group: "networking.istio.io", Version: "v1", Resource: "virtualservices"}
-	destinationRules = schema.GroupVersionResource{Group: "networking.istio.io", Version: "v1", Resource: "destinationrules"}
+	virtualServices = schema.GroupVersionResource{
+		Group:    "networking.istio.io",
+		Version:  "v1",
+		Resource: "virtualservices",
+	}
+	destinationRules = schema.GroupVersionResource{
+		Group:    "networking.istio.io",
+		Version:  "v1",
+		Resource: "destinationrules",
+	}
 )
 
 // play makes an application and releases it. nil is a release.
@@ -160,7 +168,10 @@ func (a anyApp) play(seed uint64) (err error) {
 	}
 	r.Drain = func(context.Context) error { return nil }
 	outcome, _, err := prepare.Run(ctx, r, prepare.Preparation{
-		Config: prepare.Config{Hosts: []string{g.app + ".test"}, Gateways: []string{"public"}}, Deadline: 30 * time.Second,
+		Config: prepare.Config{
+			Hosts:    []string{g.app + ".test"},
+			Gateways: []string{"public"},
+		}, Deadline: 30 * time.Second,
 		Probe: func(context.Context) error { return nil }})
 	if failure.Code(err) == failure.ExitConfig {
 		if diff := cmp.Diff(before, a.objects(ctx, g.app)); diff != "" {

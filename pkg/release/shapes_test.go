@@ -50,7 +50,9 @@ func (g *shapes) deployment() object {
 		}
 	}
 	if g.seldom() {
-		selector["matchExpressions"] = []any{object{"key": key, "operator": "In", "values": []any{labels[key], "other"}}}
+		selector["matchExpressions"] = []any{
+			object{"key": key, "operator": "In", "values": []any{labels[key], "other"}},
+		}
 	}
 	if g.IntN(30) == 0 {
 		delete(selector, "matchLabels")
@@ -59,7 +61,10 @@ func (g *shapes) deployment() object {
 	labels["version"] = "1"
 	template := object{"metadata": object{"labels": labels}, "spec": g.podSpec(key, labels[key])}
 	if g.IntN(3) == 0 {
-		template["metadata"].(object)["annotations"] = object{"sidecar.istio.io/inject": "false", "checksum/config": "abc"}
+		template["metadata"].(object)["annotations"] = object{
+			"sidecar.istio.io/inject": "false",
+			"checksum/config":         "abc",
+		}
 	}
 	spec := object{"selector": selector, "template": template}
 	if g.often() {
@@ -102,7 +107,8 @@ func (g *shapes) podSpec(key string, value any) object {
 	for name, of := range map[string]any{
 		"initContainers": []any{g.container("init")},
 		"affinity": object{"podAntiAffinity": object{"preferredDuringSchedulingIgnoredDuringExecution": []any{object{
-			"weight": int64(1), "podAffinityTerm": object{"topologyKey": "kubernetes.io/hostname", "labelSelector": selects}}}}},
+			"weight":          int64(1),
+			"podAffinityTerm": object{"topologyKey": "kubernetes.io/hostname", "labelSelector": selects}}}}},
 		"topologySpreadConstraints": []any{object{"maxSkew": int64(1), "topologyKey": "zone",
 			"whenUnsatisfiable": "ScheduleAnyway", "labelSelector": selects}},
 		"volumes":                       []any{object{"name": "tmp", "emptyDir": object{}}},
@@ -155,7 +161,10 @@ func (g *shapes) service() object {
 	}
 	var ports []any
 	for i := range one(g, 1, 1, 1, 2, 3, 0) {
-		port := object{"port": int64(80 + i), "name": one(g, "http", "grpc", "tcp-x", "web", "") + one(g, "", fmt.Sprint("-", i))}
+		port := object{
+			"port": int64(80 + i),
+			"name": one(g, "http", "grpc", "tcp-x", "web", "") + one(g, "", fmt.Sprint("-", i)),
+		}
 		if g.IntN(2) == 0 {
 			port["targetPort"] = one[any](g, int64(8080), "http", int64(9090), "grpc0")
 		}
@@ -194,7 +203,14 @@ func (g *shapes) virtualService() object {
 	if g.IntN(4) == 0 {
 		return nil
 	}
-	spec := object{"hosts": one(g, []any{g.app}, []any{"*"}, []any{g.app + ".test", g.app + "." + g.namespace + ".svc.cluster.local"})}
+	spec := object{
+		"hosts": one(
+			g,
+			[]any{g.app},
+			[]any{"*"},
+			[]any{g.app + ".test", g.app + "." + g.namespace + ".svc.cluster.local"},
+		),
+	}
 	if g.IntN(2) == 0 {
 		spec["gateways"] = one(g, []any{"public"}, []any{"mesh", "istio-system/public"})
 	}
@@ -232,8 +248,9 @@ func (g *shapes) httpRoute() object {
 		r["route"] = g.destinations()
 	}
 	for name, value := range map[string]any{
-		"name":       one(g, "main", "beta", ""),
-		"match":      []any{object{"uri": object{"prefix": "/a~b"}, "headers": object{"x": object{"exact": "1"}}}, object{"port": int64(80)}},
+		"name": one(g, "main", "beta", ""),
+		"match": []any{object{"uri": object{"prefix": "/a~b"},
+			"headers": object{"x": object{"exact": "1"}}}, object{"port": int64(80)}},
 		"timeout":    "5s",
 		"retries":    object{"attempts": int64(3), "perTryTimeout": "1s"},
 		"fault":      object{"abort": object{"httpStatus": int64(500), "percentage": object{"value": 0.1}}},
@@ -251,11 +268,33 @@ func (g *shapes) httpRoute() object {
 
 func (g *shapes) destinations() []any {
 	spelled := func(service string) string {
-		return service + one(g, "", "", "."+g.namespace, "."+g.namespace+".svc", "."+g.namespace+".svc.cluster.local", ".else")
+		return service + one(
+			g,
+			"",
+			"",
+			"."+g.namespace,
+			"."+g.namespace+".svc",
+			"."+g.namespace+".svc.cluster.local",
+			".else",
+		)
 	}
 	pair := []string{g.app + "-primary", g.app + "-canary"}
-	hosts := one(g, []string{g.app}, []string{g.app}, []string{g.app}, pair, pair, []string{pair[1], pair[0]},
-		[]string{"other"}, []string{g.app, "other"}, []string{pair[0]}, append(pair, "other"), []string{pair[0], pair[0]})
+	hosts := one(
+		g,
+		[]string{g.app},
+		[]string{g.app},
+		[]string{g.app},
+		pair,
+		pair,
+		[]string{pair[1], pair[0]},
+		[]string{
+			"other",
+		},
+		[]string{g.app, "other"},
+		[]string{pair[0]},
+		append(pair, "other"),
+		[]string{pair[0], pair[0]},
+	)
 	var all []any
 	for i, host := range hosts {
 		to := object{"host": host}
