@@ -1,20 +1,11 @@
 package steps_test
 
 import (
-	"bufio"
-	"bytes"
-	"errors"
-	"io"
 	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/clientcmd"
-	"sigs.k8s.io/yaml"
 
 	"github.com/serin-cd/serin/internal/apitest"
 	"github.com/serin-cd/serin/internal/pipeline"
@@ -38,7 +29,7 @@ func TestRights(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	apply(t, app.Namespace, text)
+	apitest.Apply(t, app.Namespace, text)
 	release, stage := rights.Accounts(of)
 	accounts := map[string]string{"RELEASE": s.as(t, release), "STAGE": s.as(t, stage)}
 	testscript.Run(t, testscript.Params{
@@ -76,34 +67,5 @@ func (s *theatre) granted(ts *testscript.TestScript, _ bool, args []string) {
 	s.exits(ts, false, args)
 	if text := ts.ReadFile("stderr"); strings.Contains(text, "is forbidden") {
 		ts.Fatalf("%s has not all the rights that it asks for", args[1])
-	}
-}
-
-// apply makes the objects of a YAML text.
-func apply(t *testing.T, namespace string, text []byte) {
-	t.Helper()
-	client, err := dynamic.NewForConfig(apitest.Config(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	documents := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(text)))
-	for {
-		document, err := documents.Read()
-		if errors.Is(err, io.EOF) {
-			return
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		object := &unstructured.Unstructured{}
-		if err := yaml.Unmarshal(document, &object.Object); err != nil {
-			t.Fatal(err)
-		}
-		kind := object.GroupVersionKind()
-		resource := kind.GroupVersion().WithResource(strings.ToLower(kind.Kind) + "s")
-		if _, err := client.Resource(resource).Namespace(namespace).Create(t.Context(), object,
-			metav1.CreateOptions{FieldValidation: "Strict"}); err != nil {
-			t.Fatalf("%s %s: %v", kind.Kind, object.GetName(), err)
-		}
 	}
 }

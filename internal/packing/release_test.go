@@ -2,7 +2,6 @@ package packing_test
 
 import (
 	"archive/tar"
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -16,10 +15,6 @@ import (
 
 	authorization "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
-	"k8s.io/client-go/dynamic"
-	"sigs.k8s.io/yaml"
 
 	"github.com/serin-cd/serin/internal/apitest"
 	"github.com/serin-cd/serin/internal/packing"
@@ -57,7 +52,7 @@ func TestManifestNamesEveryStep(t *testing.T) {
 // TestAccountMayDoItsWorkAndNoMore applies a release as a user would.
 func TestAccountMayDoItsWorkAndNoMore(t *testing.T) {
 	namespace := apitest.Namespace(t)
-	apply(t, manifest(t), namespace)
+	apitest.Apply(t, namespace, manifest(t))
 	cases := map[string]struct {
 		verb, group, resource, namespace string
 		allowed                          bool
@@ -89,35 +84,6 @@ func TestAccountMayDoItsWorkAndNoMore(t *testing.T) {
 				t.Errorf("%s %s is allowed: %v, want %v", c.verb, c.resource, answer.Status.Allowed, c.allowed)
 			}
 		})
-	}
-}
-
-// apply makes all objects of a manifest, and refuses members that the API server does not know.
-func apply(t *testing.T, manifest []byte, namespace string) {
-	t.Helper()
-	client, err := dynamic.NewForConfig(apitest.Config(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	documents := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(manifest)))
-	for {
-		document, err := documents.Read()
-		if errors.Is(err, io.EOF) {
-			return
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		object := &unstructured.Unstructured{}
-		if err := yaml.Unmarshal(document, &object.Object); err != nil || len(object.Object) == 0 {
-			t.Fatalf("a document of the manifest: %v: %s", err, document)
-		}
-		kind := object.GroupVersionKind()
-		resource := client.Resource(kind.GroupVersion().WithResource(strings.ToLower(kind.Kind) + "s"))
-		strict := metav1.CreateOptions{FieldValidation: "Strict"}
-		if _, err := resource.Namespace(namespace).Create(t.Context(), object, strict); err != nil {
-			t.Fatalf("applying %s %s: %v", kind.Kind, object.GetName(), err)
-		}
 	}
 }
 

@@ -17,7 +17,6 @@ import (
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
-	"sigs.k8s.io/yaml"
 
 	"github.com/serin-cd/serin/internal/apitest"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
@@ -61,14 +60,7 @@ var kinds = map[string]schema.GroupVersionResource{
 // Apply makes an autoscaler from YAML, as a deployment pipeline does.
 func (a *App) Apply(text string) {
 	a.t.Helper()
-	o := &unstructured.Unstructured{}
-	if err := yaml.Unmarshal([]byte(text), &o.Object); err != nil {
-		a.t.Fatal(err)
-	}
-	if _, err := a.Cluster.Objects(kinds[o.GetKind()], a.Namespace).Create(a.t.Context(), o,
-		metav1.CreateOptions{FieldManager: "helm", FieldValidation: "Strict"}); err != nil {
-		a.t.Fatal(err)
-	}
+	apitest.Apply(a.t, a.Namespace, []byte(text))
 }
 
 // Install makes the first objects of a manifest, as kubectl apply does.

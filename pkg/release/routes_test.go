@@ -86,9 +86,9 @@ func states(t *testing.T, a *releasetest.App) (first, second weight.State) {
 	all, err := weight.List(context.Background(), a.Cluster.VirtualServices(a.Namespace), a.Namespace)
 	must(t, err)
 	app := application.Application{Namespace: a.Namespace, Name: "podinfo"}
-	first, err = weight.Observe(all["front"], app, both)
+	first, err = weight.Observe(all.VirtualServices["front"], app, both)
 	must(t, err)
-	second, err = weight.Observe(all["podinfo"], app, both)
+	second, err = weight.Observe(all.VirtualServices["podinfo"], app, both)
 	must(t, err)
 	return first, second
 }
@@ -249,7 +249,7 @@ func TestSecondRouteEditedInAStage(t *testing.T) {
 			}
 			all, err := weight.List(t.Context(), a.Cluster.VirtualServices(a.Namespace), a.Namespace)
 			must(t, err)
-			for _, vs := range all {
+			for _, vs := range all.VirtualServices {
 				s, err := weight.Observe(vs, r.App, both)
 				must(t, err)
 				if s.Weight() > 0 {

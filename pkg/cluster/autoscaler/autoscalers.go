@@ -9,32 +9,23 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
 
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/cluster/workload"
 )
-
-// objects is what is asked of the API for autoscalers of a kind; the dynamic client has it as it is.
-type objects interface {
-	Get(context.Context, string, metav1.GetOptions, ...string) (*unstructured.Unstructured, error)
-	List(context.Context, metav1.ListOptions) (*unstructured.UnstructuredList, error)
-	Create(context.Context, *unstructured.Unstructured, metav1.CreateOptions, ...string) (*unstructured.Unstructured,
-		error)
-	Patch(context.Context, string, types.PatchType, []byte, metav1.PatchOptions, ...string) (*unstructured.Unstructured,
-		error)
-	Delete(context.Context, string, metav1.DeleteOptions, ...string) error
-}
 
 // Autoscalers are those of an application: the target's, which is the user's, and the primary's.
 type Autoscalers struct {
-	HPAs, ScaledObjects objects
+	HPAs, ScaledObjects dynamic.ResourceInterface
 	App                 application.Application
 	Metadata            application.Metadata // what the primary's takes over from the target's
 	Bounds              Bounds               // of the primary's
 	Mode                kube.Mode            // whether writes count
 }
 
-func (a Autoscalers) of(kind Kind) objects {
+func (a Autoscalers) of(kind Kind) dynamic.ResourceInterface {
 	if kind == ScaledObject {
 		return a.ScaledObjects
 	}
@@ -46,9 +37,7 @@ func referenceOf(o *unstructured.Unstructured) Reference {
 }
 
 // own says whether Serin made an autoscaler for the application's primary.
-func (a Autoscalers) own(o *unstructured.Unstructured) bool {
-	return o.GetName() == a.App.Primary() && o.GetLabels()[application.Label] == a.App.Name
-}
+func (a Autoscalers) own(o *unstructured.Unstructured) bool { return workload.IsCompanion(o, a.App) }
 
 // get reads an autoscaler, nil where there is none, or no such kind.
 func (a Autoscalers) get(ctx context.Context, r Reference) (found *unstructured.Unstructured, err error) {

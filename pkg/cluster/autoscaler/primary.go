@@ -10,7 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
@@ -80,7 +80,7 @@ func (a Autoscalers) Follow(ctx context.Context, noted string, copied workload.C
 }
 
 // follow are the operations that make the primary's autoscaler a copy of the target's, while its spec is as it was
-// read. What it has taken over once and the target's has no more, of labels and annotations, stays.
+// read.
 func (a Autoscalers) follow(target, now *unstructured.Unstructured, copied workload.Copy,
 	primary *workload.Deployment) ([]kube.Operation, error) {
 	if !a.own(now) {
@@ -91,18 +91,11 @@ func (a Autoscalers) follow(target, now *unstructured.Unstructured, copied workl
 	if err != nil {
 		return nil, err
 	}
-	var ops []kube.Operation
-	if before := now.Object["spec"]; !reflect.DeepEqual(before, wanted.Object["spec"]) {
-		ops = append(ops, kube.Test("/spec", before), kube.Replace("/spec", wanted.Object["spec"]))
+	if !reflect.DeepEqual(now.Object["spec"], wanted.Object["spec"]) {
 		slog.Info("primary's autoscaler brought in line", "autoscaler", referenceOf(now).String(), "with",
 			referenceOf(target).String())
 	}
-	if !reflect.DeepEqual(now.GetOwnerReferences(), wanted.GetOwnerReferences()) {
-		ops = append(ops, kube.Add("/metadata/ownerReferences", wanted.GetOwnerReferences()))
-	}
-	ops = append(ops, kube.SetMembers(now.GetLabels(), wanted.GetLabels(), "metadata", "labels")...)
-	ops = append(ops, kube.SetMembers(now.GetAnnotations(), wanted.GetAnnotations(), "metadata", "annotations")...)
-	return ops, nil
+	return workload.Align(now, wanted), nil
 }
 
 // primary is the primary's autoscaler as it is to be.
@@ -112,19 +105,11 @@ func (a Autoscalers) primary(target *unstructured.Unstructured, copied workload.
 	if err != nil {
 		return nil, err
 	}
-	o := &unstructured.Unstructured{Object: map[string]any{"spec": spec}}
-	o.SetAPIVersion(map[Kind]string{HPA: "autoscaling/v2", ScaledObject: "keda.sh/v1alpha1"}[Kind(target.GetKind())])
-	o.SetKind(target.GetKind())
-	o.SetName(a.App.Primary())
-	labels := copied.Labels(a.Metadata.Of(target.GetLabels()))
-	labels[application.Label] = a.App.Name
-	o.SetLabels(labels)
-	o.SetAnnotations(a.Metadata.Of(target.GetAnnotations()))
-	if primary != nil { // it goes with the primary
-		o.SetOwnerReferences([]metav1.OwnerReference{
-			{APIVersion: "apps/v1", Kind: "Deployment", Name: primary.Name, UID: primary.UID}})
+	kind := Kind(target.GetKind())
+	version := map[Kind]schema.GroupVersion{
+		HPA: kube.HPAs.GroupVersion(), ScaledObject: kube.ScaledObjects.GroupVersion(),
 	}
-	return o, nil
+	return copied.Companion(target, version[kind].WithKind(string(kind)), spec, a.App, a.Metadata, primary), nil
 }
 
 // create makes the primary's autoscaler; one of Serin's that exists by now is left as it is.
@@ -176,12 +161,7 @@ func (a Autoscalers) remove(ctx context.Context, o *unstructured.Unstructured) e
 	if a.Mode == kube.Rehearsal {
 		return nil
 	}
-	uid := o.GetUID()
-	err := kube.Retry(ctx, func(ctx context.Context) error {
-		return a.of(Kind(o.GetKind())).Delete(ctx, o.GetName(),
-			metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: (*types.UID)(&uid)}})
-	})
-	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) { // gone, or made anew
+	if err := workload.RemoveCompanion(ctx, a.of(Kind(o.GetKind())), o); err != nil {
 		return fmt.Errorf("deleting %s: %w", referenceOf(o), a.allowed(err))
 	}
 	slog.Info("primary's autoscaler deleted: the target has none like it any more", "autoscaler",

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"reflect"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -13,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
 
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
@@ -20,20 +20,9 @@ import (
 	"github.com/serin-cd/serin/pkg/task/failure"
 )
 
-// objects is what is asked of the API for PodDisruptionBudgets; the dynamic client has it as it is.
-type objects interface {
-	Get(context.Context, string, metav1.GetOptions, ...string) (*unstructured.Unstructured, error)
-	List(context.Context, metav1.ListOptions) (*unstructured.UnstructuredList, error)
-	Create(context.Context, *unstructured.Unstructured, metav1.CreateOptions, ...string) (*unstructured.Unstructured,
-		error)
-	Patch(context.Context, string, types.PatchType, []byte, metav1.PatchOptions, ...string) (*unstructured.Unstructured,
-		error)
-	Delete(context.Context, string, metav1.DeleteOptions, ...string) error
-}
-
 // Budgets are the PodDisruptionBudgets of an application: the target's, which is the user's, and the primary's.
 type Budgets struct {
-	Objects  objects
+	Objects  dynamic.ResourceInterface
 	App      application.Application
 	Metadata application.Metadata // what the primary's takes over from the target's
 	Mode     kube.Mode            // whether writes count
@@ -125,9 +114,7 @@ func selector(o map[string]any) labels.Selector {
 	return parsed
 }
 
-func (b Budgets) own(o *unstructured.Unstructured) bool {
-	return o.GetName() == b.App.Primary() && o.GetLabels()[application.Label] == b.App.Name
-}
+func (b Budgets) own(o *unstructured.Unstructured) bool { return workload.IsCompanion(o, b.App) }
 
 func spec(target *unstructured.Unstructured, copied workload.Copy) map[string]any {
 	whole, _ := target.Object["spec"].(map[string]any)
@@ -162,7 +149,8 @@ func (b Budgets) Follow(ctx context.Context, name string, copied workload.Copy, 
 
 func (b Budgets) follow(ctx context.Context, target *unstructured.Unstructured, copied workload.Copy,
 	primary *workload.Deployment) error {
-	wanted := b.primary(target, copied, primary)
+	kind := kube.Budgets.GroupVersion().WithKind("PodDisruptionBudget")
+	wanted := copied.Companion(target, kind, spec(target, copied), b.App, b.Metadata, primary)
 	err := kube.Retry(ctx, func(ctx context.Context) error {
 		for {
 			err := b.write(ctx, wanted)
@@ -197,15 +185,7 @@ func (b Budgets) write(ctx context.Context, wanted *unstructured.Unstructured) e
 	if b.Mode == kube.Rehearsal {
 		return nil
 	}
-	var ops []kube.Operation
-	if before := now.Object["spec"]; !reflect.DeepEqual(before, wanted.Object["spec"]) {
-		ops = append(ops, kube.Test("/spec", before), kube.Replace("/spec", wanted.Object["spec"]))
-	}
-	if !reflect.DeepEqual(now.GetOwnerReferences(), wanted.GetOwnerReferences()) {
-		ops = append(ops, kube.Add("/metadata/ownerReferences", wanted.GetOwnerReferences()))
-	}
-	ops = append(ops, kube.SetMembers(now.GetLabels(), wanted.GetLabels(), "metadata", "labels")...)
-	ops = append(ops, kube.SetMembers(now.GetAnnotations(), wanted.GetAnnotations(), "metadata", "annotations")...)
+	ops := workload.Align(now, wanted)
 	if len(ops) == 0 {
 		return nil
 	}
@@ -215,23 +195,6 @@ func (b Budgets) write(ctx context.Context, wanted *unstructured.Unstructured) e
 			metav1.PatchOptions{FieldManager: kube.FieldManager})
 	}
 	return err
-}
-
-func (b Budgets) primary(target *unstructured.Unstructured, copied workload.Copy,
-	primary *workload.Deployment) *unstructured.Unstructured {
-	o := &unstructured.Unstructured{Object: map[string]any{"spec": spec(target, copied)}}
-	o.SetAPIVersion("policy/v1")
-	o.SetKind("PodDisruptionBudget")
-	o.SetName(b.App.Primary())
-	set := copied.Labels(b.Metadata.Of(target.GetLabels()))
-	set[application.Label] = b.App.Name
-	o.SetLabels(set)
-	o.SetAnnotations(b.Metadata.Of(target.GetAnnotations()))
-	if primary != nil { // it goes with the primary
-		o.SetOwnerReferences([]metav1.OwnerReference{
-			{APIVersion: "apps/v1", Kind: "Deployment", Name: primary.Name, UID: primary.UID}})
-	}
-	return o
 }
 
 // get reads a budget, nil where there is none.
@@ -255,12 +218,7 @@ func (b Budgets) remove(ctx context.Context) error {
 	if err != nil || now == nil || !b.own(now) {
 		return err
 	}
-	uid := now.GetUID()
-	err = kube.Retry(ctx, func(ctx context.Context) error {
-		return b.Objects.Delete(ctx, now.GetName(),
-			metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
-	})
-	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+	if err := workload.RemoveCompanion(ctx, b.Objects, now); err != nil {
 		return fmt.Errorf("deleting PodDisruptionBudget %s: %w", now.GetName(), err)
 	}
 	slog.Info("primary's PodDisruptionBudget deleted: the target has none any more", "budget", now.GetName())

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	networking "istio.io/client-go/pkg/apis/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 
@@ -47,14 +46,10 @@ func (j Janitor) Sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	names := sets.KeySet(targets)
-	for name, vs := range routes {
-		names.Insert(recordOf(vs).Of(name))
-	}
 	var mu sync.Mutex
 	var failed []error
 	var working sync.WaitGroup
-	for name := range names {
+	for name := range routes.Applications().Union(sets.KeySet(targets)) {
 		working.Go(func() {
 			err := failure.Guard(func() error { return j.see(ctx, name, routes, targets[name]) })
 			mu.Lock()
@@ -64,15 +59,6 @@ func (j Janitor) Sweep(ctx context.Context) error {
 	}
 	working.Wait()
 	return errors.Join(failed...)
-}
-
-// recordOf is the record that a VirtualService has, or a copy of one; nil for none that can be read.
-func recordOf(vs *networking.VirtualService) *record.Record {
-	rec, err := record.Parse(vs.Annotations[application.RunAnnotation])
-	if err != nil {
-		return nil
-	}
-	return rec
 }
 
 // targets are the Deployments that have pods and were a canary's, by name.
@@ -101,7 +87,7 @@ func (j Janitor) targets(ctx context.Context) (map[string]*workload.Deployment, 
 func (j Janitor) see(ctx context.Context, name string, routes weight.Routes, target *workload.Deployment) error {
 	app := application.Application{Namespace: j.Namespace, Name: name}
 	selection := routes.Selection(app)
-	vs := routes[selection.First(app)]
+	vs := routes.VirtualServices[selection.First(app)]
 	var state weight.State
 	if vs != nil {
 		seen, malformed := weight.Observe(vs, app, selection)

@@ -15,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/yaml"
 
 	"github.com/serin-cd/serin/internal/apitest"
 	"github.com/serin-cd/serin/internal/releasetest"
@@ -515,48 +514,37 @@ func hold(t *testing.T, r *release.Release, holder string) {
 // TestPoliciesThatAreLostAreNamed: they select the target's pods by the label that the primary's have another value of.
 func TestPoliciesThatAreLostAreNamed(t *testing.T) {
 	a := releasetest.New(t)
-	for _, text := range []string{`
+	apitest.Apply(t, a.Namespace, []byte(`
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata: {name: callers}
 spec: {podSelector: {matchExpressions: [{key: app, operator: In, values: [podinfo, shop]}]}}
-`, `
+---
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata: {name: database}
 spec: {podSelector: {matchLabels: {app: db}}, ingress: [{from: [{podSelector: {matchLabels: {app: podinfo}}}]}]}
-`, `
+---
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata: {name: all}
 spec: {podSelector: {}}
-`, `
+---
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: {name: readers}
 spec: {selector: {matchLabels: {app: podinfo}}}
-`, `
+---
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: {name: others}
 spec: {selector: {matchLabels: {app: shop}}}
-`, `
+---
 apiVersion: networking.istio.io/v1
 kind: Sidecar
 metadata: {name: egress}
 spec: {workloadSelector: {labels: {app: podinfo}}, egress: [{hosts: ["./*"]}]}
-`} {
-		o := &unstructured.Unstructured{}
-		must(t, yaml.Unmarshal([]byte(text), &o.Object))
-		resources := map[string]string{
-			"NetworkPolicy":       "networkpolicies",
-			"AuthorizationPolicy": "authorizationpolicies",
-			"Sidecar":             "sidecars",
-		}
-		gvr := o.GroupVersionKind().GroupVersion().WithResource(resources[o.GetKind()])
-		_, err := a.Cluster.Objects(gvr, a.Namespace).Create(t.Context(), o, metav1.CreateOptions{})
-		must(t, err)
-	}
+`))
 	a.First()
 	var named []string
 	for _, e := range a.Events() {

@@ -29,7 +29,7 @@ func lookAtRoutes(ctx context.Context, r *release.Release, p Preparation, f *fou
 	if err != nil {
 		return err
 	}
-	first := all[selection.First(r.App)]
+	first := all.VirtualServices[selection.First(r.App)]
 	for on, rec := range all.Records(r.App) {
 		if rec.Open() && !rec.Copied(on) && on != selection.First(r.App) {
 			return fmt.Errorf("preparing %s: on VirtualService %s, which is not the first of virtual-services: %w",
@@ -37,7 +37,7 @@ func lookAtRoutes(ctx context.Context, r *release.Release, p Preparation, f *fou
 		}
 	}
 	if first == nil && selection.Standard(r.App) {
-		f.taken = mesh.Taken(all, r.App, p.Hosts, p.Gateways)
+		f.taken = mesh.Taken(all.VirtualServices, r.App, p.Hosts, p.Gateways)
 		return nil
 	}
 	var refusals failure.Refusals
@@ -50,7 +50,7 @@ func lookAtRoutes(ctx context.Context, r *release.Release, p Preparation, f *fou
 	}
 	f.followers = map[string]weight.State{}
 	for _, name := range selection.Others() {
-		vs := all[name]
+		vs := all.VirtualServices[name]
 		if vs == nil {
 			refusals.Add(absent(r, name))
 			continue

@@ -58,14 +58,14 @@ func (f Fence) All(ctx context.Context) ([]State, error) {
 	}
 	var states []State
 	for i, name := range f.Selection.VirtualServices {
-		if all[name] == nil && i == 0 {
+		if all.VirtualServices[name] == nil && i == 0 {
 			first, err := f.Read(ctx) // for its error
 			return []State{first}, err
 		}
-		if all[name] == nil {
+		if all.VirtualServices[name] == nil {
 			continue
 		}
-		state, err := Observe(all[name], f.App, f.Selection)
+		state, err := Observe(all.VirtualServices[name], f.App, f.Selection)
 		if err != nil {
 			return nil, err
 		}

@@ -7,6 +7,7 @@ import (
 	networking "istio.io/client-go/pkg/apis/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
@@ -14,8 +15,29 @@ import (
 	"github.com/serin-cd/serin/pkg/release/record"
 )
 
-// Routes are the VirtualServices of a namespace at one moment, by name.
-type Routes map[string]*networking.VirtualService
+// Routes are the VirtualServices of a namespace at one moment.
+type Routes struct {
+	VirtualServices map[string]*networking.VirtualService // by name
+
+	records map[string]map[string]*record.Record // by application, then by VirtualService
+}
+
+// newRoutes reads each record once.
+func newRoutes(all map[string]*networking.VirtualService) Routes {
+	routes := Routes{all, map[string]map[string]*record.Record{}}
+	for name, vs := range all {
+		rec, err := record.Parse(vs.Annotations[application.RunAnnotation])
+		if err != nil {
+			continue
+		}
+		app := rec.Of(name)
+		if routes.records[app] == nil {
+			routes.records[app] = map[string]*record.Record{}
+		}
+		routes.records[app][name] = rec
+	}
+	return routes
+}
 
 type lister interface {
 	List(context.Context, metav1.ListOptions) (*networking.VirtualServiceList, error)
@@ -27,7 +49,7 @@ type getter interface {
 
 // List reads all VirtualServices of a namespace in one call.
 func List(ctx context.Context, virtualServices lister, namespace string) (Routes, error) {
-	all := Routes{}
+	all := map[string]*networking.VirtualService{}
 	err := kube.Retry(ctx, func(ctx context.Context) error {
 		list, err := virtualServices.List(ctx, metav1.ListOptions{})
 		if err == nil {
@@ -38,14 +60,14 @@ func List(ctx context.Context, virtualServices lister, namespace string) (Routes
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("listing the VirtualServices of %s: %w", namespace, err)
+		return Routes{}, fmt.Errorf("listing the VirtualServices of %s: %w", namespace, err)
 	}
-	return all, nil
+	return newRoutes(all), nil
 }
 
 // Named reads these VirtualServices of a namespace, for an account that may not list them.
 func Named(ctx context.Context, virtualServices getter, namespace string, names []string) (Routes, error) {
-	all := Routes{}
+	all := map[string]*networking.VirtualService{}
 	for _, name := range names {
 		err := kube.Retry(ctx, func(ctx context.Context) error {
 			vs, err := virtualServices.Get(ctx, name, metav1.GetOptions{})
@@ -55,22 +77,27 @@ func Named(ctx context.Context, virtualServices getter, namespace string, names 
 			return err
 		})
 		if err != nil && !apierrors.IsNotFound(err) {
-			return nil, fmt.Errorf("reading VirtualService %s.%s: %w", name, namespace, err)
+			return Routes{}, fmt.Errorf("reading VirtualService %s.%s: %w", name, namespace, err)
 		}
 	}
-	return all, nil
+	return newRoutes(all), nil
 }
 
 // Records are the records that name an application, by the VirtualService that they are on, copies among them.
 func (all Routes) Records(app application.Application) map[string]*record.Record {
-	found := map[string]*record.Record{}
-	for name, vs := range all {
-		rec, err := record.Parse(vs.Annotations[application.RunAnnotation])
-		if err == nil && rec.Of(name) == app.Name {
-			found[name] = rec
+	return all.records[app.Name]
+}
+
+// Applications are the names of those that the VirtualServices may be of: the ones that their records name, or their
+// own names where they have none.
+func (all Routes) Applications() sets.Set[string] {
+	names, recorded := sets.KeySet(all.records), sets.New[string]()
+	for _, records := range all.records {
+		for name := range records {
+			recorded.Insert(name)
 		}
 	}
-	return found
+	return names.Union(sets.KeySet(all.VirtualServices).Difference(recorded))
 }
 
 // Selection is that of the newest record of an application; an open one goes before those that are closed. It is empty
@@ -91,5 +118,5 @@ func (all Routes) Selection(app application.Application) mesh.Selection {
 
 // First is the VirtualService that an application's record is on, as far as the records tell; nil where there is none.
 func (all Routes) First(app application.Application) *networking.VirtualService {
-	return all[all.Selection(app).First(app)]
+	return all.VirtualServices[all.Selection(app).First(app)]
 }
