@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -296,7 +297,7 @@ func (c *cell) restored(ctx context.Context) error {
 		return fmt.Errorf("weights were 100/0 after %s, want at most %s: %s", took.Round(time.Second), limit,
 			last.record.Reason)
 	}
-	return nil
+	return c.moment.shape.restored(ctx, c.app)
 }
 
 // by tells from the reason of a record who took the run back.
@@ -331,9 +332,10 @@ func (c *cell) again(ctx context.Context) error {
 	if err := c.push(ctx, name, false); err != nil {
 		return err
 	}
-	next, err := c.app.Start(ctx, "canary-compact", name,
-		map[string]string{"judge": "classic", "interval": "12s", "settle": "1s", "request-duration": "10000",
-			"progress-deadline": "4m"})
+	params := map[string]string{"judge": "classic", "interval": "12s", "settle": "1s", "request-duration": "10000",
+		"progress-deadline": "4m"}
+	maps.Copy(params, c.moment.shape.params())
+	next, err := c.app.Start(ctx, "canary-compact", name, params)
 	if err != nil {
 		return err
 	}

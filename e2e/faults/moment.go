@@ -3,6 +3,8 @@ package faults
 import (
 	"context"
 	"fmt"
+	"maps"
+	"strings"
 
 	"github.com/serin-cd/serin/pkg/task/parameter"
 	"github.com/serin-cd/serin/pkg/task/run"
@@ -28,6 +30,7 @@ const (
 type Moment struct {
 	kind  kind
 	stage int // weight of the stage, in percent; 0 where it is none's
+	shape shape
 }
 
 // Moments are all of them, in order.
@@ -35,18 +38,23 @@ func Moments() []Moment {
 	all := []Moment{{kind: preparing}, {kind: prepared}}
 	for _, weight := range []int{20, 40, 60} {
 		for _, k := range []kind{shifting, shifted, analysing, passed} {
-			all = append(all, Moment{k, weight})
+			all = append(all, Moment{kind: k, stage: weight})
 		}
 	}
-	return append(all, Moment{kind: begun}, Moment{kind: changed}, Moment{kind: draining})
+	all = append(all, Moment{kind: begun}, Moment{kind: changed}, Moment{kind: draining})
+	return append(all, shaped()...)
 }
 
 // String is the moment as tables name it.
 func (m Moment) String() string {
-	if m.stage == 0 {
-		return string(m.kind)
+	text := string(m.kind)
+	if m.stage > 0 {
+		text = fmt.Sprintf("%d %%: %s", m.stage, m.kind)
 	}
-	return fmt.Sprintf("%d %%: %s", m.stage, m.kind)
+	if m.shape != plain {
+		text += ", " + string(m.shape)
+	}
+	return text
 }
 
 // slug is the moment as part of a namespace's name.
@@ -54,6 +62,9 @@ func (m Moment) slug() string {
 	short := map[kind]string{preparing: "preparing", prepared: "prepared", shifting: "shifting", shifted: "shifted",
 		analysing: "analysing",
 		passed:    "passed", begun: "begun", changed: "changed", draining: "draining"}[m.kind]
+	if m.shape != plain {
+		short += "-" + strings.Fields(string(m.shape))[0]
+	}
 	if m.stage == 0 {
 		return short
 	}
@@ -98,6 +109,7 @@ func (m Moment) params() map[string]string {
 	// a window shorter than two scrapes has no values, and a busy machine scrapes late
 	params := map[string]string{"judge": "classic", "interval": "12s", "settle": "1s", "request-duration": "10000",
 		"progress-deadline": progressDeadline.String()}
+	maps.Copy(params, m.shape.params())
 	switch m.kind {
 	case analysing:
 		params["interval"] = lasting.String()

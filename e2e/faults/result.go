@@ -93,8 +93,9 @@ Afterwards the primary served, the canary had no pods, the Lease was free, and t
 the cell says **failed**. A dash means that the fault cannot happen, because no step runs at that moment. What must
 happen, and within what time, is in [How a run ends](endings.md).
 
-All moments were played side by side, in 17 namespaces on two processors, with istiod's validating webhook at
-failurePolicy Fail. Each moment is held for as long as the fault needs it: an admission webhook holds a write back,
+Moments were played side by side, each in a namespace of its own, on two processors, with istiod's validating webhook
+at failurePolicy Fail. The last rows are of applications that have an HorizontalPodAutoscaler, or two VirtualServices
+with requests through both. Each moment is held for as long as the fault needs it: an admission webhook holds a write back,
 a process is stopped, or a pod has no node to go to.
 
 `

@@ -90,10 +90,15 @@ func (r *Round) settle(ctx context.Context, m Moment) error {
 	if err := app.Scale(ctx, 1); err != nil {
 		return err
 	}
-	if err := app.Initialize(ctx); err != nil {
+	if objects := m.shape.objects(app); objects != "" {
+		if err := app.Apply(ctx, objects); err != nil {
+			return err
+		}
+	}
+	if err := app.Initialize(ctx, m.shape.params()["virtual-services"]); err != nil {
 		return err
 	}
-	here.clients = app.Clients(context.WithoutCancel(ctx), r.rate)
+	here.clients = app.Clients(context.WithoutCancel(ctx), r.rate, m.shape.hosts(app)...)
 	return nil
 }
 

@@ -21,7 +21,7 @@ import (
 const bootLimit = 3 * time.Minute
 
 // boot starts the components in their order, installs what runs in the cluster, and returns when all of it is usable.
-func (s *Sandbox) boot(ctx context.Context, p *progress.Reporter, b *building, bare bool) error {
+func (s *Sandbox) boot(ctx context.Context, p *progress.Reporter, b *building, o Options) error {
 	config, err := s.REST()
 	if err != nil {
 		return err
@@ -37,13 +37,16 @@ func (s *Sandbox) boot(ctx context.Context, p *progress.Reporter, b *building, b
 	task := p.Start("boot", "starting Kubernetes")
 	loaded := make(chan struct{}) // when Tekton's images are on the node
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return s.bootNode(ctx, b, loaded, bare) })
+	group.Go(func() error { return s.bootNode(ctx, b, loaded, o.Bare) })
 	group.Go(func() error {
 		if err := s.bootControlPlane(ctx, client); err != nil {
 			return err
 		}
 		p.Say("boot: the API server is ready")
-		if !bare {
+		if o.MetricsServer {
+			group.Go(func() error { return s.bootMetrics(ctx, apply, client, b) })
+		}
+		if !o.Bare {
 			group.Go(func() error { return s.bootMesh(ctx, p, apply, client, b) })
 			group.Go(func() error { return s.bootTekton(ctx, p, apply, client, b, loaded) })
 		}
@@ -180,6 +183,27 @@ func deploymentReady(d *appsv1.Deployment) error {
 		return fmt.Errorf("%d of %d replicas are available", d.Status.AvailableReplicas, want)
 	}
 	return nil
+}
+
+// bootMetrics starts metrics-server and waits until the API server asks it for the node's use of processors.
+func (s *Sandbox) bootMetrics(ctx context.Context, apply *applier, client kubernetes.Interface, b *building) error {
+	if err := b.wait(ctx, MetricsServer); err != nil {
+		return err
+	}
+	objects, err := render("metrics-server.yaml", s.node.cfg)
+	if err != nil {
+		return err
+	}
+	if err := apply.apply(ctx, objects); err != nil {
+		return err
+	}
+	if err := s.Start(ctx, MetricsServer); err != nil {
+		return err
+	}
+	return poll(ctx, bootLimit, "metrics-server to know the node", func(ctx context.Context) error {
+		_, err := client.Discovery().RESTClient().Get().AbsPath("/apis/metrics.k8s.io/v1beta1/nodes", hostname).DoRaw(ctx)
+		return err
+	})
 }
 
 // bootMesh installs Istio's definitions and starts istiod, the gateway and Prometheus' Service.

@@ -39,6 +39,20 @@ var parts = []part{
 	{"app", "app", 2 * time.Second, build.App},
 	{"envoy", "envoy", 5 * time.Second, func() (build.Artifact, error) { return build.Envoy(), nil }},
 	{"istio-crds", "crds.yaml", time.Second, func() (build.Artifact, error) { return build.IstioCRDs(), nil }},
+	{"metrics-server", "metrics-server", 10 * time.Second, build.MetricsServer},
+}
+
+// parts are those that the sandbox is made of.
+func (o Options) parts() []string {
+	names := Parts()
+	if o.Bare {
+		names = []string{"kube"}
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { return name == MetricsServer })
+	if o.MetricsServer {
+		names = append(names, MetricsServer)
+	}
+	return names
 }
 
 // Parts are the names that Build knows.
@@ -169,7 +183,7 @@ func (all selection) announce(p *progress.Reporter) {
 
 // programs are the paths of what was built.
 type programs struct {
-	kubeDir, tekton, app, istiod, envoy, crds string
+	kubeDir, tekton, app, istiod, envoy, crds, metrics string
 }
 
 func (p programs) kube(name string) string { return filepath.Join(p.kubeDir, name) }
@@ -191,6 +205,8 @@ func paths(all selection) programs {
 			out.envoy = b.Path
 		case "istio-crds":
 			out.crds = b.Path
+		case MetricsServer:
+			out.metrics = b.Path
 		}
 	}
 	return out

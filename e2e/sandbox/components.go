@@ -18,6 +18,7 @@ const (
 	Istiod            = "istiod"
 	Envoy             = "envoy"
 	Prometheus        = "prometheus"
+	MetricsServer     = "metrics-server"
 )
 
 const (
@@ -26,6 +27,7 @@ const (
 	envoyAdmin   = "15000"
 	istiodPort   = "18080"
 	webhookPort  = "15017" // of istiod's validation
+	metricsPort  = "4443"  // of metrics-server
 	apiServiceIP = "10.96.0.1"
 	dnsServiceIP = "10.96.0.10"
 	serviceCIDR  = "10.96.0.0/16"
@@ -34,7 +36,7 @@ const (
 )
 
 // components are the programs of the node, with all their flags.
-func components(cfg node.Config, built programs, bare bool) []node.Component {
+func components(cfg node.Config, built programs, o Options) []node.Component {
 	pki := func(name string) string { return filepath.Join(pkiDir(cfg), name) }
 	etc := func(name string) string { return filepath.Join(cfg.Dir, "etc", name) }
 	kube := func(name string, args ...string) node.Component {
@@ -86,7 +88,15 @@ func components(cfg node.Config, built programs, bare bool) []node.Component {
 		kube(Scheduler, as("scheduler")...),
 		kube(KubeProxy, "--config="+etc("kube-proxy.yaml")),
 	}
-	if bare {
+	if o.MetricsServer {
+		all = append(all, node.Component{Name: MetricsServer,
+			Command: append([]string{built.metrics}, append(as(MetricsServer)[:3], "--bind-address="+cfg.NodeIP,
+				"--secure-port="+metricsPort, "--tls-cert-file="+pki("metrics-server-api.crt"),
+				"--tls-private-key-file="+pki("metrics-server-api.key"),
+				"--kubelet-certificate-authority="+pki("ca.crt"), "--kubelet-preferred-address-types=InternalIP",
+				"--metric-resolution=10s", "--kubelet-request-timeout=5s")...)})
+	}
+	if o.Bare {
 		return all
 	}
 	return append(all,

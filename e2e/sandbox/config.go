@@ -21,6 +21,7 @@ type configured struct {
 	node.Config
 	PKI         string
 	WebhookPort string
+	MetricsPort string
 	Registries  string
 }
 
@@ -37,7 +38,7 @@ func render(name string, cfg node.Config) ([]byte, error) {
 		return nil, err
 	}
 	var out bytes.Buffer
-	if err := t.Execute(&out, configured{Config: cfg, PKI: pkiDir(cfg), WebhookPort: webhookPort,
+	if err := t.Execute(&out, configured{Config: cfg, PKI: pkiDir(cfg), WebhookPort: webhookPort, MetricsPort: metricsPort,
 		Registries: registriesDir(cfg)}); err != nil {
 		return nil, fmt.Errorf("rendering %s: %w", name, err)
 	}

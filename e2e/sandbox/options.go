@@ -12,6 +12,9 @@ type Options struct {
 	Out    io.Writer // told how far it is; nil for silence
 	Bare   bool      // Kubernetes alone, without Tekton, mesh, Prometheus and application images
 
+	// MetricsServer has metrics-server beside the rest, for autoscalers.
+	MetricsServer bool
+
 	// Existing is used in place of a sandbox where its Context is given. Nothing is built or booted.
 	Existing Existing
 }

@@ -39,11 +39,7 @@ func Up(ctx context.Context, o Options) (*Sandbox, error) {
 	if err := preflight.Check(ctx, p); err != nil {
 		return nil, err
 	}
-	var names []string // none means all
-	if o.Bare {
-		names = []string{"kube"}
-	}
-	parts, err := choose(ctx, names)
+	parts, err := choose(ctx, o.parts())
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +68,7 @@ func buildAndBoot(ctx context.Context, p *progress.Reporter, o Options, parts se
 			return err
 		}
 		p.Say("node: namespaces are there, its address is %s", s.NodeIP)
-		return s.boot(ctx, p, b, o.Bare)
+		return s.boot(ctx, p, b, o)
 	})
 	err := group.Wait()
 	return s, err
@@ -104,7 +100,7 @@ func startNode(ctx context.Context, o Options, built programs) (*Sandbox, error)
 		NodeIP: fmt.Sprintf("10.250.%d.2", n), HostIP: fmt.Sprintf("10.250.%d.1", n),
 		Veth: fmt.Sprintf("serin%d", n), Cgroup: "/serin-" + o.Name,
 	}
-	cfg.Components = components(cfg, built, o.Bare)
+	cfg.Components = components(cfg, built, o)
 	s := &Sandbox{Facts: facts(cfg, built, o.Bare)}
 	handle, err := s.prepare(ctx, cfg)
 	if err != nil {

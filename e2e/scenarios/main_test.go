@@ -64,7 +64,7 @@ func use(ctx context.Context) (*sandbox.Sandbox, error) {
 	if name := os.Getenv("SERIN_SANDBOX"); name != "" {
 		return sandbox.Attach(name)
 	}
-	return sandbox.Up(ctx, sandbox.Options{Name: "scenarios", Out: os.Stderr})
+	return sandbox.Up(ctx, sandbox.Options{Name: "scenarios", Out: os.Stderr, MetricsServer: true})
 }
 
 func logs(sb *sandbox.Sandbox) {
@@ -155,7 +155,7 @@ func released(t *testing.T, rate int) *play {
 // first is a first release without a PipelineRun: those with one have scenarios of their own.
 func (p *play) first(rate int) *play {
 	p.Helper()
-	if err := p.app.Initialize(p.Context()); err != nil {
+	if err := p.app.Initialize(p.Context(), ""); err != nil {
 		p.Fatal(err)
 	}
 	p.atRest("the first release")

@@ -239,9 +239,20 @@ func (a *App) Deployment(ctx context.Context, name string) (*appsv1.Deployment, 
 	return a.Client.AppsV1().Deployments(a.Namespace).Get(ctx, name, metav1.GetOptions{})
 }
 
-// Route is the VirtualService as it is stored.
-func (a *App) Route(ctx context.Context) (*unstructured.Unstructured, error) {
-	return a.Objects.Resource(VirtualServices).Namespace(a.Namespace).Get(ctx, a.Name, metav1.GetOptions{})
+// Route is the VirtualService of the application's name as it is stored.
+func (a *App) Route(ctx context.Context) (*unstructured.Unstructured, error) { return a.route(ctx, a.Name) }
+
+func (a *App) route(ctx context.Context, name string) (*unstructured.Unstructured, error) {
+	return a.Objects.Resource(VirtualServices).Namespace(a.Namespace).Get(ctx, name, metav1.GetOptions{})
+}
+
+// Share is the canary's share in the first route of a VirtualService, in percent.
+func (a *App) Share(ctx context.Context, virtualService string) (int64, error) {
+	vs, err := a.route(ctx, virtualService)
+	if err != nil {
+		return 0, err
+	}
+	return share(vs, a.Name+"-canary"), nil
 }
 
 // State is how an application stands.

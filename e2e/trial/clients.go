@@ -15,17 +15,19 @@ type Clients struct {
 	stop   func()
 }
 
-// Clients start to send at a constant rate, in requests a second, until Stop.
-func (a *App) Clients(ctx context.Context, rate int) *Clients {
+// Clients start to send at a constant rate, in requests a second to the application's host and to each of the others,
+// until Stop.
+func (a *App) Clients(ctx context.Context, rate int, others ...string) *Clients {
 	c := &Clients{}
 	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		// Its options are right, and a context that ends is no error.
-		_, _ = load.Run(ctx, load.Options{URL: a.Sandbox.Gateway, Host: a.Host, Rate: rate, EachAnswer: c.answered})
-	}()
-	c.stop = func() { cancel(); <-done }
+	var all sync.WaitGroup
+	for _, host := range append(others, a.Host) {
+		all.Go(func() {
+			// Its options are right, and a context that ends is no error.
+			_, _ = load.Run(ctx, load.Options{URL: a.Sandbox.Gateway, Host: host, Rate: rate, EachAnswer: c.answered})
+		})
+	}
+	c.stop = func() { cancel(); all.Wait() }
 	return c
 }
 

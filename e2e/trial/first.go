@@ -4,20 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/cluster/mesh"
 	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/prepare"
 	"github.com/serin-cd/serin/pkg/task/run"
 )
 
 // Initialize gives the application its first release as prepare-canary does, but in this process: it takes two pods
-// less than a PipelineRun. Nobody may send requests yet, for nothing is drained.
-func (a *App) Initialize(ctx context.Context) (err error) {
+// less than a PipelineRun. Nobody may send requests yet, for nothing is drained. It shifts the routes of these
+// VirtualServices, separated by commas; empty for that of the application's name.
+func (a *App) Initialize(ctx context.Context, virtualServices string) (err error) {
 	// A janitor takes a run back whose PipelineRun is gone. This one is there, and is never played.
 	runs := a.Tekton.PipelineRuns(a.Namespace)
 	first, err := runs.Create(ctx, &tekton.PipelineRun{
@@ -40,6 +43,11 @@ func (a *App) Initialize(ctx context.Context) (err error) {
 	r, err := release.New(cluster, a.Name, run.ID{Namespace: a.Namespace, Name: first.Name, UID: string(first.UID)})
 	if err != nil {
 		return err
+	}
+	if virtualServices != "" {
+		if err := r.Select(mesh.Selection{VirtualServices: strings.Split(virtualServices, ",")}); err != nil {
+			return err
+		}
 	}
 	r.Drain = func(context.Context) error { return nil }
 	if _, err := prepare.Acquire(ctx, r, prepare.Queue{OnBusy: prepare.Fail}); err != nil {

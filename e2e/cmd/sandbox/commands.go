@@ -73,6 +73,7 @@ are, KO_DOCKER_REPO which repository images go to.`,
 		},
 	}
 	cmd.Flags().BoolVar(&o.Bare, "bare", false, "Kubernetes alone")
+	cmd.Flags().BoolVar(&o.MetricsServer, "metrics-server", false, "with metrics-server, for autoscalers")
 	outputFlag(cmd, set)
 	return cmd
 }

@@ -17,6 +17,7 @@ type behaviour struct {
 	FailStatus int           `json:"failStatus"` // what a failing answer is
 	FailAfter  time.Duration `json:"failAfter"`  // since its start; earlier it does not fail
 	Delay      time.Duration `json:"delay"`      // before each answer
+	CPUTime    time.Duration `json:"cpuTime"`    // of a processor, used up for each answer
 	ReadyAfter time.Duration `json:"readyAfter"` // since its start
 	NeverReady bool          `json:"neverReady"`
 	CrashAfter time.Duration `json:"crashAfter"` // since its start; read from the environment only
@@ -98,6 +99,7 @@ func (a *app) answer(w http.ResponseWriter, r *http.Request) {
 	case <-r.Context().Done():
 		return
 	}
+	burn(b.CPUTime)
 	n := a.counter.Add(1)
 	status := http.StatusOK
 	if b.FailEvery > 0 && n%uint64(b.FailEvery) == 0 && time.Since(a.start) >= b.FailAfter {

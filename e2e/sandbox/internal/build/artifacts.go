@@ -28,13 +28,25 @@ func App() (Artifact, error) {
 		targets: []target{{packages: []string{"."}}}}, nil
 }
 
+// MetricsServer is metrics-server, from a module of its own: its requirements leave what the others are built from
+// alone.
+func MetricsServer() (Artifact, error) {
+	return module("metrics-server", "metrics-server",
+		target{packages: []string{"sigs.k8s.io/metrics-server/cmd/metrics-server"}})
+}
+
 // cluster is a program of the module that keeps Kubernetes, istiod and Tekton out of the project's own graph.
 func cluster(name string, targets ...target) (program, error) {
+	return module("cluster", name, targets...)
+}
+
+// module is a program of one of the sandbox's modules.
+func module(folder, name string, targets ...target) (program, error) {
 	dir, err := sourceDir()
 	if err != nil {
 		return program{}, err
 	}
-	return program{name: name, dir: filepath.Join(dir, "sandbox", "modules", "cluster"), targets: targets}, nil
+	return program{name: name, dir: filepath.Join(dir, "sandbox", "modules", folder), targets: targets}, nil
 }
 
 // kubernetesVersionFlags makes the programs tell the version that they are: as built they would call themselves v0.0.0,

@@ -43,6 +43,7 @@ var clients = []client{
 	{"admin", "admin", []string{"system:masters"}},
 	{"harness", "serin-sandbox", []string{"system:masters"}},
 	{"istiod", "istiod", []string{"system:masters"}},
+	{"metrics-server", "metrics-server", []string{"system:masters"}},
 	{"kcm", "system:kube-controller-manager", nil},
 	{"scheduler", "system:kube-scheduler", nil},
 	{"proxy", "system:kube-proxy", nil},
@@ -71,6 +72,9 @@ func (c Cluster) Write() error {
 		func() error { return c.server(ca, "apiserver", kubernetes, local, net.ParseIP(c.ServiceIP), ip) },
 		func() error { return c.server(ca, "kubelet-server", []string{c.Node, "localhost"}, local, ip) },
 		func() error { return c.server(ca, "istiod-webhook", []string{"istiod.istio-system.svc"}, ip) },
+		func() error {
+			return c.server(ca, "metrics-server-api", []string{"metrics-server.kube-system.svc"}, ip)
+		},
 		func() error {
 			return c.client(ca, client{"apiserver-kubelet", "kube-apiserver-kubelet-client",
 				[]string{"system:masters"}})
