@@ -68,7 +68,15 @@ spec:
   hosts: [%[1]s]
   gateways: [direct]
   http: [{route: [{destination: {host: shop, port: {number: 80}}}]}]
-`, s.hosts(app)[0], second)
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: shop}
+spec:
+  hosts: [%[3]s]
+  gateways: [public]
+  http: [{route: [{destination: {host: shop, port: {number: 80}}}]}]
+`, s.hosts(app)[0], second, app.Host)
 	}
 	return ""
 }
