@@ -46,10 +46,12 @@ type Config struct {
 	// on one only while its primary keeps it.
 	Metrics string `env:"METRICS"`
 	// Least share of requests that do not fail with a 5xx, in percent. Used only if metrics is empty. Empty is 99 with
-	// the classic judge and no limit with the sequential one.
+	// the classic judge and no limit with the sequential one, which fails a canary that is beyond it beyond doubt while
+	// its primary is not.
 	SuccessRate parameter.Rate `env:"SUCCESS_RATE"`
 	// Longest 99th percentile of the request duration, in milliseconds. Used only if metrics is empty. Empty is 1000
-	// with the classic judge and no limit with the sequential one.
+	// with the classic judge and no limit with the sequential one, which counts requests slower than the first bound of
+	// both histograms that is not below it.
 	RequestDuration parameter.Milliseconds `env:"REQUEST_DURATION"`
 	// Time from one check to the next, and how far a metric looks back unless it has an interval of its own. Shorten
 	// it, to no less than two scrapes, to judge faster; a stage then sees fewer requests.
@@ -157,6 +159,26 @@ func (c Config) asOf() (time.Time, error) {
 		return at, failure.Configf("reading as-of: %q, want a time such as 2026-11-23T10:00:00Z", c.AsOf)
 	}
 	return at, nil
+}
+
+// evident takes the metrics out of a list that the sequential judge has evidence about: the highest rate of errors, and
+// the milliseconds that one request in a hundred may exceed, each 0 for any.
+func evident(list []classic.Metric) (rest []classic.Metric, most, longest float64) {
+	for _, m := range list {
+		switch {
+		case m.Query == "" && m.Name == verdict.SuccessRate && m.Max == nil:
+			if rate := 1 - *m.Min/100; most == 0 || rate < most {
+				most = rate
+			}
+		case m.Query == "" && m.Name == verdict.RequestDuration && m.Min == nil:
+			if longest == 0 || *m.Max < longest {
+				longest = *m.Max
+			}
+		default:
+			rest = append(rest, m)
+		}
+	}
+	return rest, most, longest
 }
 
 // meter measures the metrics of the configuration.

@@ -2,7 +2,6 @@ package judge
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/serin-cd/serin/pkg/judge/counting"
@@ -15,15 +14,16 @@ func (r *reading) window(until time.Time) counting.Window {
 }
 
 // evidence reads everything since the start.
-func (r *reading) evidence(ctx context.Context, until time.Time) (sequential.Evidence, error) {
+func (r *reading) evidence(ctx context.Context, until time.Time) (e sequential.Evidence, in counting.Layout,
+	err error) {
 	w := r.window(until)
-	e := sequential.Evidence{
-		Until: until.Sub(r.start), Grid: w.Grid, Settle: w.Settle, Basis: r.config.Sequential.basis(),
+	e = sequential.Evidence{
+		Until: until.Sub(r.start), Grid: w.Grid, Basis: r.basis(r.past().Clumps),
 	}
 	known := r.reporter
 	counted, reporter, err := r.counted(ctx, w)
 	if err != nil {
-		return e, err
+		return e, in, err
 	}
 	if known != r.reporter {
 		return r.evidence(ctx, until) // its grid may be another
@@ -32,9 +32,8 @@ func (r *reading) evidence(ctx context.Context, until time.Time) (sequential.Evi
 		r.note(warning, "")
 	}
 	e.Together, e.History = reporter.Together(), r.past().Primary
-	e.Cells, e.Instants = counted.Cells, counted.Instants
-	e.Bounds, e.Slow, err = r.slow(ctx, w, canaryIn(counted) > 0)
-	return e, err
+	e.Cells, e.Early, e.Instants = counted.Cells, counted.Early, counted.Instants
+	return e, counted.Layout, r.slow(ctx, w, counted, &e)
 }
 
 // counted reads the requests of both arms. Where there is no history, what both kinds of proxies count in
@@ -73,64 +72,27 @@ func canaryIn(c counting.Counted) float64 {
 	return sum
 }
 
-// slow reads how long the requests of both arms took; whether the canary had any is known by now.
-func (r *reading) slow(ctx context.Context, w counting.Window,
-	called bool) ([]sequential.Bound, [][]sequential.Pair, error) {
-	if len(r.bounds) == 0 {
-		return nil, nil, nil
-	}
-	var les []float64
-	for _, b := range r.bounds {
-		les = append(les, b.Le)
-	}
-	m, err := r.samples(ctx, r.selection(r.reporter).Durations(les), w.Start, w.End)
-	if err != nil {
-		return nil, nil, err
-	}
-	if counting.Native(m) {
-		return nil, nil, r.unjudged("native histograms have no buckets of their own")
-	}
-	counted, err := r.reader(r.reporter).Durations(m, w, les)
-	if err != nil {
-		return nil, nil, err
-	}
-	if called && !counted.Canary {
-		return nil, nil, r.unjudged("the canary's proxies have no such histogram")
-	}
-	var bounds []sequential.Bound
-	var cells [][]sequential.Pair
-	for i, b := range r.bounds {
-		if counted.Lacking[i] {
-			r.note(boundDropped, fmt.Sprintf("some pods have no bucket up to %v ms: "+
-				"check sidecar.istio.io/statsHistogramBuckets", b.Le))
-			continue
-		}
-		bounds, cells = append(bounds, b), append(cells, counted.Cells[i])
-	}
-	if len(bounds) == 0 {
-		return nil, nil, r.unjudged("no bound is in the histograms of all pods")
-	}
-	return bounds, cells, nil
+// news is what a quick look finds.
+type news struct {
+	counting.Layout
+	hard bool // the canary seems to fail hard: that is certain only once everything has been read
 }
 
-// poll says whether the canary seems to fail hard in the last cells. That is certain only once everything
-// has been read.
-func (r *reading) poll(ctx context.Context, now time.Time) (bool, error) {
-	if r.reporter == "" {
-		return false, nil
-	}
+// poll looks at the last cells.
+func (r *reading) poll(ctx context.Context, now time.Time) (news, error) {
 	w := r.window(now)
 	if recent := now.Add(-polled * w.Grid); recent.After(w.Start) {
 		w.Start = recent
 	}
 	m, err := r.samples(ctx, r.selection(r.reporter).Requests(), w.Start, w.End)
 	if err != nil {
-		return false, err
+		return news{}, err
 	}
 	counted, err := r.reader(r.reporter).Requests(m, w)
 	if err != nil {
-		return false, err
+		return news{}, err
 	}
 	_, hard := sequential.FindHard(counted.Instants, w.Grid, r.reporter.Together(), now.Sub(w.Start))
-	return hard, nil
+	layout, err := r.reader(r.reporter).Layout(m, r.window(now))
+	return news{layout, hard}, err
 }

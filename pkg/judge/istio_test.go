@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -116,6 +117,24 @@ func buckets(spell func(string) string) (all []stream) {
 				rate: rate * n}
 			if arm == "reviews" {
 				s.from = 0
+			}
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// laidOut are histograms with bounds of their own; all requests of the primary take 300 ms, those of the canary 900.
+func laidOut(bounds map[string][]string) (all []stream) {
+	for arm, les := range bounds {
+		from, rate, takes := -1200.0, 40.0, 300.0
+		if arm == "reviews" {
+			from, rate, takes = 0, 10, 900
+		}
+		for _, le := range append(les, "+Inf") {
+			s := stream{labels: labels("source", durations, arm, "200", "le", le), offset: 4, from: from, rate: rate}
+			if most, err := strconv.ParseFloat(le, 64); err == nil && most < takes {
+				s.rate = 0
 			}
 			all = append(all, s)
 		}
@@ -235,6 +254,14 @@ func TestShapesOfIstio(t *testing.T) {
 		"other buckets": {append(pair("source"), lacking(buckets(plain), "500")...),
 			map[string]string{"LATENCY_OBJECTIVE": "700"}, "undecided: canary 0/600", "source", 1,
 			"latency-bound-dropped: some pods have no bucket up to 500 ms"},
+		"nothing in common": {append(pair("source"), laidOut(map[string][]string{
+			"reviews": {"10", "50", "250", "1000"}, "reviews-primary": {"5", "25", "100", "500"}})...),
+			map[string]string{"DEADLINE": "70s", "TIME_BOX": "60s", "MIN_DWELL": "10s"},
+			"latency-not-comparable: the histograms of canary and primary have no bound in common", "source", 0,
+			"latency-bound-dropped: some pods have no bucket up to 500 ms"},
+		"one in common": {append(pair("source"), laidOut(map[string][]string{
+			"reviews": {"10", "50", "250", "1000"}, "reviews-primary": {"5", "25", "100", "500", "1000"}})...), nil,
+			"undecided: canary 0/600", "source", 1, "latency-bound-dropped: some pods have no bucket up to 500 ms"},
 		"native": {native, nil, "undecided: canary 0/600", "source", 0,
 			"latency-not-judged: native histograms have no buckets of their own"},
 		"gRPC": {append(pair("source"), stream{labels: labels("source", requestsTotal, "reviews", "200",

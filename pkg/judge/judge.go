@@ -38,6 +38,11 @@ type Judge struct {
 	canary  classic.Meter
 	primary classic.Meter           // the same metrics
 	bad     func(model.Metric) bool // which requests are errors
+	most    float64                 // rate of errors that the sequential judge allows, 0 for any
+	longest float64                 // milliseconds that one request in a hundred may exceed, 0 for any
+
+	// Forecast is told, before there is evidence, if the deadline will come before proof can; nil for nobody.
+	Forecast func(ctx context.Context, text string)
 }
 
 // New checks everything that can be checked without asking Prometheus.
@@ -65,6 +70,10 @@ func New(config Config, target Target) (*Judge, error) {
 	if j.primary, err = config.meter(classic.Subject{
 		Namespace: target.Namespace, Name: target.Primary, Service: target.PrimaryService}); err != nil {
 		return nil, err
+	}
+	if config.Judge == verdict.Sequential {
+		j.canary.Metrics, j.most, j.longest = evident(j.canary.Metrics)
+		j.primary.Metrics, _, _ = evident(j.primary.Metrics)
 	}
 	codes, err := counting.Codes(config.Sequential.ErrorCodes)
 	if err != nil {

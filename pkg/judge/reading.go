@@ -26,6 +26,7 @@ const (
 	latencyNotJudged = "latency-not-judged"
 	splitBlind       = "split-blind"
 	boundDropped     = "latency-bound-dropped"
+	limitNotJudged   = "limit-not-judged"
 )
 
 // reading is what the sequential judge has read of Prometheus.
@@ -35,10 +36,10 @@ type reading struct {
 	start    time.Time
 	reporter counting.Reporter // empty until it is known
 	history  map[counting.Reporter]counting.History
-	bounds   []sequential.Bound
-	notes    []string // warnings, each once
-	probing  bool     // before there is anything to judge
-	queries  []string
+	durations
+	notes   []string // warnings, each once
+	probing bool     // before there is anything to judge
+	queries []string
 }
 
 func newReading(j *Judge, q querier, start time.Time) *reading {
@@ -160,43 +161,10 @@ func (r *reading) decideOn(ctx context.Context, reporter counting.Reporter) erro
 	if s := r.selection(reporter); s.Split == counting.ByWorkload && reporter == counting.Source {
 		r.note(splitBlind, "requests that reach no pod have no workload, and are not counted")
 	}
-	if r.config.Sequential.Latency == "off" {
+	if r.config.Sequential.Latency == "off" && r.longest == 0 {
 		return nil
 	}
-	return r.chooseBounds(ctx)
-}
-
-func (r *reading) chooseBounds(ctx context.Context) error {
-	m, err := r.samples(ctx, r.selection(r.reporter).PrimaryDurations(), r.start.Add(-counting.HistorySpan), r.start)
-	if err != nil {
-		return err
-	}
-	if counting.Native(m) {
-		return r.unjudged("native histograms have no buckets of their own")
-	}
-	buckets, total, err := r.reader(r.reporter).Buckets(m, r.start)
-	if err != nil {
-		return err
-	}
-	r.bounds = sequential.Bounds(buckets, total, float64(r.config.Sequential.LatencyObjective))
-	switch {
-	case len(r.bounds) > 0:
-		return nil
-	case sequential.Thin(sequential.Counts{Requests: total}):
-		return r.unjudged(fmt.Sprintf("%s of the primary in %s before the start, want 100",
-			requests(total), counting.Durations))
-	}
-	return r.unjudged("the primary's requests took longer than the last bound of its histogram")
-}
-
-// unjudged leaves latency out of the verdict, unless it is required.
-func (r *reading) unjudged(why string) error {
-	r.bounds = nil
-	if r.config.Sequential.Latency == latencyRequired && !r.probing {
-		return fmt.Errorf("latency cannot be judged: %s, want latency auto or a longer history", why)
-	}
-	r.note(latencyNotJudged, why)
-	return nil
+	return r.learnDurations(ctx)
 }
 
 func (r *reading) note(code, text string) {

@@ -25,8 +25,9 @@ type Sequential struct {
 	// Probability that a stage proves a canary that is worse by the margin, as a fraction above 0 and at most 0.08.
 	// Lower it to prove with more evidence.
 	Beta parameter.Fraction `env:"BETA, default=0.05"`
-	// How many errors usually come at once, at least 1. Raise it if one cause makes several requests fail together.
-	DesignEffect parameter.Factor `env:"DESIGN_EFFECT, default=1"`
+	// How many errors usually come at once, at least 1, where one cause makes several requests fail together. auto
+	// measures it in the ten minutes of the primary before the run.
+	DesignEffect string `env:"DESIGN_EFFECT, default=auto"`
 	// Regular expression of the response codes that count as errors. Extend it if a 4xx is an error too.
 	ErrorCodes string `env:"ERROR_CODES, default=5.."`
 	// Whether the share of requests that reach the canary must match its weight: on, or off for mirrored or synthetic
@@ -47,7 +48,8 @@ type Sequential struct {
 	// A request duration in milliseconds to judge by, besides those that follow from the primary's own requests. Empty
 	// adds none. Set it to your objective.
 	LatencyObjective parameter.Milliseconds `env:"LATENCY_OBJECTIVE"`
-	// How long after the start request durations do not count. Raise it for applications that are slow at first.
+	// How long after the first weight request durations do not count, and twice as long as after each later one; at
+	// most half of time-box. Raise it for applications that are slow at first.
 	WarmUp parameter.Span `env:"WARM_UP, default=60s"`
 	// Time between two scrapes of the proxies; auto measures it. Set it if auto is wrong.
 	ScrapeInterval string `env:"SCRAPE_INTERVAL, default=auto"`
@@ -91,8 +93,23 @@ func (s Sequential) validate(deadline, timeBox time.Duration) error {
 	if slices.Contains(s.ReplicaLabels, "") {
 		return failure.Configf("reading replica-labels: an empty name, want names of labels separated by commas")
 	}
+	if _, err := s.design(); err != nil {
+		return err
+	}
 	_, err := s.grid()
 	return err
+}
+
+// design is how many errors come at once, 0 where it has to be measured.
+func (s Sequential) design() (parameter.Factor, error) {
+	if s.DesignEffect == "auto" {
+		return 0, nil
+	}
+	var f parameter.Factor
+	if err := f.EnvDecode(s.DesignEffect); err != nil {
+		return 0, failure.Configf("reading design-effect: %q, want auto or a number of at least 1", s.DesignEffect)
+	}
+	return f, nil
 }
 
 // grid is the time between two scrapes, 0 where it has to be measured.
@@ -124,12 +141,19 @@ func (c Config) rules(once bool) sequential.Rules {
 	}
 }
 
-func (s Sequential) basis() sequential.Basis {
-	return sequential.Basis{
+// basis is what evidence is weighed by, where errors usually come in clumps of a size.
+func (j *Judge) basis(clumps float64) sequential.Basis {
+	s := j.config.Sequential
+	b := sequential.Basis{
 		Rule: sequential.Rule{Tolerance: float64(s.Tolerance), ToleranceRelative: float64(s.ToleranceRelative),
 			Margin: float64(s.Margin), MarginRelative: float64(s.MarginRelative)},
-		Design: float64(s.DesignEffect), WarmUp: time.Duration(s.WarmUp),
+		Design: clumps, Clumps: 1, Alpha: float64(s.Alpha), WarmUp: time.Duration(s.WarmUp),
+		Warm: j.config.timeBox() / 2, Most: j.most,
 	}
+	if design, _ := s.design(); design > 0 { // validated
+		b.Design, b.Clumps = float64(design), float64(design)
+	}
+	return b
 }
 
 // splitsServices says whether Services may have to tell the arms apart.

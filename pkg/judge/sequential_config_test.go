@@ -2,6 +2,7 @@ package judge
 
 import (
 	"errors"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -41,8 +42,9 @@ func TestSequentialLimits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(judge.canary.Metrics) != 2 || *judge.canary.Metrics[0].Min != 99 || *judge.canary.Metrics[1].Max != 500 {
-		t.Errorf("limits %+v, want both", judge.canary.Metrics)
+	if len(judge.canary.Metrics) != 0 || math.Abs(judge.most-0.01) > 1e-12 || judge.longest != 500 {
+		t.Errorf("metrics %+v, limits %v and %v ms, want no metrics, and limits 0.01 and 500 ms", judge.canary.Metrics,
+			judge.most, judge.longest)
 	}
 }
 
@@ -56,9 +58,11 @@ func TestSequentialRefusesBadInput(t *testing.T) {
 		"no alpha":  {map[string]string{"ALPHA": "0"}, "reading alpha: 0, want above 0"},
 		"beta":      {map[string]string{"BETA": "0.09"}, "reading beta: 0.09, want above 0 and at most 0.08"},
 		"tolerance": {map[string]string{"TOLERANCE": "1"}, "reading tolerance: 1, want at least 0 and below 1"},
-		"margin":    {map[string]string{"MARGIN": "0"}, "reading margin: 0, want above 0 and below 1"},
-		"deadline":  {map[string]string{"DEADLINE": "60s"}, "reading deadline: 1m0s, want at least time-box 2m0s"},
-		"gate":      {map[string]string{"GATE": "proof"}, `reading gate: "proof", want prove or time-box`},
+		"design effect": {map[string]string{"DESIGN_EFFECT": "0.5"},
+			`reading design-effect: "0.5", want auto or a number of at least 1`},
+		"margin":   {map[string]string{"MARGIN": "0"}, "reading margin: 0, want above 0 and below 1"},
+		"deadline": {map[string]string{"DEADLINE": "60s"}, "reading deadline: 1m0s, want at least time-box 2m0s"},
+		"gate":     {map[string]string{"GATE": "proof"}, `reading gate: "proof", want prove or time-box`},
 		"split": {map[string]string{"SPLIT": "subset"},
 			`reading split: "subset", want auto, service or workload`},
 		"mode":         {map[string]string{"MODE": "dark"}, `reading mode: "dark", want enforce or shadow`},
@@ -96,13 +100,12 @@ func with(parameters map[string]string, name, value string) map[string]string {
 
 func TestSequentialParametersAreNumbers(t *testing.T) {
 	cases := map[string]struct{ key, value, text string }{
-		"percent sign":  {"TOLERANCE", "0.1%", `"0.1%", want a fraction such as 0.001`},
-		"no number":     {"MARGIN", "NaN", `"NaN", want a fraction`},
-		"endless":       {"ALPHA", "+Inf", `"+Inf", want a fraction`},
-		"no unit":       {"TIME_BOX", "120", `"120", want a duration such as 120s`},
-		"negative":      {"MIN_DWELL", "-1s", `"-1s", want a duration`},
-		"design effect": {"DESIGN_EFFECT", "0.5", `"0.5", want a number of at least 1`},
-		"objective":     {"LATENCY_OBJECTIVE", "1s", `"1s", want milliseconds`},
+		"percent sign": {"TOLERANCE", "0.1%", `"0.1%", want a fraction such as 0.001`},
+		"no number":    {"MARGIN", "NaN", `"NaN", want a fraction`},
+		"endless":      {"ALPHA", "+Inf", `"+Inf", want a fraction`},
+		"no unit":      {"TIME_BOX", "120", `"120", want a duration such as 120s`},
+		"negative":     {"MIN_DWELL", "-1s", `"-1s", want a duration`},
+		"objective":    {"LATENCY_OBJECTIVE", "1s", `"1s", want milliseconds`},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -17,6 +17,8 @@ import (
 const (
 	// often is how often a canary that fails hard is looked for.
 	often = 5 * time.Second
+	// readable is how long after it begins a scrape can be read.
+	readable = 500 * time.Millisecond
 	// shortestPause keeps clocks that disagree by a little from asking without end.
 	shortestPause = 50 * time.Millisecond
 )
@@ -24,11 +26,15 @@ const (
 // weighing is one call of Judge with the sequential judge. What it knows it has read since it began.
 type weighing struct {
 	*judging
-	read   *reading
-	limits limits
-	rules  sequential.Rules
-	found  *sequential.Findings
-	logged int // moments
+	read    *reading
+	limits  limits
+	rules   sequential.Rules
+	found   *sequential.Findings
+	weigher sequential.Weigher
+	layout  counting.Layout // as it was when all was weighed
+	latest  counting.Layout // as it was at the last look
+	weighed time.Time
+	logged  int // moments
 }
 
 // weigh judges with the sequential judge.
@@ -76,23 +82,21 @@ func (w *weighing) look(ctx context.Context) error {
 	if err := w.read.learn(ctx); err != nil {
 		return err
 	}
-	closed := sequential.Closed(w.since(w.now), w.read.grid(), time.Duration(w.config.Settle))
-	full := w.found == nil || closed > len(w.found.Moments) || w.now.Sub(w.stage().At) >= w.rules.Deadline
-	if !full {
-		hard, err := w.read.poll(ctx, w.now)
-		if err != nil {
-			return err
-		}
-		full = hard
+	if w.found == nil {
+		w.forecast(ctx)
+	}
+	full, err := w.due(ctx)
+	if err != nil {
+		return err
 	}
 	if full {
-		evidence, err := w.read.evidence(ctx, w.now)
+		evidence, layout, err := w.read.evidence(ctx, w.now)
 		if err != nil {
 			return err
 		}
 		evidence.Stages = w.relative()
-		found := sequential.Weigh(evidence)
-		w.found = &found
+		found := w.weigher.Weigh(evidence, w.rules)
+		w.found, w.layout, w.latest, w.weighed = &found, layout, layout, w.now
 		w.log(ctx)
 	}
 	w.limits.by(w.read.reporter)
@@ -100,6 +104,24 @@ func (w *weighing) look(ctx context.Context) error {
 		return nil // no limit would change it
 	}
 	return w.limits.look(ctx, w.now)
+}
+
+// due says whether it is time to read everything.
+func (w *weighing) due(ctx context.Context) (bool, error) {
+	if w.found == nil || w.now.Sub(w.stage().At) >= w.rules.Deadline {
+		return true, nil
+	}
+	if w.read.reporter == "" {
+		return w.now.Sub(w.weighed) >= w.read.grid(), nil
+	}
+	found, err := w.read.poll(ctx, w.now)
+	if err != nil {
+		return false, err
+	}
+	w.latest = found.Layout
+	closed, early := found.State()
+	closedBefore, earlyBefore := w.layout.State()
+	return found.hard || closed > closedBefore || early && (!earlyBefore || closed != closedBefore), nil
 }
 
 // relative are the stages in the terms of the mathematics.
@@ -116,7 +138,7 @@ func (w *weighing) standing() sequential.Standing {
 	s := w.found.Standing
 	s.Since = w.now.Sub(w.stage().At)
 	s.Obeyed = s.Obeyed || w.config.Sequential.WeightCheck == "off"
-	s.Halted = w.limits.halted
+	s.Halted = s.Halted || w.limits.halted
 	return s
 }
 
@@ -130,11 +152,13 @@ func (w *weighing) decide() (verdict.Decision, string) {
 
 // next is the time at which there is something new to look at.
 func (w *weighing) next() time.Time {
-	start, at, grid := w.stages[0].At, w.stage().At, w.read.grid()
-	cells := time.Duration(len(w.found.Moments) + 1)
+	at := w.stage().At
 	times := []time.Time{
-		w.now.Add(often), start.Add(cells*grid + time.Duration(w.config.Settle)),
+		w.now.Add(often),
 		at.Add(w.rules.MinDwell), at.Add(w.rules.TimeBox), at.Add(w.rules.Deadline), w.limits.next(),
+	}
+	for _, scrape := range w.latest.Due() {
+		times = append(times, w.stages[0].At.Add(scrape+readable))
 	}
 	times = slices.DeleteFunc(times, func(t time.Time) bool { return !t.After(w.now) })
 	return slices.MinFunc(times, time.Time.Compare)

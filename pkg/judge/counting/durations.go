@@ -11,22 +11,22 @@ import (
 
 // Slow is how many requests took longer than some bounds.
 type Slow struct {
-	Cells    [][]sequential.Pair // of each bound; bad ones are slow ones
+	Cells    [][]sequential.Pair // of each bound, the early cell last; bad ones are slow ones
 	Lacking  []bool              // bounds that some histogram does not have
 	Canary   bool                // the canary has histograms
 	Warnings []string
 }
 
-// Durations counts requests by how long they took. A histogram that lacks a bound cannot tell.
-func (r Reader) Durations(m model.Matrix, w Window, bounds []float64) (Slow, error) {
+// Durations counts requests by how long they took, in the cells of a layout. A histogram that lacks a bound cannot tell.
+func (r Reader) Durations(m model.Matrix, w Window, bounds []float64, in Layout) (Slow, error) {
 	a, err := r.answer(m, w)
 	if err != nil {
 		return Slow{}, err
 	}
-	s := Slow{Cells: make([][]sequential.Pair, len(bounds)), Lacking: a.lacking(bounds), Warnings: a.warnings}
-	all := a.cells(math.Inf(1))
+	s := Slow{Cells: make([][]sequential.Pair, len(bounds)), Lacking: a.lacking(bounds)}
+	all := a.bucket(math.Inf(1), in)
 	for i, le := range bounds {
-		s.Cells[i] = a.cells(le)
+		s.Cells[i] = a.bucket(le, in)
 		for k, within := range s.Cells[i] {
 			s.Cells[i][k] = sequential.Pair{
 				Canary: beyond(all[k].Canary, within.Canary), Primary: beyond(all[k].Primary, within.Primary)}
@@ -45,18 +45,24 @@ func beyond(all, within sequential.Counts) sequential.Counts {
 	return sequential.Counts{Requests: n, Bad: min(max(n-within.Requests, 0), n)}
 }
 
-// cells counts the requests of one bucket.
-func (a *answer) cells(le float64) []sequential.Pair {
-	cells := make([]sequential.Pair, a.closed())
-	for _, s := range a.list {
-		if s.le != le || s.metric[model.BucketLabel] == "" {
+// bucket counts the requests of one bucket.
+func (a *answer) bucket(le float64, in Layout) []sequential.Pair {
+	cells := make([]sequential.Pair, len(in.cells))
+	of := func(s *series) bool { return s.le == le && s.metric[model.BucketLabel] != "" }
+	for _, s := range a.single {
+		if !of(s) {
 			continue
 		}
 		a.increments(s, func(at model.Time, n float64) {
-			if k := sequential.CellAt(a.since(at), a.Grid); k < len(cells) && !a.known(s.void, k) {
-				add(&cells[k], s.arm == canary, false, n)
+			if i := in.at(a.since(at), a.Grid); i >= 0 {
+				add(&cells[i], s.arm == canary, false, n)
 			}
 		})
+	}
+	for _, group := range a.copied {
+		if of(group[0]) {
+			a.cells(a.counters(group), in, func(i int, n float64) { add(&cells[i], group[0].arm == canary, false, n) })
+		}
 	}
 	return cells
 }
@@ -64,6 +70,9 @@ func (a *answer) cells(le float64) []sequential.Pair {
 func (a *answer) lacking(bounds []float64) []bool {
 	has := map[string][]bool{}
 	for _, s := range a.list {
+		if s.samples[len(s.samples)-1].Timestamp <= moment(a.Start) {
+			continue // of pods that were gone by then
+		}
 		if has[s.family] == nil {
 			has[s.family] = make([]bool, len(bounds))
 		}

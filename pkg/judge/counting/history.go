@@ -14,6 +14,7 @@ import (
 type History struct {
 	Primary  sequential.Counts
 	Busiest  float64 // requests in its busiest interval
+	Clumps   float64 // errors that usually come at once, at least 1
 	Grid     time.Duration
 	Warnings []string
 }
@@ -30,10 +31,11 @@ func (r Reader) History(m model.Matrix, start time.Time, grid time.Duration) (Hi
 		h.Grid = sequential.Grid(a.gaps())
 	}
 	known := a.warnings
+	a.Busiest = math.SmallestNonzeroFloat64
 	for { // what is busiest decides which births are believed
 		a.warnings = slices.Clone(known)
 		c := a.requests(r.Bad)
-		h.Primary, h.Busiest = usual(c.Instants, h.Grid)
+		h.usual(c.Instants)
 		h.Warnings = c.Warnings
 		if a.Busiest == h.Busiest || !slices.Contains(c.Warnings, ImplausibleBirth) {
 			return h, nil
@@ -59,37 +61,38 @@ func (a *answer) gaps() []time.Duration {
 	return gaps
 }
 
-// usual adds up the primary's requests, and finds the busiest of the intervals that end at the start.
-func usual(instants []sequential.Instant, grid time.Duration) (sequential.Counts, float64) {
-	var all sequential.Counts
-	intervals := map[time.Duration]float64{}
-	busiest := 0.0
+// usual adds up the primary's requests, in all and in the intervals that end at the start.
+func (h *History) usual(instants []sequential.Instant) {
+	h.Primary, h.Busiest = sequential.Counts{}, 0
+	intervals := make([]sequential.Counts, HistorySpan/h.Grid+1)
 	for _, i := range instants {
-		all = all.Plus(i.Primary)
-		back := (HistorySpan - i.At) / grid
-		intervals[back] += i.Primary.Requests
-		busiest = max(busiest, intervals[back])
+		h.Primary = h.Primary.Plus(i.Primary)
+		back := &intervals[(HistorySpan-i.At)/h.Grid]
+		*back = back.Plus(i.Primary)
+		h.Busiest = max(h.Busiest, back.Requests)
 	}
-	return all, busiest
+	h.Clumps = sequential.Dispersion(intervals)
 }
 
-// Buckets is how long the primary's requests took before the start.
+// Buckets is how long the primary's requests took before the start, by the bounds that all its histograms have.
 func (r Reader) Buckets(m model.Matrix, start time.Time) (buckets []sequential.Bucket, total float64, err error) {
 	a, err := r.answer(m, Window{Start: start.Add(-HistorySpan), End: start, Busiest: math.Inf(1)})
 	if err != nil {
 		return nil, 0, err
 	}
-	sums := map[float64]float64{}
+	sums, common := map[float64]float64{}, newCommon()
 	for _, s := range a.list {
 		if s.arm != primary || s.void <= moment(start) || s.metric[model.BucketLabel] == "" {
 			continue
 		}
+		common.add(s)
 		a.increments(s, func(_ model.Time, n float64) { sums[s.le] += n })
 	}
+	shared := common.bounds()
 	for le, n := range sums {
 		if math.IsInf(le, 1) {
 			total = n
-		} else {
+		} else if shared[le] {
 			buckets = append(buckets, sequential.Bucket{Le: le, Cumulative: n})
 		}
 	}

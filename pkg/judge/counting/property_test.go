@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/prometheus/common/model"
 
 	"github.com/serin-cd/serin/pkg/judge/sequential"
@@ -121,7 +122,7 @@ func TestOrderAndReplicasDoNotMatter(t *testing.T) {
 		want := requests(t, m, wide(600*time.Second))
 		shuffled := slices.Clone(m)
 		r.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
-		if diff := cmp.Diff(want, requests(t, shuffled, wide(600*time.Second))); diff != "" {
+		if diff := cmp.Diff(want, requests(t, shuffled, wide(600*time.Second)), cmpopts.IgnoreUnexported(Layout{})); diff != "" {
 			t.Fatalf("seed %d in another order (-want +got)\n%s", seed, diff)
 		}
 		twice := requests(t, doubled(r, m, true), wide(600*time.Second))
@@ -129,7 +130,7 @@ func TestOrderAndReplicasDoNotMatter(t *testing.T) {
 			t.Errorf("seed %d: warnings %v of doubled series", seed, twice.Warnings)
 		}
 		twice.Warnings = want.Warnings
-		if diff := cmp.Diff(want, twice); diff != "" {
+		if diff := cmp.Diff(want, twice, cmpopts.IgnoreUnexported(Layout{})); diff != "" {
 			t.Fatalf("seed %d doubled (-want +got)\n%s", seed, diff)
 		}
 	}
@@ -142,7 +143,7 @@ func TestLaterJudgingExtends(t *testing.T) {
 		m := doubled(r, wild(r, Requests), false)
 		all := requests(t, m, wide(600*time.Second))
 		d := doubled(r, wild(r, Durations), false)
-		slow, err := reader().Durations(d, wide(600*time.Second), []float64{100, 250})
+		slow, err := reader().Durations(d, wide(600*time.Second), []float64{100, 250}, all.Layout)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -151,11 +152,12 @@ func TestLaterJudgingExtends(t *testing.T) {
 			if diff := cmp.Diff(all.Cells[:len(early.Cells)], early.Cells); diff != "" {
 				t.Fatalf("seed %d at %s (-later +earlier)\n%s", seed, end, diff)
 			}
-			earlySlow, err := reader().Durations(until(d, end), wide(end), []float64{100, 250})
+			earlySlow, err := reader().Durations(until(d, end), wide(end), []float64{100, 250}, early.Layout)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for i, cells := range earlySlow.Cells {
+				cells = cells[:len(early.Cells)]
 				if diff := cmp.Diff(slow.Cells[i][:len(cells)], cells); diff != "" {
 					t.Fatalf("seed %d, durations at %s (-later +earlier)\n%s", seed, end, diff)
 				}
@@ -169,9 +171,9 @@ func TestCountsAreSane(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 3))
 		c := requests(t, wild(r, Requests), wide(600*time.Second))
 		for _, cell := range c.Cells {
-			sane(t, cell)
+			sane(t, cell.Pair)
 		}
-		s, err := reader().Durations(wild(r, Durations), wide(600*time.Second), []float64{100, 250})
+		s, err := reader().Durations(wild(r, Durations), wide(600*time.Second), []float64{100, 250}, c.Layout)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -249,7 +251,7 @@ func FuzzRequests(f *testing.F) {
 				t.Fatal(err)
 			}
 			for _, cell := range c.Cells {
-				sane(t, cell)
+				sane(t, cell.Pair)
 			}
 		}
 	})

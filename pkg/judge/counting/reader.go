@@ -38,18 +38,11 @@ type Reader struct {
 type Window struct {
 	Start, End   time.Time
 	Grid, Settle time.Duration
-	Busiest      float64 // requests of the primary in its busiest interval before the rollout
+	Busiest      float64 // requests of the primary in its busiest interval before the rollout, 0 where nobody knows
 }
 
 func (w Window) since(at model.Time) time.Duration {
 	return time.Duration(int64(at)*int64(time.Millisecond) - w.Start.UnixNano())
-}
-
-func (w Window) closed() int { return sequential.Closed(w.End.Sub(w.Start), w.Grid, w.Settle) }
-
-// known says whether at the time when a cell closed a series was known to count what another one does.
-func (w Window) known(void model.Time, cell int) bool {
-	return void != never && w.since(void) <= time.Duration(cell+1)*w.Grid+w.Settle
 }
 
 // moment is the last millisecond that is not after a time.
@@ -59,6 +52,8 @@ func moment(t time.Time) model.Time { return model.TimeFromUnixNano(t.UnixNano()
 type answer struct {
 	Window
 	list     []*series
+	single   []*series
+	copied   [][]*series
 	met      map[string]model.Time // when each proxy was first seen
 	warnings []string
 }
@@ -72,6 +67,7 @@ func (r Reader) answer(m model.Matrix, w Window) (*answer, error) {
 	if voided(list) {
 		a.warn(DuplicateSeries)
 	}
+	a.group()
 	for _, s := range list {
 		if at, ok := a.met[s.proxy]; !ok || s.first() < at {
 			a.met[s.proxy] = s.first()
@@ -120,7 +116,7 @@ func (a *answer) base(s *series, first int) float64 {
 	if s.arm == primary && a.met[s.proxy] >= s.first() {
 		return v // Prometheus has only just met a proxy that may be old
 	}
-	if v > bigBirth && v > birthPeak*a.Busiest {
+	if a.Busiest > 0 && v > bigBirth && v > birthPeak*a.Busiest {
 		a.warn(ImplausibleBirth)
 		return v
 	}
@@ -129,9 +125,20 @@ func (a *answer) base(s *series, first int) float64 {
 
 // Counted is what both arms have counted.
 type Counted struct {
-	Cells    []sequential.Pair    // the closed ones
+	Layout
+	Cells    []sequential.Cell    // the closed ones
+	Early    *sequential.Cell     // the next one, in which each proxy has been read
 	Instants []sequential.Instant // in order, up to the end
 	Warnings []string
+}
+
+// Layout lays out the cells of a window.
+func (r Reader) Layout(m model.Matrix, w Window) (Layout, error) {
+	a, err := r.answer(m, w)
+	if err != nil {
+		return Layout{}, err
+	}
+	return a.layout(), nil
 }
 
 // Requests counts requests.
@@ -144,22 +151,29 @@ func (r Reader) Requests(m model.Matrix, w Window) (Counted, error) {
 }
 
 func (a *answer) requests(isBad func(model.Metric) bool) Counted {
-	w := a.Window
-	c := Counted{Cells: make([]sequential.Pair, w.closed())}
+	c := Counted{Layout: a.layout()}
+	cells := make([]sequential.Cell, len(c.cells))
+	for i, cell := range c.cells {
+		cells[i].Length = time.Duration(cell.last+1-cell.first) * a.Grid
+	}
 	instants := a.instants()
-	for _, s := range a.list {
+	for _, s := range a.single {
 		bad, isCanary := isBad(s.metric), s.arm == canary
-		counts := s.void > moment(w.End)
 		a.increments(s, func(at model.Time, n float64) {
-			if cell := sequential.CellAt(w.since(at), w.Grid); cell < len(c.Cells) && !w.known(s.void, cell) {
-				add(&c.Cells[cell], isCanary, bad, n)
+			if i := c.at(a.since(at), a.Grid); i >= 0 {
+				add(&cells[i].Pair, isCanary, bad, n)
 			}
-			if counts {
-				i := instants.at(at)
-				i.Sampled = i.Sampled || isCanary
-				add(&i.Pair, isCanary, bad, n)
-			}
+			instants.add(at, isCanary, bad, n)
 		})
+	}
+	for _, group := range a.copied {
+		bad, isCanary := isBad(group[0].metric), group[0].arm == canary
+		all := a.counters(group)
+		a.cells(all, c.Layout, func(i int, n float64) { add(&cells[i].Pair, isCanary, bad, n) })
+		all.instants(a, func(at model.Time, n float64) { instants.add(at, isCanary, bad, n) })
+	}
+	if c.Cells = cells; c.early {
+		c.Cells, c.Early = cells[:len(cells)-1], &cells[len(cells)-1]
 	}
 	c.Instants, c.Warnings = instants.sorted(), a.warnings
 	return c
@@ -174,6 +188,12 @@ func add(p *sequential.Pair, isCanary, bad bool, n float64) {
 	if bad {
 		side.Bad += n
 	}
+}
+
+func (i *instants) add(at model.Time, isCanary, bad bool, n float64) {
+	instant := i.at(at)
+	instant.Sampled = instant.Sampled || isCanary
+	add(&instant.Pair, isCanary, bad, n)
 }
 
 // instants finds the instant of a sample: mostly the one after that of the last sample, as all series of a

@@ -85,6 +85,9 @@ func (s Selection) Durations(bounds []float64) string {
 	return s.of(Durations, []string{s.Canary, s.Primary}, prometheus.Anchored("le", strings.Join(all, "|")))
 }
 
+// AllDurations selects all buckets of both arms.
+func (s Selection) AllDurations() string { return s.of(Durations, []string{s.Canary, s.Primary}) }
+
 // PrimaryDurations selects all buckets of the primary.
 func (s Selection) PrimaryDurations() string { return s.of(Durations, []string{s.Primary}) }
 

@@ -28,6 +28,7 @@ type series struct {
 	family  string  // those that the buckets of one histogram share
 	proxy   string
 	samples []model.SamplePair // in order of time, all of them numbers
+	blank   []model.Time       // of scrapes that brought no number
 	void    model.Time         // from which it is known to count what another series counts
 }
 
@@ -74,6 +75,11 @@ func (s *series) read(samples []model.SamplePair, from, to model.Time) error {
 		}
 	}
 	if !clean {
+		for _, sample := range samples {
+			if math.IsNaN(float64(sample.Value)) && sample.Timestamp > from && sample.Timestamp <= to {
+				s.blank = append(s.blank, sample.Timestamp)
+			}
+		}
 		samples = cleaned(samples)
 	}
 	begin := sort.Search(len(samples), func(i int) bool { return samples[i].Timestamp > from })
@@ -181,6 +187,7 @@ func merged(list []*series) []*series {
 	for _, s := range list {
 		if n := len(kept); n > 0 && kept[n-1].labels == s.labels {
 			kept[n-1].samples = cleaned(append(slices.Clone(kept[n-1].samples), s.samples...))
+			kept[n-1].blank = append(kept[n-1].blank, s.blank...)
 			continue
 		}
 		kept = append(kept, s)

@@ -30,6 +30,8 @@ const (
 	HardFailure       = "hard-failure"
 	Worse             = "worse"
 	Slower            = "slower"
+	LimitBroken       = "limit"
+	CanarySilent      = "canary-silent"
 	Healthy           = "healthy"
 	BoxedTime         = "time-box"
 	Undecided         = "undecided"
@@ -39,6 +41,7 @@ const (
 	PrimaryUnhealthy  = "primary-unhealthy"
 	Suspect           = "suspect"
 	LowTraffic        = "low-traffic"
+	NotComparable     = "latency-not-comparable"
 )
 
 // Rules are those of one stage.
@@ -63,7 +66,10 @@ type Standing struct {
 	Strata   int      // closed in this stage
 	Held     bool     // the primary fails too
 	Obeyed   bool     // the weight
-	Halted   bool     // by a limit that the canary is beyond
+	Broken   bool     // a limit, by the canary and not by the primary
+	Halted   bool     // by a limit that the canary seems to be beyond
+	Silent   bool     // the canary, while the primary is called
+	Unlike   bool     // the arms' histograms have no bound in common
 	Canary   float64  // requests in this stage
 	Primary  float64
 }
@@ -87,6 +93,11 @@ func (s Standing) proven(beta float64) bool {
 	return s.Acquit >= 1/beta && (s.Latency == nil || s.Latency.Acquit >= 1/beta)
 }
 
+// free says whether nothing speaks against the canary, or stands in the way of saying so.
+func (s Standing) free() bool {
+	return s.calm() && !s.Held && !s.Halted && !s.Unlike && s.Obeyed && s.Strata > 0
+}
+
 // Decide weighs a standing.
 func (r Rules) Decide(s Standing) (Decision, string) {
 	switch {
@@ -96,8 +107,12 @@ func (r Rules) Decide(s Standing) (Decision, string) {
 		return Fail, Worse
 	case s.Latency != nil && s.Latency.BlameMax >= 1/r.Alpha:
 		return Fail, Slower
+	case s.Broken:
+		return Fail, LimitBroken
+	case s.Silent:
+		return Inconclusive, CanarySilent
 	}
-	if s.calm() && !s.Held && !s.Halted && s.Obeyed && s.Strata > 0 {
+	if s.free() {
 		if s.Since >= r.MinDwell && s.proven(r.Beta) {
 			return Pass, Healthy
 		}
@@ -127,6 +142,8 @@ func (s Standing) lack() string {
 		return PrimaryUnhealthy
 	case !s.calm() || s.Halted:
 		return Suspect
+	case s.Unlike:
+		return NotComparable
 	}
 	return LowTraffic
 }

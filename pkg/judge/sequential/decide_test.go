@@ -202,14 +202,16 @@ func TestLatencyTraces(t *testing.T) {
 				bounds = append(bounds, Bound{b.Le, Counts{v.N, b.Slow}})
 				b.compare(t, bounds[len(bounds)-1])
 			}
-			d := newDurations(bounds, seconds(v.WarmUp), 1)
+			d := newDurations(bounds, 1)
 			before := 0.0
 			for _, s := range v.Steps {
 				var cells []Pair
 				for i := range bounds {
 					cells = append(cells, Pair{Counts{s.Nc, s.SlowC[i]}, Counts{s.Np, s.SlowP[i]}})
 				}
-				d.add(cells, seconds(s.End), seconds(s.End-before))
+				if s.End > v.WarmUp {
+					d.add(cells, seconds(s.End-before))
+				}
 				before = s.End
 				for i, m := range d.metrics {
 					near(t, "blame", m.Blame(), s.Blame[i])

@@ -26,16 +26,5 @@ func Grid(gaps []time.Duration) time.Duration {
 	return min(max(whole, shortestGap), longestGap)
 }
 
-// Closed is how many cells are closed when so much time has passed since the start.
-func Closed(since, grid, settle time.Duration) int {
-	if since < settle {
-		return 0
-	}
-	return int((since - settle) / grid)
-}
-
 // CellAt is the cell that holds a sample: each is open on the left and closed on the right.
 func CellAt(at, grid time.Duration) int { return int((at+grid-1)/grid) - 1 }
-
-// firstCell is the first cell that starts at or after a stage's beginning.
-func firstCell(at, grid time.Duration) int { return int((max(at, 0) + grid - 1) / grid) }

@@ -9,17 +9,21 @@ const (
 	holdRequests = 20
 )
 
-// holdLimit is the primary's error rate above which nobody should promote anything.
-func holdLimit(before float64) float64 { return max(holdRate, holdRelative*before) }
+// HoldLimit is the rate of errors of the primary above which nothing is promoted.
+func HoldLimit(before float64) float64 { return max(holdRate, holdRelative*before) }
 
-// held says whether the primary failed in the last of the closed cells.
-func held(cells []Pair, grid time.Duration, before float64) bool {
-	last := heldCells(grid)
-	var recent Counts
-	for _, c := range cells[max(0, len(cells)-last):] {
-		recent = recent.Plus(c.Primary)
-	}
-	return recent.Requests >= holdRequests && recent.Rate() > holdLimit(before)
+// held says whether the primary failed too much in the last minute: nobody promotes during an outage.
+func held(recent Counts, before float64) bool {
+	return recent.Requests >= holdRequests && recent.Rate() > HoldLimit(before)
 }
 
-func heldCells(grid time.Duration) int { return max(1, int(holdFor/grid)) }
+// lastMinute is the last cells, of a minute or one.
+func lastMinute(cells []Cell, grid time.Duration) []Cell {
+	length, most := time.Duration(0), max(grid, holdFor/grid*grid)
+	for i := len(cells) - 1; i >= 0; i-- {
+		if length += cells[i].Length; length > most && i < len(cells)-1 {
+			return cells[i+1:]
+		}
+	}
+	return cells
+}

@@ -57,12 +57,11 @@ func Bounds(buckets []Bucket, total, objective float64) []Bound {
 // durations judges all bounds of latency together.
 type durations struct {
 	metrics []*Metric
-	warmUp  time.Duration
 	most    float64 // that the mean of blame ever was
 }
 
-func newDurations(bounds []Bound, warmUp time.Duration, design float64) *durations {
-	d := &durations{warmUp: warmUp, most: 1}
+func newDurations(bounds []Bound, design float64) *durations {
+	d := &durations{most: 1}
 	for _, b := range bounds {
 		d.metrics = append(d.metrics, newMetric(latencyRule, b.History, design))
 	}
@@ -75,9 +74,17 @@ func (d *durations) newStage() {
 	}
 }
 
-// add counts a closed cell of each bound, unless it ends while caches are still cold.
-func (d *durations) add(cells []Pair, end, length time.Duration) {
-	if end <= d.warmUp || len(d.metrics) == 0 {
+func (d *durations) clone() *durations {
+	c := &durations{most: d.most}
+	for _, m := range d.metrics {
+		c.metrics = append(c.metrics, m.clone())
+	}
+	return c
+}
+
+// add counts a closed cell of each bound.
+func (d *durations) add(cells []Pair, length time.Duration) {
+	if len(d.metrics) == 0 {
 		return
 	}
 	for i, m := range d.metrics {

@@ -65,6 +65,11 @@ func newMetric(rule Rule, history Counts, design float64) *Metric {
 	return m
 }
 
+func (m *Metric) clone() *Metric {
+	c := *m
+	return &c
+}
+
 // Blame is the wealth that bets on a worse canary.
 func (m *Metric) Blame() float64 { return m.blame.total() }
 

@@ -10,22 +10,21 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-var basis = Basis{Rule: errorsRule, Design: 1, WarmUp: time.Minute}
+var basis = Basis{Rule: errorsRule, Design: 1, Clumps: 1, WarmUp: time.Minute}
 
 // random is a rollout of three weights whose counts follow no model at all.
 func random(r *rand.Rand) Evidence {
 	e := Evidence{
 		Stages: []Stage{{0, 0.2}, {time.Duration(r.IntN(300)) * time.Second, 0.4}}, Grid: 15 * time.Second,
-		Settle: 5 * time.Second,
-		Basis:  basis, History: counts(r, 5000), Until: time.Duration(300+r.IntN(600)) * time.Second,
+		Basis: basis, History: counts(r, 5000), Until: time.Duration(300+r.IntN(600)) * time.Second,
 		Together: r.IntN(2) == 0,
 	}
 	e.Stages = append(e.Stages, Stage{e.Stages[1].At + time.Duration(r.IntN(100))*time.Second, 0.6})
 	e.Bounds = []Bound{{100, counts(r, 5000)}, {500, counts(r, 5000)}}
 	e.Slow = make([][]Pair, 2)
-	for k := range Closed(e.Until, e.Grid, e.Settle) {
+	for k := range int(e.Until / e.Grid) {
 		p := Pair{counts(r, 200), counts(r, 500)}
-		e.Cells = append(e.Cells, p)
+		e.Cells = append(e.Cells, Cell{p, e.Grid})
 		e.Instants = append(e.Instants, Instant{At: time.Duration(k+1) * e.Grid, Sampled: true, Pair: p})
 		for i := range e.Slow {
 			e.Slow[i] = append(e.Slow[i], Pair{counts(r, 200), counts(r, 500)})
@@ -50,7 +49,7 @@ func TestLaterWeighingExtends(t *testing.T) {
 	for seed := range uint64(20) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		e := random(r)
-		all := Weigh(e).Moments
+		all := Weigh(e, Rules{}).Moments
 		for until := time.Duration(0); until < e.Until; until += time.Duration(1+r.IntN(60)) * time.Second {
 			early := e
 			early.Until = until
@@ -60,7 +59,8 @@ func TestLaterWeighingExtends(t *testing.T) {
 					early.Stages = append(early.Stages, p)
 				}
 			}
-			moments := Weigh(early).Moments
+			early.Cells = e.Cells[:early.Until/e.Grid]
+			moments := Weigh(early, Rules{}).Moments
 			if diff := cmp.Diff(all[:len(moments)], moments, cmpopts.EquateEmpty()); diff != "" {
 				t.Fatalf("seed %d at %s (-later +earlier)\n%s", seed, until, diff)
 			}
@@ -70,7 +70,7 @@ func TestLaterWeighingExtends(t *testing.T) {
 
 func TestPotsStayFinite(t *testing.T) {
 	for seed := range uint64(40) {
-		f := Weigh(random(rand.New(rand.NewPCG(seed, 2))))
+		f := Weigh(random(rand.New(rand.NewPCG(seed, 2))), Rules{})
 		for _, m := range append(f.Bounds, f.Errors) {
 			finite(t, m.Metric)
 		}
@@ -99,12 +99,12 @@ func TestNothingIsProvenByNothing(t *testing.T) {
 	none := Counts{}
 	for name, cell := range map[string]Pair{"no traffic": {}, "no canary": {none, Counts{1000, 0}},
 		"no primary": {Counts{1000, 0}, none}, "two requests": {Counts{2, 0}, none}} {
-		e := Evidence{Stages: []Stage{{0, 0.2}}, Grid: 15 * time.Second, Settle: 5 * time.Second, Basis: basis,
+		e := Evidence{Stages: []Stage{{0, 0.2}}, Grid: 15 * time.Second, Basis: basis,
 			History: Counts{30000, 30}, Until: 2 * time.Hour}
-		for range Closed(e.Until, e.Grid, e.Settle) {
-			e.Cells = append(e.Cells, cell)
+		for range int(e.Until / e.Grid) {
+			e.Cells = append(e.Cells, Cell{cell, e.Grid})
 		}
-		f := Weigh(e)
+		f := Weigh(e, Rules{})
 		f.Obeyed = true
 		for _, gate := range []Gate{Prove, TimeBox} {
 			verdict, reason := Rules{Gate: gate, Deadline: time.Hour, Alpha: 0.01, Beta: 0.05}.Decide(f.Standing)

@@ -71,17 +71,21 @@ func TestGrid(t *testing.T) {
 
 func TestStages(t *testing.T) {
 	for _, v := range vectors[struct {
-		ClosedCells  int `json:"closed_cells"`
-		G, Settle, T float64
-		Before       []int     `json:"new_phase_before_cell"`
-		At           []float64 `json:"phases_at"`
+		G      float64
+		Before []int     `json:"new_phase_before_cell"`
+		At     []float64 `json:"phases_at"`
 	}](t, "phases") {
-		if got := Closed(seconds(v.T), seconds(v.G), seconds(v.Settle)); got != v.ClosedCells {
-			t.Errorf("%d cells closed at %v, want %d", got, v.T, v.ClosedCells)
+		e := Evidence{Grid: seconds(v.G), Basis: basis}
+		for _, at := range v.At {
+			e.Stages = append(e.Stages, Stage{At: seconds(at), Weight: 0.2})
+		}
+		for e.Until <= e.Stages[len(v.At)-1].At+e.Grid {
+			e.Cells, e.Until = append(e.Cells, Cell{Length: e.Grid}), e.Until+e.Grid
 		}
 		var before []int
-		for _, at := range v.At[1:] {
-			before = append(before, firstCell(seconds(at), seconds(v.G)))
+		moments := Weigh(e, Rules{}).Moments
+		for stage := 1; stage < len(v.At); stage++ {
+			before = append(before, slices.IndexFunc(moments, func(m Moment) bool { return m.Stage >= stage }))
 		}
 		if !slices.Equal(before, v.Before) {
 			t.Errorf("phases at %v begin before cells %v, want %v", v.At, before, v.Before)
@@ -109,7 +113,7 @@ func TestTolerances(t *testing.T) {
 		near(t, "rate before", got.Before, v.P)
 		near(t, "expected rate", got.expected, v.Prior)
 		if v.Hold != nil {
-			near(t, "hold limit", holdLimit(got.Before), *v.Hold)
+			near(t, "hold limit", HoldLimit(got.Before), *v.Hold)
 		}
 	}
 }
@@ -193,7 +197,7 @@ func TestTraces(t *testing.T) {
 			m := newMetric(errorsRule, Counts{v.N, v.X}, 1)
 			near(t, "tolerance", m.Tolerance, v.Delta0)
 			near(t, "margin", m.Margin, v.Delta1)
-			var cells []Pair
+			var recent []Cell
 			for i, s := range v.Steps {
 				if s.Phase != 0 {
 					if got := quadOf(m.NewStage()); got != s.Discarded {
@@ -204,7 +208,7 @@ func TestTraces(t *testing.T) {
 					continue
 				}
 				blaming, acquitting := m.blaming(), m.acquitting()
-				cells = append(cells, s.Cell.pair())
+				recent = lastMinute(append(recent, Cell{s.Cell.pair(), seconds(s.Seconds)}), seconds(s.Seconds))
 				stratum, closed := m.Add(s.Cell.pair(), seconds(s.Seconds))
 				if closed != s.Closed || closed && quadOf(stratum) != s.Stratum {
 					t.Errorf("step %d: stratum %v, %v, want %v, %v", i, quadOf(stratum), closed, s.Stratum, s.Closed)
@@ -228,7 +232,8 @@ func TestTraces(t *testing.T) {
 				if got := Hard(s.Cell.pair()); got != s.Hard {
 					t.Errorf("step %d: hard failure %v, want %v", i, got, s.Hard)
 				}
-				if got := held(cells, seconds(s.Seconds), m.Before); got != s.Held {
+				p := progress{recent: recent}
+				if got := held(p.lately(), m.Before); got != s.Held {
 					t.Errorf("step %d: held %v, want %v", i, got, s.Held)
 				}
 				if got := state(m); got != s.State {

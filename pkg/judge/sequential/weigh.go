@@ -1,6 +1,9 @@
 package sequential
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Stage is one weight of a rollout.
 type Stage struct {
@@ -13,16 +16,20 @@ type Evidence struct {
 	Stages   []Stage // the last one is judged
 	Until    time.Duration
 	Grid     time.Duration
-	Settle   time.Duration // after its end a cell is closed
-	Together bool          // one proxy counts both arms in the same instant
+	Together bool // one proxy counts both arms in the same instant
 
 	Basis
 	History Counts // of the primary, before the start
+	Unlike  bool   // the arms' histograms have no bound in common
 
-	Cells    []Pair
-	Instants []Instant // in order
+	Cells    []Cell // the closed ones
+	Early    *Cell  // the next one, in which each proxy has been read
+	Instants []Instant
 	Bounds   []Bound
-	Slow     [][]Pair // cells of each bound; bad ones are slow ones
+	Slow     [][]Pair // for each bound what the cells counted, and after them the early one; bad ones are slow ones
+
+	Longest float64 // milliseconds that one request in a hundred may take, as a bound of both histograms; 0 for any
+	TooSlow []Pair  // the same as Slow, for requests that took longer
 }
 
 // Moment is how things stood when a cell had closed.
@@ -58,77 +65,156 @@ type Findings struct {
 	Standing
 	Errors  Judged
 	Bounds  []Judged
+	Limits  []Limited
 	Moments []Moment
 	Hard    *Hardness
 	Share   Share
-	InStage Pair // counted after the last stage began
+	Recent  Counts // of the primary, in the last minute
+	InStage Pair   // counted after the last stage began
 }
 
-// Weigh weighs evidence anew from the start.
-func Weigh(e Evidence) Findings {
-	w := weighing{Evidence: e, Progress: NewProgress(e.Basis, e.History, e.Bounds, e.Grid)}
-	w.closed = min(Closed(e.Until, e.Grid, e.Settle), len(e.Cells))
-	w.slow = make([]Pair, len(e.Bounds))
-	for k := range w.closed {
-		w.begin(k)
-		w.cell(k)
+// Weigher weighs evidence that grows. What it has weighed it does not weigh again, as long as that stays the same.
+type Weigher struct{ before *weighing }
+
+// Weigh weighs evidence as of its time. A canary is convicted by the early cell too: nothing will be added to that, but
+// for a proxy that is read ahead of its time.
+func (w *Weigher) Weigh(e Evidence, rules Rules) Findings {
+	begun := w.before
+	if begun == nil || !begun.began(e) {
+		begun = begin(e)
 	}
-	w.begin(-1)
-	return w.findings()
+	begun.Evidence = e
+	for k := len(begun.moments); k < len(e.Cells); k++ {
+		begun.cell(k, e.Cells[k])
+	}
+	w.before = begun
+	found := begun.clone().findings()
+	if decision, _ := rules.Decide(found.Standing); decision == Fail || e.Early == nil {
+		return found
+	}
+	hasty := begun.clone()
+	hasty.cell(len(e.Cells), *e.Early)
+	early := hasty.findings()
+	if decision, _ := rules.Decide(early.Standing); decision == Fail {
+		return early
+	}
+	return found
 }
 
+// Weigh weighs evidence from its start.
+func Weigh(e Evidence, rules Rules) Findings { return new(Weigher).Weigh(e, rules) }
+
+// weighing is evidence, and what comes of its first cells.
 type weighing struct {
 	Evidence
-	*Progress
-	closed  int
+	progress
 	stage   int
 	seen    Pair
 	slow    []Pair
+	tooSlow Pair
 	moments []Moment
 }
 
-// begin enters the stages that are in force when a cell starts; all that are left where there is none.
-func (w *weighing) begin(cell int) {
-	for w.stage+1 < len(w.Stages) && (cell < 0 || firstCell(w.Stages[w.stage+1].At, w.Grid) <= cell) {
+func begin(e Evidence) *weighing {
+	return &weighing{Evidence: e, progress: newProgress(e.Basis, e.History, e.Bounds, e.Grid),
+		slow: make([]Pair, len(e.Bounds))}
+}
+
+// began says whether evidence begins with what has been weighed.
+func (w *weighing) began(e Evidence) bool {
+	n := len(w.moments)
+	if w.Basis != e.Basis || w.History != e.History || w.Grid != e.Grid || w.Longest != e.Longest ||
+		len(e.Cells) < n || !slices.Equal(w.Stages, e.Stages) || !slices.Equal(w.Bounds, e.Bounds) ||
+		!slices.Equal(w.Cells[:n], e.Cells[:n]) || w.Longest > 0 && !slices.Equal(w.TooSlow[:n], e.TooSlow[:n]) {
+		return false
+	}
+	for i := range w.Bounds {
+		if !slices.Equal(w.Slow[i][:n], e.Slow[i][:n]) {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *weighing) clone() *weighing {
+	c := *w
+	c.progress, c.slow, c.moments = w.progress.clone(), slices.Clone(w.slow), slices.Clip(w.moments)
+	return &c
+}
+
+// enter enters the stages that are in force at a time.
+func (w *weighing) enter(at time.Duration) {
+	for w.stage+1 < len(w.Stages) && w.Stages[w.stage+1].At <= at {
 		w.stage++
-		w.NewStage()
+		w.newStage()
 	}
 }
 
-func (w *weighing) cell(k int) {
-	m := Moment{End: time.Duration(k+1) * w.Grid, Stage: w.stage, Cell: w.Cells[k], Slow: make([]Pair, len(w.Slow))}
+func (w *weighing) cell(k int, cell Cell) {
+	w.enter(w.end)
+	m := Moment{End: w.end + cell.Length, Stage: w.stage, Cell: cell.Pair, Slow: make([]Pair, len(w.Slow))}
+	cold := w.cold(m.End)
 	for i, slow := range w.Slow {
 		m.Slow[i] = slow[k]
-		if m.End > w.WarmUp {
+		if !cold {
 			w.slow[i] = w.slow[i].Plus(slow[k])
 		}
 	}
+	if w.Longest > 0 && !cold {
+		w.tooSlow = w.tooSlow.Plus(w.TooSlow[k])
+	}
 	w.seen = w.seen.Plus(m.Cell)
-	m.Stratum, m.Closed = w.Add(m.Cell, m.Slow)
-	s := w.Standing()
+	m.Stratum, m.Closed = w.add(cell, m.Slow, cold)
+	s := w.standing()
 	m.Metric, m.Latency, m.Held = w.errors.Pots(), s.Latency, s.Held
 	w.moments = append(w.moments, m)
 }
 
+// cold says whether a cell that ends at a time ends so soon after a weight was set that latency does not count.
+func (w *weighing) cold(end time.Duration) bool {
+	for i, s := range w.Stages {
+		warm := w.WarmUp
+		if i > 0 {
+			warm /= 2
+		}
+		if w.Warm > 0 {
+			warm = min(warm, w.Warm)
+		}
+		if end > s.At && end <= s.At+warm {
+			return true
+		}
+	}
+	return false
+}
+
+// findings enters the last stage, and tells what has been found.
 func (w *weighing) findings() Findings {
 	last := w.Stages[len(w.Stages)-1]
-	f := Findings{Standing: w.Standing(), Errors: Judged{Metric: w.errors, Seen: w.seen},
-		Moments: w.moments, InStage: w.inStage(last.At)}
+	w.enter(last.At)
+	f := Findings{Standing: w.standing(), Errors: Judged{Metric: w.errors, Seen: w.seen}, Limits: w.limited(),
+		Moments: w.moments, InStage: w.inStage(last.At), Recent: w.lately()}
 	for i, m := range w.durations.metrics {
 		f.Bounds = append(f.Bounds, Judged{m, w.Bounds[i].Le, w.slow[i]})
 	}
 	if hard, found := FindHard(w.Instants, w.Grid, w.Together, w.Until); found {
 		f.Hard = &hard
 	}
+	for _, l := range f.Limits {
+		f.Broken, f.Halted = f.Broken || l.Broken(), f.Halted || l.Suspect()
+	}
 	f.Share = ShareOf(w.settled(last.At), last.Weight)
 	f.Since = w.Until - last.At
-	f.Standing.Hard, f.Obeyed = f.Hard != nil, f.Share.Kept
+	f.Standing.Hard, f.Obeyed, f.Standing.Unlike = f.Hard != nil, f.Share.Kept, w.Unlike
+	f.Silent = !w.Together && w.silent(last)
 	f.Canary, f.Primary = f.InStage.Canary.Requests, f.InStage.Primary.Requests
 	return f
 }
 
 // inStage is what was counted after a stage began, in cells closed or not.
-func (w *weighing) inStage(at time.Duration) Pair {
+func (w *weighing) inStage(at time.Duration) Pair { return w.after(at) }
+
+// after is what was counted after a time.
+func (w *weighing) after(at time.Duration) Pair {
 	var sum Pair
 	for _, i := range w.Instants {
 		if i.At > at && i.At <= w.Until {
@@ -141,8 +227,17 @@ func (w *weighing) inStage(at time.Duration) Pair {
 // settled is what was counted in closed cells once the weight must be obeyed.
 func (w *weighing) settled(at time.Duration) Pair {
 	var sum Pair
-	for k := firstCell(at+weightGrace, w.Grid); k < w.closed; k++ {
-		sum = sum.Plus(w.Cells[k])
+	for i, m := range w.moments {
+		if m.End-w.length(i) >= at+weightGrace {
+			sum = sum.Plus(m.Cell)
+		}
 	}
 	return sum
+}
+
+func (w *weighing) length(moment int) time.Duration {
+	if moment == 0 {
+		return w.moments[0].End
+	}
+	return w.moments[moment].End - w.moments[moment-1].End
 }

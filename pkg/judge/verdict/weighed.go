@@ -8,7 +8,8 @@ type Weighed struct {
 	Grid    Grid         `json:"grid"`
 	History History      `json:"history"`
 	Metrics []Proportion `json:"metrics"` // errors, and each bound of latency
-	Strata  []Stratum    `json:"strata"`  // the last ones
+	Limits  []Limit      `json:"limits,omitempty"`
+	Strata  []Stratum    `json:"strata"` // the last ones
 	Share   Share        `json:"weight"`
 	Held    bool         `json:"held"`
 	Missing *float64     `json:"missing,omitempty"` // requests of the canary
@@ -46,6 +47,17 @@ type Proportion struct {
 	Acquit      float64  `json:"acquit"`
 	AcquitMax   float64  `json:"acquitMax"`
 	AcquitLimit float64  `json:"acquitLimit"`
+}
+
+// Limit is a rate that the canary may not exceed while its primary does not: of failed requests, or of those that took
+// longer than a bound.
+type Limit struct {
+	LeMs        *float64 `json:"leMs,omitempty"`
+	Most        float64  `json:"most"`
+	Canary      Ratio    `json:"canary"`
+	Primary     Ratio    `json:"primary"`
+	CanaryLow   float64  `json:"canaryLow"`   // where the confidence sequence of the canary's rate begins
+	PrimaryHigh float64  `json:"primaryHigh"` // where that of the primary's ends
 }
 
 // Arm is what one arm counted, and where its rate lies with 95 % confidence.

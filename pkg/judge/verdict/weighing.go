@@ -50,6 +50,9 @@ func (w Weighing) told() *Weighed {
 	for _, b := range w.Bounds {
 		told.Metrics = append(told.Metrics, w.proportion("latency", b))
 	}
+	for _, l := range w.Limits {
+		told.Limits = append(told.Limits, limit(l))
+	}
 	for _, m := range w.Moments {
 		told.AllCells = append(told.AllCells, w.cell(m))
 		if m.Closed {
@@ -77,6 +80,16 @@ func (w Weighing) proportion(name string, j sequential.Judged) Proportion {
 		p.LeMs = &j.Le
 	}
 	return p
+}
+
+func limit(l sequential.Limited) Limit {
+	low, high := l.Ends()
+	t := Limit{Most: l.Most, Canary: RatioOf(l.Seen.Canary), Primary: RatioOf(l.Seen.Primary), CanaryLow: low,
+		PrimaryHigh: high}
+	if l.Le > 0 {
+		t.LeMs = &l.Le
+	}
+	return t
 }
 
 func arm(c sequential.Counts) Arm {

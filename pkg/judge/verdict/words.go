@@ -23,6 +23,8 @@ func (w Weighing) text(v Verdict) string {
 	case sequential.Slower:
 		return fmt.Sprintf("%s, blame %s over %s, want below %s",
 			w.both(v, w.slowest()), short(w.Latency.BlameMax), plural(len(w.Bounds), "bound"), short(1/alpha))
+	case sequential.LimitBroken:
+		return w.broken()
 	case sequential.Healthy:
 		return fmt.Sprintf("%s, worse by %s pp ruled out: acquit %s, want %s",
 			w.both(v, w.Errors), short(100*w.Errors.Margin), short(w.Errors.AcquitMax()), short(1/beta))
@@ -53,9 +55,16 @@ func (w Weighing) lack(v Verdict) string {
 			percentage(w.Share.Canary.Requests/all), count(all), v.Weight())
 	case sequential.PrimaryUnhealthy:
 		return fmt.Sprintf("primary %s in the last minute, want at most %s: nothing is promoted during an incident",
-			share(w.recent()), percentage(max(0.05, 2*w.Errors.Before)))
+			share(w.Recent), percentage(sequential.HoldLimit(w.Errors.Before)))
 	case sequential.Suspect:
 		return w.suspicion(v)
+	case sequential.CanarySilent:
+		return fmt.Sprintf("no request to the canary for a while at weight %d, %s to the primary in %s (%s of %s, "+
+			"reporter %s): does it run?", v.Weight(), count(w.InStage.Primary.Requests), since, w.Metric, w.Arms[0],
+			w.reporter())
+	case sequential.NotComparable:
+		return "the histograms of canary and primary have no bound in common: give their pods the same " +
+			"sidecar.istio.io/statsHistogramBuckets, or set latency off"
 	}
 	return w.unproven(v)
 }
@@ -75,6 +84,11 @@ func (w Weighing) unproven(v Verdict) string {
 }
 
 func (w Weighing) suspicion(v Verdict) string {
+	for _, l := range w.Limits {
+		if l.Suspect() {
+			return w.limited(l) + ", not beyond doubt"
+		}
+	}
 	if w.Halted {
 		return v.failedChecks()
 	}
@@ -83,6 +97,27 @@ func (w Weighing) suspicion(v Verdict) string {
 		text += fmt.Sprintf(", of latency %s", short(w.Latency.Blame))
 	}
 	return text + ", want at most 1"
+}
+
+// broken tells of the limit that is.
+func (w Weighing) broken() string {
+	for _, l := range w.Limits {
+		if l.Broken() {
+			low, high := l.Ends()
+			return fmt.Sprintf("%s, beyond doubt: canary at least %s, primary at most %s", w.limited(l), percentage(low),
+				percentage(high))
+		}
+	}
+	return ""
+}
+
+func (w Weighing) limited(l sequential.Limited) string {
+	what := "failed"
+	if l.Le > 0 {
+		what = fmt.Sprintf("took over %s ms", number(l.Le))
+	}
+	return fmt.Sprintf("%s of the canary %s, of the primary %s, want at most %s", share(l.Seen.Canary), what,
+		share(l.Seen.Primary), percentage(l.Most))
 }
 
 func (v Verdict) failedChecks() string {
@@ -108,16 +143,6 @@ func (w Weighing) slowest() sequential.Judged {
 		}
 	}
 	return found
-}
-
-// recent is what the primary counted in the last minute.
-func (w Weighing) recent() sequential.Counts {
-	var sum sequential.Counts
-	last := max(1, int(time.Minute/w.Grid))
-	for _, m := range w.Moments[max(0, len(w.Moments)-last):] {
-		sum = sum.Plus(m.Cell.Primary)
-	}
-	return sum
 }
 
 func (w Weighing) reporter() string {

@@ -1,0 +1,161 @@
+package sequential
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+func TestLimits(t *testing.T) {
+	cases := map[string]struct {
+		canary, primary Counts
+		broken, suspect bool
+	}{
+		"one error of sixty":       {Counts{60, 1}, Counts{240, 1}, false, true},
+		"none":                     {Counts{60, 0}, Counts{240, 1}, false, false},
+		"both beyond":              {Counts{3000, 150}, Counts{12000, 600}, false, false},
+		"beyond doubt":             {Counts{600, 30}, Counts{2400, 0}, true, true},
+		"the primary may be, too":  {Counts{600, 30}, Counts{100, 0}, false, true},
+		"nobody calls the primary": {Counts{600, 30}, Counts{}, false, true},
+		"nobody calls the canary":  {Counts{}, Counts{2400, 0}, false, false},
+	}
+	for name, c := range cases {
+		l := Limited{Most: 0.01, Seen: Pair{c.canary, c.primary}, Alpha: 0.01 / 4}
+		if l.Broken() != c.broken || l.Suspect() != c.suspect {
+			low, high := l.Ends()
+			t.Errorf("%s: broken %v, suspect %v, want %v and %v (canary at least %v, primary at most %v)", name,
+				l.Broken(), l.Suspect(), c.broken, c.suspect, low, high)
+		}
+	}
+}
+
+// TestColdAfterEachRaise has a canary that is slow for 20 s after each raise of its weight.
+func TestColdAfterEachRaise(t *testing.T) {
+	e := Evidence{Grid: 15 * time.Second, Until: 6 * time.Minute, Basis: Basis{Rule: errorsRule, Design: 1, Clumps: 1,
+		WarmUp: time.Minute, Warm: time.Minute, Alpha: 0.01}, History: Counts{30000, 30},
+		Bounds: []Bound{{100, Counts{30000, 300}}}, Longest: 100}
+	for _, at := range []float64{0, 118, 241} {
+		e.Stages = append(e.Stages, Stage{seconds(at), 0.4})
+	}
+	e.Slow = make([][]Pair, 1)
+	for k := range int(e.Until / e.Grid) {
+		e.Cells = append(e.Cells, Cell{Pair{Counts{300, 0}, Counts{450, 0}}, e.Grid})
+		slow := Pair{Counts{300, 3}, Counts{450, 4}}
+		for _, s := range e.Stages {
+			if end := time.Duration(k+1) * e.Grid; end > s.At && end-e.Grid < s.At+20*time.Second {
+				slow.Canary.Bad = 250
+			}
+		}
+		e.Slow[0] = append(e.Slow[0], slow)
+	}
+	e.TooSlow = e.Slow[0]
+	found := Weigh(e, Rules{})
+	if found.Latency.BlameMax > 10 || found.Broken || found.Halted {
+		t.Errorf("blame of latency %v, limits %+v: want neither", found.Latency.BlameMax, found.Limits)
+	}
+	e.WarmUp = 0
+	if found = Weigh(e, Rules{}); found.Latency.BlameMax < 100 || !found.Broken {
+		t.Errorf("blame of latency %v, limits %+v without warm-up: want both", found.Latency.BlameMax, found.Limits)
+	}
+}
+
+// TestWeigherRemembers weighs as evidence grows, and anew.
+func TestWeigherRemembers(t *testing.T) {
+	e := random(rand.New(rand.NewPCG(7, 7)))
+	var w Weigher
+	for n := range e.Cells {
+		grown := e
+		grown.Cells, grown.Until = e.Cells[:n], time.Duration(n)*e.Grid
+		grown.Early = &e.Cells[n]
+		if got, want := w.Weigh(grown, Rules{}), Weigh(grown, Rules{}); got.BlameMax != want.BlameMax ||
+			got.Acquit != want.Acquit || *got.Latency != *want.Latency || len(got.Moments) != n {
+			t.Fatalf("after %d cells %+v, want %+v", n, got.Standing, want.Standing)
+		}
+	}
+}
+
+// TestEarlyCellConvicts has two cells that are not enough alone, of which the second is still open.
+func TestEarlyCellConvicts(t *testing.T) {
+	bad := Cell{Pair{Counts{150, 50}, Counts{600, 0}}, 5 * time.Second}
+	e := Evidence{Stages: []Stage{{0, 0.2}}, Grid: 5 * time.Second, Until: 7 * time.Second, Basis: basis,
+		History: Counts{30000, 30}, Cells: []Cell{bad}, Early: &bad}
+	rules := Rules{Gate: Prove, Deadline: time.Hour, Alpha: 0.01, Beta: 0.05}
+	if d, reason := rules.Decide(Weigh(e, rules).Standing); d != Fail || reason != Worse {
+		t.Errorf("%s because of %q, want fail because it is worse", d, reason)
+	}
+	good := Cell{Pair{Counts{150, 0}, Counts{600, 0}}, 5 * time.Second}
+	e.Cells, e.Early = []Cell{good, good, good, good, good, good}, &good
+	e.Until = time.Minute
+	if f := Weigh(e, rules); len(f.Moments) != 6 {
+		t.Errorf("%d cells are weighed for a canary that is not convicted, want the 6 that are closed", len(f.Moments))
+	}
+}
+
+func TestSilent(t *testing.T) {
+	e := Evidence{Stages: []Stage{{0, 0.4}}, Grid: 15 * time.Second, Basis: basis, History: Counts{30000, 30},
+		Until: 95 * time.Second}
+	instants := func(canaryUntil time.Duration, each float64) (all []Instant) {
+		for at := 5 * time.Second; at <= e.Until; at += 5 * time.Second {
+			i := Instant{At: at, Sampled: true, Pair: Pair{Primary: Counts{each, 0}}}
+			if at <= canaryUntil {
+				i.Canary.Requests = each
+			}
+			all = append(all, i)
+		}
+		return all
+	}
+	for name, c := range map[string]struct {
+		instants []Instant
+		together bool
+		silent   bool
+	}{
+		"deleted":                 {instants(30*time.Second, 50), false, true},
+		"a minute is not over":    {instants(40*time.Second, 50), false, false},
+		"it is called":            {instants(time.Hour, 50), false, false},
+		"few requests":            {instants(30*time.Second, 1), false, false},
+		"the caller would see it": {instants(30*time.Second, 50), true, false},
+	} {
+		e.Instants, e.Together = c.instants, c.together
+		if got := Weigh(e, Rules{}).Silent; got != c.silent {
+			t.Errorf("%s: silent %v, want %v", name, got, c.silent)
+		}
+	}
+}
+
+func TestDispersion(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	intervals := func(size, perInterval float64) (all []Counts) {
+		for range 40 {
+			bad := 0.0
+			for range 200 {
+				if r.Float64() < perInterval/200 {
+					bad += size
+				}
+			}
+			all = append(all, Counts{1500, bad})
+		}
+		return all
+	}
+	for _, c := range []struct{ size, perInterval, low, high float64 }{
+		{1, 15, 1, 1.3}, {1, 0.05, 1, 2}, {20, 0.5, 8, 32}, {100, 2, 45, 50},
+	} {
+		if got := Dispersion(intervals(c.size, c.perInterval)); got < c.low || got > c.high {
+			t.Errorf("errors in clumps of %v, %v an interval: %v, want %v to %v", c.size, c.perInterval, got, c.low, c.high)
+		}
+	}
+	if got := Dispersion([]Counts{{100, 0}, {100, 0}, {100, 0}}); got != 1 {
+		t.Errorf("no errors: %v, want 1", got)
+	}
+}
+
+func TestForecastProof(t *testing.T) {
+	b := Basis{Rule: errorsRule, Design: 1, Clumps: 1}
+	// 397 requests of the canary rule out 1 percentage point at 20 % where both fail 0.1 %, from a pot of 1
+	got := ForecastProof(b, Counts{3000, 3}, nil, 600*time.Second, 0.2, 0.05).Takes
+	if got < 397*time.Second || got > 600*time.Second {
+		t.Errorf("proof at 1 canary request a second takes %s, want a little more than 397 s", got)
+	}
+	if got := ForecastProof(b, Counts{}, nil, 600*time.Second, 0.2, 0.05).Takes; got != 0 {
+		t.Errorf("without history: %s, want nothing", got)
+	}
+}
