@@ -1,6 +1,7 @@
 package judge_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -256,7 +257,7 @@ func TestShapesOfIstio(t *testing.T) {
 			"latency-bound-dropped: some pods have no bucket up to 500 ms"},
 		"nothing in common": {append(pair("source"), laidOut(map[string][]string{
 			"reviews": {"10", "50", "250", "1000"}, "reviews-primary": {"5", "25", "100", "500"}})...),
-			map[string]string{"DEADLINE": "70s", "TIME_BOX": "60s", "MIN_DWELL": "10s"},
+			map[string]string{"DEADLINE": "70s", "TIME_BOX": "60s", "MIN_DWELL": "60s"},
 			"latency-not-comparable: the histograms of canary and primary have no bound in common", "source", 0,
 			"latency-bound-dropped: some pods have no bucket up to 500 ms"},
 		"one in common": {append(pair("source"), laidOut(map[string][]string{
@@ -276,8 +277,8 @@ func TestShapesOfIstio(t *testing.T) {
 			if c.more == nil {
 				c.more = map[string]string{}
 			}
-			maps.Copy(c.more, map[string]string{"JUDGE": "sequential", "AS_OF": "2026-11-23T12:01:10Z",
-				"MIN_DWELL": "2m"})
+			c.more["JUDGE"], c.more["AS_OF"] = "sequential", "2026-11-23T12:01:10Z"
+			c.more["MIN_DWELL"] = cmp.Or(c.more["MIN_DWELL"], "2m")
 			v, err := ofReviews(t, replayed(t, c.streams), c.more)
 			if err != nil {
 				t.Fatal(err)

@@ -42,15 +42,16 @@ func TestColdAfterEachRaise(t *testing.T) {
 		e.Cells = append(e.Cells, Cell{Pair{Counts{300, 0}, Counts{450, 0}}, e.Grid})
 		slow := Pair{Counts{300, 3}, Counts{450, 4}}
 		for _, s := range e.Stages {
-			if end := time.Duration(k+1) * e.Grid; end > s.At && end-e.Grid < s.At+20*time.Second {
-				slow.Canary.Bad = 250
+			end := time.Duration(k+1) * e.Grid
+			if cold := min(end, s.At+20*time.Second) - max(end-e.Grid, s.At); cold > 0 {
+				slow.Canary.Bad += 250 * cold.Seconds() / e.Grid.Seconds()
 			}
 		}
 		e.Slow[0] = append(e.Slow[0], slow)
 	}
 	e.TooSlow = e.Slow[0]
 	found := Weigh(e, Rules{})
-	if found.Latency.BlameMax > 10 || found.Broken || found.Halted {
+	if found.Latency.BlameMax > 10 || found.Broken {
 		t.Errorf("blame of latency %v, limits %+v: want neither", found.Latency.BlameMax, found.Limits)
 	}
 	e.WarmUp = 0
