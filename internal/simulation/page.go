@@ -51,7 +51,8 @@ type row struct {
 	bad   bool // the canary should be taken back
 	world World
 	want  wanted
-	times int // as many runs
+	times int  // as many runs
+	sure  bool // it hardly depends on chance
 }
 
 func tables() []table { return append(shipped(), specified()...) }

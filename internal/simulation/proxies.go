@@ -123,7 +123,7 @@ func (l *life) scrape() {
 // loses says whether a scrape does not arrive.
 func (l *life) loses(p *proxy, e *eye) bool {
 	for arm, kept := range l.scrapes.kept {
-		if p.counts[arm] && kept > 1 && e.turn%kept != 0 {
+		if l.now > 0 && p.counts[arm] && kept > 1 && e.turn%kept != 0 {
 			return true
 		}
 	}

@@ -19,21 +19,30 @@ func asShipped(rps, canaryPercent, primaryPercent, median float64) World {
 	return w
 }
 
+// What the tables say before their rows.
+const (
+	aboutNothing = "Weights 20, 40, 60 %, scrapes each 15 s at a time of each proxy's own; limits are a success rate of " +
+		"99 % and a 99th\npercentile of 500 ms; early weights have gate `time-box`, the last has gate `prove`. Both arms " +
+		"fail alike and take\nequally long. In this table and the next four, what is wanted is wanted without allowance " +
+		"for chance; the bound is the\nupper 95 % one."
+	aboutIncidents = "Both arms suffer, at 50 rps. Where pods count, each arm's are scraped at times of their own. " +
+		"Scrapes are lost from the\nstart on; outages each minute begin at random."
+	aboutHiccups = "The canary alone is slow for 20 s after each raise of its weight; a clump is 20 errors in one " +
+		"second, all of one arm."
+	aboutWorse = "The primary fails 0.1 % of its requests. Where the canary is slower, what failed is what took over " +
+		"500 ms. The other\nbuckets are 10, 50, 250 and 1000 ms against the primary's 5, 25, 100 and 500 ms."
+	aboutSeen = "Both arms fail 0.1 % of their requests, at 50 rps, unless said. Pairs of Prometheus scrape at different " +
+		"times; of three\npods of each arm one gives way to another each 3 minutes; a proxy counts from 0 again each minute."
+)
+
 // shipped are the tables of the judge as the Pipelines are shipped.
 func shipped() []table {
 	return []table{
-		{"As the Pipelines are shipped: nothing is wrong", "Weights 20, 40, 60 %, scrapes each 15 s at a time of each " +
-			"proxy's own; limits are a success rate of 99 % and a 99th\npercentile of 500 ms; early weights have gate " +
-			"`time-box`, the last has gate `prove`. Both arms fail alike and take\nequally long. In this table and the " +
-			"next four, what is wanted is wanted without allowance for chance; the bound is the\nupper 95 % one.",
-			nothingWrong()},
-		{"Shared incidents", "Both arms suffer, at 50 rps. Where pods count, each arm's are scraped at times of their own.",
-			incidents()},
-		{"Cold starts, and errors in clumps", "The canary alone is slow for 20 s after each raise of its weight; a " +
-			"clump is 20 errors in one second, all of one arm.", hiccups()},
-		{"A canary that is worse, with limits", "", caughtOut()},
-		{"What Prometheus sees", "Pairs of Prometheus scrape at different times; of three pods of each arm, one " +
-			"gives way to another each 3 minutes; a\nproxy counts from 0 again each minute.", seen()},
+		{"As the Pipelines are shipped: nothing is wrong", aboutNothing, nothingWrong()},
+		{"Shared incidents", aboutIncidents, incidents()},
+		{"Cold starts, and errors in clumps", aboutHiccups, hiccups()},
+		{"A canary that is worse, with limits", aboutWorse, caughtOut()},
+		{"What Prometheus sees", aboutSeen, seen()},
 	}
 }
 
@@ -79,6 +88,8 @@ func incidents() []row {
 	}
 	more, down, outages := alike(between(70, 130, 0.001, 0.201)), alike(between(70, 100, 0.001, 1)),
 		alike(each(5, 0.001, 1))
+	first := alike(between(0, 5, 0.001, 1))
+	drifting := func(w *World) { w.adrift = true }
 	third := func(arm int) func(*World) { return func(w *World) { w.scrapes.kept[arm] = 3 } }
 	return []row{
 		one("20 % more errors from 70 to 130 s", more),
@@ -87,10 +98,12 @@ func incidents() []row {
 		one("the same, pods count", down, pods(1)),
 		one("5 times as slow from 70 to 130 s", slowed),
 		one("the same, pods count", slowed, pods(1)),
-		one("down for 5 s each minute, pods count", outages, pods(1)),
-		one("the same, 2 of 3 scrapes of the canary lost", outages, pods(1), third(canary)),
-		one("the same, 2 of 3 scrapes of the primary lost", outages, pods(1), third(primary)),
-		one("the same, 1 of 5 scrapes lost anywhere", outages, pods(1), func(w *World) { w.scrapes.lost = 0.2 }),
+		one("all requests fail in the first 5 s, pods count", first, pods(1)),
+		one("down for 5 s each minute, pods count", outages, drifting, pods(1)),
+		one("the same, 2 of 3 scrapes of the canary lost", outages, drifting, pods(1), third(canary)),
+		one("the same, 2 of 3 scrapes of the primary lost", outages, drifting, pods(1), third(primary)),
+		one("the same, 1 of 5 scrapes lost anywhere", outages, drifting, pods(1),
+			func(w *World) { w.scrapes.lost = 0.2 }),
 	}
 }
 
@@ -119,7 +132,7 @@ func hiccups() []row {
 // slower has the canary's requests take longer by a factor, in other buckets if there are any.
 func slower(factor, median float64, own [arms][]float64) func(*World) {
 	return func(w *World) {
-		w.durations = newDurations(median, own)
+		w.durations, w.slow = newDurations(median, own), true
 		slow := w.durations.mixture(factor*median, 0)
 		w.durations.at[canary] = func(moment) *mixture { return slow }
 	}
@@ -131,12 +144,12 @@ func caughtOut() []row {
 	return []row{
 		{name: "1 % more errors, 50 rps", bad: true, world: asShipped(50, 1.1, 0.1, far), want: quick},
 		{name: "5 % more errors, 5 rps", bad: true, world: asShipped(5, 5.1, 0.1, far), want: quick},
-		{name: "twice as slow, P99 325 ms before, 50 rps", bad: true,
+		{name: "twice as slow as 325 ms (P99), 50 rps", bad: true,
 			world: asShipped(50, 0.1, 0.1, far).with(slower(2, 40, [arms][]float64{istio, istio})),
 			want:  all(caught(100), within(110))},
-		{name: "5 times as slow, other buckets, 50 rps", bad: true,
+		{name: "5 times as slow, in other buckets, 50 rps", bad: true,
 			world: asShipped(50, 0.1, 0.1, far).with(slower(5, 20, other)), want: promotedAtMost(0)},
-		{name: "5 times as slow, other buckets, 5 rps", bad: true,
+		{name: "5 times as slow, in other buckets, 5 rps", bad: true,
 			world: asShipped(5, 0.1, 0.1, far).with(slower(5, 20, other)), want: promotedAtMost(0)},
 	}
 }
@@ -156,8 +169,10 @@ func seen() []row {
 	return []row{
 		fine("a pair", pair), worse("a pair", pair),
 		fine("a pair, pods count", pair, pods(1)), worse("a pair, pods count", pair, pods(1)),
+		fine("a pair, 5 % of both fail", pair, pods(1), alike(always(0.05))),
 		fine("pods come and go", pods(3), churn), worse("pods come and go", pods(3), churn),
 		fine("proxies restart", pods(1), restarts), worse("proxies restart", pods(1), restarts),
+		fine("all of these", pair, pods(3), churn, restarts), worse("all of these", pair, pods(3), churn, restarts),
 		fine("scrapes each 5 s", often), worse("scrapes each 5 s", often),
 	}
 }

@@ -29,6 +29,7 @@ type life struct {
 	*place
 	random *rand.Rand
 	factor float64     // on the canary's error rate
+	phase  float64     // seconds by which error rates begin earlier
 	now    int         // seconds after the start
 	share  float64     // of the requests that reach the canary
 	next   float64     // the share that is set
@@ -48,6 +49,9 @@ func (p *place) live(r *rand.Rand) *life {
 	l := &life{place: p, random: r, factor: 1}
 	if p.spread > 0 {
 		l.factor = math.Exp(p.spread * r.NormFloat64())
+	}
+	if p.adrift {
+		l.phase = float64(r.IntN(60))
 	}
 	if p.durations != nil {
 		for arm := range l.done {
@@ -107,7 +111,7 @@ func (l *life) pass() {
 
 // serve has an arm serve so many requests, all proxies that count it alike.
 func (l *life) serve(arm int, expected float64, m moment) {
-	bad := l.bad[arm](m.second)
+	bad := l.bad[arm](m.second + l.phase)
 	if arm == canary {
 		bad = min(bad*l.factor, 1)
 	}

@@ -51,6 +51,7 @@ type World struct {
 	bad       [arms]rate // share of requests that fail
 	clumps    clumps     // errors beside them
 	spread    float64    // of the canary's error rate from run to run, as the σ of a lognormal
+	adrift    bool       // error rates begin up to a minute earlier, at random
 	durations *durations // nil where proxies have no histograms
 	slow      bool       // failed is what took longer than the objective
 	scrapes   scrapes    // how Prometheus reads the proxies
@@ -77,7 +78,7 @@ type scrapes struct {
 	pods     int       // of each arm, where they count
 	fixed    bool      // offsets are these; else each proxy is scraped at a random time
 	offset   [arms]int // seconds
-	kept     [arms]int // one of so many scrapes arrives, 0 and 1 for all
+	kept     [arms]int // of the rollout one of so many scrapes arrives, 0 and 1 for all
 	lost     float64   // share of the others that are lost
 	replicas int       // of Prometheus
 	churn    int       // seconds after which a pod gives way to another one, 0 for never
