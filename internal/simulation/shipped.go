@@ -21,18 +21,20 @@ func asShipped(rps, canaryPercent, primaryPercent, median float64) World {
 
 // What the tables say before their rows.
 const (
-	aboutNothing = "Weights 20, 40, 60 %, scrapes each 15 s at a time of each proxy's own; limits are a success rate of " +
-		"99 % and a 99th\npercentile of 500 ms; early weights have gate `time-box`, the last has gate `prove`. Both arms " +
-		"fail alike and take\nequally long. In this table and the next four, what is wanted is wanted without allowance " +
-		"for chance; the bound is the\nupper 95 % one."
+	aboutNothing = "Weights 20, 40, 60 %, scrapes each 15 s at a time of each proxy's own; limits are a success rate " +
+		"of 99 % and a 99th\npercentile of 500 ms; early weights have gate `time-box`, the last has gate " +
+		"`prove`. Both arms fail alike and take\nequally long. In this table and the next four, what is " +
+		"wanted is wanted without allowance for chance; the bound is the\nupper 95 % one."
 	aboutIncidents = "Both arms suffer, at 50 rps. Where pods count, each arm's are scraped at times of their own. " +
 		"Scrapes are lost from the\nstart on; outages each minute begin at random."
 	aboutHiccups = "The canary alone is slow for 20 s after each raise of its weight; a clump is 20 errors in one " +
 		"second, all of one arm."
-	aboutWorse = "The primary fails 0.1 % of its requests. Where the canary is slower, what failed is what took over " +
-		"500 ms. The other\nbuckets are 10, 50, 250 and 1000 ms against the primary's 5, 25, 100 and 500 ms."
-	aboutSeen = "Both arms fail 0.1 % of their requests, at 50 rps, unless said. Pairs of Prometheus scrape at different " +
-		"times; of three\npods of each arm one gives way to another each 3 minutes; a proxy counts from 0 again each minute."
+	aboutWorse = "The primary fails 0.1 % of its requests. Where the canary is slower, what failed is what took " +
+		"over 500 ms. The other\nbuckets are 10, 50, 250 and 1000 ms against the primary's 5, 25, 100 and " +
+		"500 ms."
+	aboutSeen = "Both arms fail 0.1 % of their requests, at 50 rps, unless said. Pairs of Prometheus scrape at " +
+		"different times; of\nthree pods of each arm one gives way to another each 3 minutes; a proxy " +
+		"counts from 0 again each minute."
 )
 
 // shipped are the tables of the judge as the Pipelines are shipped.
