@@ -1,6 +1,7 @@
-// Package simulation plays rollouts with random traffic, to see how often the judge errs and how long it takes.
+// Package simulation plays rollouts with random traffic through the whole judge, to see how often it errs and how
+// long it takes.
 //
-// Time passes in bins of five seconds. In each, Poisson many requests reach canary and primary by weight,
-// and Poisson many of them fail. Counters are read every 15 seconds; a decision changes the weight, or
-// ends the rollout, one bin later.
+// Time is virtual and passes in seconds. In each, Poisson many requests reach canary and primary by weight; proxies
+// count them as Istio's do, and a Prometheus of the simulation's own scrapes the proxies and answers the judge with
+// raw samples. A decision changes the weight, or ends the rollout, five seconds later.
 package simulation

@@ -1,18 +1,21 @@
 package simulation
 
-import (
-	"math"
-	"math/rand/v2"
-
-	"github.com/serin-cd/serin/pkg/judge/sequential"
-)
+import "math"
 
 const (
-	binSeconds     = 5
-	historySeconds = 600
+	historySeconds  = 600
+	lookbackSeconds = 300 // before the history, from which its first increments are counted
+	feltSeconds     = 5   // until proxies obey a new weight
 )
 
-// rate is a share of requests that changes over time, which is in seconds after the start.
+// The arms of a rollout.
+const (
+	canary = iota
+	primary
+	arms
+)
+
+// rate is a share of requests that changes over time, which is in seconds after the start, below zero before it.
 type rate func(second float64) float64
 
 func always(p float64) rate { return func(float64) float64 { return p } }
@@ -31,116 +34,78 @@ func between(begin, end, outside, inside float64) rate {
 	}
 }
 
+// each is another rate for some seconds of every minute.
+func each(seconds, outside, inside float64) rate {
+	return func(second float64) float64 {
+		if second-60*math.Floor(second/60) < seconds {
+			return inside
+		}
+		return outside
+	}
+}
+
 // World is a kind of rollout.
 type World struct {
-	rps             float64
-	weights         []float64
-	canary, primary rate
-	read            int     // bins between two readings of the counters
-	early           int     // bins by which the canary's counters are read earlier than the primary's
-	bursts          float64 // seconds between two bursts of errors, 0 for none
-	spread          float64 // of the canary's error rate from run to run, as the σ of a lognormal
-	latency         *durations
-	warmUp          float64
-	deadline        float64 // of early stages
+	rps       float64    // requests a second, of both arms together
+	weights   []float64  // of the canary, in percent
+	bad       [arms]rate // share of requests that fail
+	clumps    clumps     // errors beside them
+	spread    float64    // of the canary's error rate from run to run, as the σ of a lognormal
+	adrift    bool       // error rates begin up to a minute earlier, at random
+	durations *durations // nil where proxies have no histograms
+	slow      bool       // failed is what took longer than the objective
+	scrapes   scrapes    // how Prometheus reads the proxies
+	judge     settings   // of the judge at all weights
+	early     settings   // and at all weights but the last
 }
 
-func world(rps, canary, primary float64) World {
-	return World{rps: rps, weights: []float64{0.2, 0.4, 0.6}, canary: always(canary), primary: always(primary),
-		read: 3, warmUp: 60, deadline: 600}
+// settings are parameters of analyze-metrics by the names of their variables.
+type settings map[string]string
+
+// clumps are errors that come together, in one second.
+type clumps struct {
+	every float64 // seconds between two of them, 0 for none
+	apart bool    // each error of a clump falls on an arm of its own; else the whole clump falls on one
 }
 
-// burst is how many errors come at once.
-const burst = 20
+// clump is how many errors come at once.
+const clump = 20
 
-// bin is what happens in five seconds.
-type bin struct {
-	counts sequential.Pair
-	fast   [2][]float64 // requests of canary and primary up to each bound of a histogram
+// scrapes is who counts requests, and how Prometheus reads them.
+type scrapes struct {
+	every    int       // seconds between two
+	called   bool      // pods count what they are asked, each arm its own; else one proxy counts what it asks of both
+	pods     int       // of each arm, where they count
+	fixed    bool      // offsets are these; else each proxy is scraped at a random time
+	offset   [arms]int // seconds
+	kept     [arms]int // of the rollout one of so many scrapes arrives, 0 and 1 for all
+	lost     float64   // share of the others that are lost
+	replicas int       // of Prometheus
+	churn    int       // seconds after which a pod gives way to another one, 0 for never
+	restarts int       // seconds after which a proxy counts from 0 again, 0 for never
 }
 
-// life is one run of a world.
-type life struct {
-	World
-	random *rand.Rand
-	factor float64 // on the canary's error rate
-	bins   []bin
+// world has one proxy that counts both arms, scraped every 15 s at the end of the judge's cells.
+func world(rps, canaryBad, primaryBad float64) World {
+	return World{rps: rps, weights: []float64{20, 40, 60}, bad: [arms]rate{always(canaryBad), always(primaryBad)},
+		scrapes: scrapes{every: 15, fixed: true, replicas: 1},
+		judge:   settings{"LATENCY": "off", "MIN_DWELL": "30s", "TIME_BOX": "120s"}, early: settings{}}
 }
 
-func (w World) live(r *rand.Rand) *life {
-	l := &life{World: w, random: r, factor: 1}
-	if w.spread > 0 {
-		l.factor = math.Exp(w.spread * r.NormFloat64())
+func (w World) with(changes ...func(*World)) World {
+	for _, change := range changes {
+		change(&w)
 	}
-	return l
+	return w
 }
 
-// history is what the primary counted before the start.
-func (l *life) history() (sequential.Counts, []sequential.Bound) {
-	n := historySeconds * l.rps
-	if l.latency != nil {
-		return l.latency.history(l.random, n)
-	}
-	p := l.primary(-1)
-	bad := poisson(l.random, n*p)
-	h := sequential.Counts{Requests: bad + poisson(l.random, n*(1-p)), Bad: bad}
-	if l.bursts > 0 {
-		extra := burst * poisson(l.random, historySeconds/l.bursts)
-		h = h.Plus(sequential.Counts{Requests: extra, Bad: extra})
-	}
-	return h, nil
-}
-
-// pass lets a bin pass with so much weight on the canary.
-func (l *life) pass(weight float64) {
-	second := float64(len(l.bins)) * binSeconds
-	n := binSeconds * l.rps
-	var b bin
-	if l.latency != nil {
-		b = l.latency.bin(l.random, n, weight, second)
-	} else {
-		b.counts.Canary = l.arm(n*weight, min(l.canary(second)*l.factor, 1))
-		b.counts.Primary = l.arm(n*(1-weight), l.primary(second))
-	}
-	if l.bursts > 0 {
-		for range int(poisson(l.random, binSeconds/l.bursts)) {
-			c := binomial(l.random, burst, weight)
-			b.counts = b.counts.Plus(sequential.Pair{
-				Canary:  sequential.Counts{Requests: c, Bad: c},
-				Primary: sequential.Counts{Requests: burst - c, Bad: burst - c}})
+// set is the world with another parameter.
+func (s settings) set(name, value string) settings {
+	changed := settings{name: value}
+	for n, v := range s {
+		if n != name {
+			changed[n] = v
 		}
 	}
-	l.bins = append(l.bins, b)
-}
-
-func (l *life) arm(n, p float64) sequential.Counts {
-	bad := poisson(l.random, n*p)
-	return sequential.Counts{Requests: bad + poisson(l.random, n*(1-p)), Bad: bad}
-}
-
-// window adds up bins; the canary's are those that had passed when its counters were read.
-func (l *life) window(begin, end int) sequential.Pair {
-	var sum sequential.Pair
-	for i := begin; i < end; i++ {
-		if early := i - l.early; early >= 0 {
-			sum.Canary = sum.Canary.Plus(l.bins[early].counts.Canary)
-		}
-		if i >= 0 {
-			sum.Primary = sum.Primary.Plus(l.bins[i].counts.Primary)
-		}
-	}
-	return sum
-}
-
-// failed is how many of the canary's requests failed, or were slow.
-func (l *life) failed() float64 {
-	sum := 0.0
-	for _, b := range l.bins {
-		if l.latency == nil {
-			sum += b.counts.Canary.Bad
-		} else {
-			sum += b.counts.Canary.Requests - b.fast[0][l.latency.objective]
-		}
-	}
-	return sum
+	return changed
 }

@@ -3,9 +3,12 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
+	"os/signal"
 
 	"github.com/serin-cd/serin/internal/simulation"
 )
@@ -14,15 +17,18 @@ func main() {
 	runs := flag.Int("runs", 2000, "rollouts a row")
 	out := flag.String("out", "", "page to write")
 	flag.Parse()
-	if err := run(*runs, *out); err != nil {
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // the judge logs each cell
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, *runs, *out); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(runs int, out string) error {
+func run(ctx context.Context, runs int, out string) error {
 	var page bytes.Buffer
-	missed, err := simulation.Report(&page, runs, func(line string) { fmt.Println(line) })
+	missed, err := simulation.Report(ctx, &page, runs, func(line string) { fmt.Println(line) })
 	if err != nil {
 		return err
 	}
