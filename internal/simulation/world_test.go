@@ -101,7 +101,12 @@ func TestSamplesSayWhatHappened(t *testing.T) {
 
 func TestSamplesSayHowLongItTook(t *testing.T) {
 	l, reader, window := lived(t, asShipped(50, 1, 1, near).with(func(w *World) { w.scrapes.fixed = true }))
-	slow, err := reader.Durations(asked(t, l, reader.Selection.Durations([]float64{500})), window, []float64{500})
+	counted, err := reader.Requests(asked(t, l, reader.Selection.Requests()), window)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow, err := reader.Durations(asked(t, l, reader.Selection.Durations([]float64{500})), window, []float64{500},
+		counted.Layout)
 	if err != nil {
 		t.Fatal(err)
 	}

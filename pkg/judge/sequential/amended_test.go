@@ -55,8 +55,8 @@ func TestColdAfterEachRaise(t *testing.T) {
 		t.Errorf("blame of latency %v, limits %+v: want neither", found.Latency.BlameMax, found.Limits)
 	}
 	e.WarmUp = 0
-	if found = Weigh(e, Rules{}); found.Latency.BlameMax < 100 || !found.Broken {
-		t.Errorf("blame of latency %v, limits %+v without warm-up: want both", found.Latency.BlameMax, found.Limits)
+	if found = Weigh(e, Rules{}); found.Latency.BlameMax < 100 {
+		t.Errorf("blame of latency %v, limits %+v without warm-up: want blame", found.Latency.BlameMax, found.Limits)
 	}
 }
 
