@@ -52,7 +52,7 @@ func TestSequentialWithRealPrometheus(t *testing.T) {
 		"hard failure": {app: "broken", decision: verdict.Fail, after: 1500 * time.Millisecond,
 			reason: "hard-failure: canary 50/50 (100.00 %) against primary 0/200 (0.00 %) in the 5s up to 12:00:01Z"},
 		"destination": {app: "broken", parameters: map[string]string{"REPORTER": "destination"}, decision: verdict.Fail,
-			after: 8500 * time.Millisecond, reason: "hard-failure: canary 50/50 (100.00 %) against primary 0/200"},
+			after: 8500 * time.Millisecond, reason: "hard-failure: canary 50/50 (100.00 %) against primary 0/120"},
 		"late": {app: "late", parameters: map[string]string{"MIN_DWELL": "90s"}, decision: verdict.Fail,
 			after: 51500 * time.Millisecond, reason: "worse: canary 30/580 (5.17 %) against primary 0/2200"},
 		"second stage": {app: "late", stages: []run.Stage{{Weight: 20, At: noon},
@@ -86,10 +86,10 @@ func TestSequentialWithRealPrometheus(t *testing.T) {
 		"called only": {app: "blind", decision: verdict.Pass, after: 38500 * time.Millisecond, reason: "healthy: "},
 		"noisy": {app: "noisy", parameters: map[string]string{"SUCCESS_RATE": "99", "INTERVAL": "15s"},
 			decision: verdict.Pass, after: 0, reason: "healthy: "},
-		"limit": {app: "worse", parameters: map[string]string{"SUCCESS_RATE": "99", "INTERVAL": "15s",
-			"SCRAPE_INTERVAL": "60s"}, decision: verdict.Fail, after: 65 * time.Second,
-			reason: "limit: 30/600 (5.00 %) of the canary failed, of the primary 0/2400 (0.00 %), want at most 1.00 %, " +
-				"beyond doubt: canary at least 2.18 %, primary at most 0.28 %"},
+		"limit": {app: "worse", parameters: map[string]string{"SUCCESS_RATE": "99", "TOLERANCE": "0.2", "MARGIN": "0.5",
+			"MIN_DWELL": "90s"}, decision: verdict.Fail, after: 26500 * time.Millisecond,
+			reason: "limit: 15/300 (5.00 %) of the canary failed, of the primary 0/1200 (0.00 %), want at most 1.00 %, " +
+				"beyond doubt: canary at least "},
 		"both break it": {app: "steady", parameters: depth(`max(queue_depth{workload="{{ target }}"})`),
 			decision: verdict.Pass, after: 60 * time.Second, reason: "healthy: "},
 		"alone": {app: "steady", parameters: depth(`max(queue_depth{workload="steady"})`), decision: verdict.Fail,

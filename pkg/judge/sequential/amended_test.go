@@ -8,8 +8,8 @@ import (
 
 func TestLimits(t *testing.T) {
 	cases := map[string]struct {
-		canary, primary Counts
-		broken, suspect bool
+		canary, primary   Counts
+		exceeded, suspect bool
 	}{
 		"one error of sixty":       {Counts{60, 1}, Counts{240, 1}, false, true},
 		"none":                     {Counts{60, 0}, Counts{240, 1}, false, false},
@@ -21,11 +21,37 @@ func TestLimits(t *testing.T) {
 	}
 	for name, c := range cases {
 		l := Limited{Most: 0.01, Seen: Pair{c.canary, c.primary}, Alpha: 0.01 / 4}
-		if l.Broken() != c.broken || l.Suspect() != c.suspect {
+		if l.exceeded() != c.exceeded || l.Suspect() != c.suspect {
 			low, high := l.Ends()
-			t.Errorf("%s: broken %v, suspect %v, want %v and %v (canary at least %v, primary at most %v)", name,
-				l.Broken(), l.Suspect(), c.broken, c.suspect, low, high)
+			t.Errorf("%s: exceeded %v, suspect %v, want %v and %v (canary at least %v, primary at most %v)", name,
+				l.exceeded(), l.Suspect(), c.exceeded, c.suspect, low, high)
 		}
+	}
+}
+
+// TestLimitIsConfirmed has an outage of both arms of which the canary's counters tell one cell earlier.
+func TestLimitIsConfirmed(t *testing.T) {
+	good, bad := Counts{300, 0}, Counts{300, 100}
+	e := Evidence{Grid: 15 * time.Second, Stages: []Stage{{0, 0.5}}, History: Counts{30000, 30},
+		Basis: Basis{Rule: errorsRule, Design: 1, Clumps: 1, Alpha: 0.01, Most: 0.01}}
+	most := 0
+	for k, p := range []Pair{{good, good}, {good, good}, {bad, good}, {good, bad}, {good, good}, {bad, good}} {
+		e.Cells, e.Until = append(e.Cells, Cell{p, e.Grid}), time.Duration(k+1)*e.Grid
+		found := Weigh(e, Rules{})
+		most = max(most, found.Limits[0].Cells)
+		if found.Broken {
+			t.Errorf("after cell %d the limit is broken: %+v", k, found.Limits)
+		}
+	}
+	if most != 1 {
+		t.Errorf("the limit is exceeded after %d cells in a row, want 1", most)
+	}
+	for range 5 {
+		e.Cells, e.Until = append(e.Cells, Cell{Pair{bad, good}, e.Grid}), e.Until+e.Grid
+	}
+	e.Cells = e.Cells[4:]
+	if found := Weigh(e, Rules{}); !found.Broken {
+		t.Errorf("limits %+v, want the one of errors broken", found.Limits)
 	}
 }
 

@@ -48,11 +48,27 @@ func FindHard(instants []Instant, grid time.Duration, together bool, since time.
 			Canary:  canary.slide(instants, i.At-grid, i.At).Canary,
 			Primary: primary.slide(instants, i.At-grid+lag, i.At+lag).Primary,
 		}
+		if !together && i.At < grid {
+			found.Primary = sinceStart(instants, i.At+lag, grid)
+		}
 		if Hard(found) {
 			return Hardness{i.At, found}, true
 		}
 	}
 	return Hardness{}, false
+}
+
+// sinceStart is what the primary counted up to a time in the first interval: of what a counter tells early in it, most
+// was before the start, when the canary counted nothing.
+func sinceStart(instants []Instant, upTo, grid time.Duration) Counts {
+	var sum Counts
+	for _, i := range instants {
+		if i.At > 0 && i.At <= upTo {
+			share := min(1, i.At.Seconds()/grid.Seconds())
+			sum = sum.Plus(Counts{max(i.Primary.Requests*share, i.Primary.Bad), i.Primary.Bad})
+		}
+	}
+	return sum
 }
 
 // window sums what lies after one time and up to another, both of which only grow.

@@ -111,7 +111,9 @@ type weighing struct {
 	stage   int
 	seen    Pair
 	slow    []Pair
-	tooSlow Pair
+	slowest Pair // by the limit
+	tooBad  int  // cells in a row after which the limit of errors is exceeded
+	tooSlow int  // the same of the limit of durations
 	moments []Moment
 }
 
@@ -161,9 +163,10 @@ func (w *weighing) cell(k int, cell Cell) {
 		}
 	}
 	if w.Longest > 0 && !cold {
-		w.tooSlow = w.tooSlow.Plus(w.TooSlow[k])
+		w.slowest = w.slowest.Plus(w.TooSlow[k])
 	}
 	w.seen = w.seen.Plus(m.Cell)
+	w.watchLimits()
 	m.Stratum, m.Closed = w.add(cell, m.Slow, cold)
 	s := w.standing()
 	m.Metric, m.Latency, m.Held = w.errors.Pots(), s.Latency, s.Held
