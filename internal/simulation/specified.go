@@ -1,8 +1,8 @@
 package simulation
 
 // aboutSpecified holds for all of these tables.
-const aboutSpecified = "In this table and those below the judge has no limits and looks at errors alone, or durations, " +
-	"and one proxy is\nscraped every 15 s. The primary fails 0.1 % of its requests; weights are 20, 40 " +
+const aboutSpecified = "In this table and those below the judge has no limits and looks at errors alone, or " +
+	"durations, and one proxy is\nscraped every 15 s. The primary fails 0.1 % of its requests; weights are 20, 40 " +
 	"and 60 % unless said. What is wanted\nmay be missed by chance: by three standard errors and half " +
 	"a point of a share, 15 % and two failed requests. A median\ntime may be longer by one interval " +
 	"and 5 s until its cell has settled, and until a promotion by these for each raise\nof the weight."
