@@ -191,9 +191,9 @@ func TestTaskThatHangsWithoutTimeoutsOfTheRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	// the Pipeline's own timeout of a stage, but shorter
-	changed := regexp.MustCompile(`(?m)^(\s+timeout: )8m30s$`).ReplaceAllString(pipeline, "${1}25s")
+	changed := regexp.MustCompile(`(?m)^(\s+timeout: )11m30s$`).ReplaceAllString(pipeline, "${1}25s")
 	if changed == pipeline {
-		t.Fatal("the Pipeline canary has no stage with timeout 8m30s")
+		t.Fatal("the Pipeline canary has no stage with timeout 11m30s")
 	}
 	if err := p.app.Apply(t.Context(),
 		regexp.MustCompile(`(?m)^\s+(resourceVersion|uid|managedFields|creationTimestamp):.*\n`).ReplaceAllString(changed, "")); err != nil {

@@ -63,7 +63,7 @@ func (p Plan) Comment() string {
 	if err != nil {
 		return text // which is not written then
 	}
-	if total := fitted.total(all); total > hour {
+	if total := fitted.total(all); !fitted.fits(all) {
 		text += fmt.Sprintf("# Start its runs with timeouts.pipeline of at least %s, timeouts.tasks of %s and "+
 			"timeouts.finally of %s:\n# after Tekton's default of 1h finally does not run.\n", timeout.Short(total),
 			timeout.Short(total-finally(all)-reserve/2), timeout.Short(finally(all)+reserve/2))

@@ -33,7 +33,11 @@ func (b *builder) canary(p Plan) (*tekton.Pipeline, error) {
 	}
 	for i, w := range p.Weights {
 		b.fixed = map[string]string{"weight": fmt.Sprint(w), "gate": Gate(i == len(p.Weights)-1)}
-		add(b.task(stageName(w), fmt.Sprintf("Traffic to %d %%", w), "canary-stage", t.Stage))
+		limit := t.Stage
+		if i == len(p.Weights)-1 {
+			limit = t.Prove
+		}
+		add(b.task(stageName(w), fmt.Sprintf("Traffic to %d %%", w), "canary-stage", limit))
 	}
 	add(b.task("promote", "Promote the canary", "canary-promote", t.Promote))
 	return b.pipeline(p.Name, "Canary release", tekton.PipelineSpec{

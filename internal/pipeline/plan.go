@@ -17,8 +17,9 @@ const (
 	reserve       = time.Minute // for Tekton itself
 	// least is how long a stage is judged at least beyond its time-box and its dwell.
 	least = 30 * time.Second
-	// usual is how long a stage is judged at most, where the hour has room for it.
-	usual = 7 * time.Minute
+	// boxed and proved are how long a stage is judged at most where nothing else is asked for: one that has a time box,
+	// and the last, which has to prove the canary. They are the judge's own.
+	boxed, proved = 10 * time.Minute, 15 * time.Minute
 )
 
 // Weights are those of the stages that are shipped, in percent.
@@ -41,7 +42,7 @@ type Plan struct {
 	Threshold        int
 	Checks           int
 	TimeBox          time.Duration // 0: twice the interval
-	Deadline         time.Duration // 0: what fits into Tekton's hour
+	Deadline         time.Duration // 0: the judge's own, or what fits into Tekton's hour
 	Settle           time.Duration
 }
 
@@ -120,15 +121,17 @@ func (p Plan) shortest() time.Duration {
 	return max(box, p.Interval) + least
 }
 
-// longest is how long a stage is judged for where there is room: time for all checks of the classic judge, to pass or
-// to fail, and one more.
-func (p Plan) longest() time.Duration {
-	checks := time.Duration(p.Checks+p.Threshold+1) * p.Interval
-	return max(usual, checks, p.shortest())
+// enough is how long a stage is judged for at least where there is room: time for all checks of the classic judge, to
+// pass or to fail, and one more.
+func (p Plan) enough() time.Duration {
+	return max(time.Duration(p.Checks+p.Threshold+1)*p.Interval, p.shortest())
 }
 
-// fitted is the plan with a deadline, and its time-outs: the longest deadline that fits into Tekton's hour. One who
-// asks for a deadline or a stage timeout may go beyond the hour.
+// longest is how long each stage is judged for where there is room.
+func (p Plan) longest() time.Duration { return max(proved, p.enough()) }
+
+// fitted is the plan with its time-outs, and with a deadline if the judge's own do not fit into Tekton's hour: the
+// longest that does. One who asks for a deadline or a stage timeout may go beyond the hour.
 func (p Plan) fitted() (Plan, timeout.Tasks, error) {
 	if err := p.check(); err != nil {
 		return p, timeout.Tasks{}, err
@@ -139,7 +142,10 @@ func (p Plan) fitted() (Plan, timeout.Tasks, error) {
 	if p.Deadline > 0 {
 		return p, p.tasks(), nil
 	}
-	for p.Deadline = p.longest(); p.total(p.tasks()) > hour; p.Deadline -= least {
+	if p.enough() <= boxed && p.fits(p.tasks()) {
+		return p, p.tasks(), nil
+	}
+	for p.Deadline = p.longest(); !p.fits(p.tasks()); p.Deadline -= least {
 		if p.Deadline-least < p.shortest() {
 			return p, timeout.Tasks{}, p.tooLong()
 		}
@@ -149,7 +155,8 @@ func (p Plan) fitted() (Plan, timeout.Tasks, error) {
 
 // within is the plan with a deadline that fits into the stage timeout that was asked for.
 func (p Plan) within(stage time.Duration) (Plan, timeout.Tasks, error) {
-	asked, overhead := p.Deadline, p.need().Stage()-p.Deadline
+	asked, need := p.Deadline, p.need()
+	overhead := need.Stage() - need.Deadline
 	room := stage - overhead
 	if room < max(asked, p.shortest()) {
 		return p, timeout.Tasks{}, fmt.Errorf("rendering %s: stage timeout %s, want at least %s: a stage is judged "+
@@ -161,7 +168,7 @@ func (p Plan) within(stage time.Duration) (Plan, timeout.Tasks, error) {
 		p.Deadline = min(room, p.longest())
 	}
 	all := p.tasks()
-	all.Stage = stage
+	all.Stage, all.Prove = stage, stage
 	return p, all, nil
 }
 
@@ -174,18 +181,26 @@ func (p Plan) tooLong() error {
 }
 
 func (p Plan) need() timeout.Need {
-	return timeout.Need{Busy: p.BusyTimeout, Progress: p.ProgressDeadline, Rollout: p.rollout(), Drain: p.Drain,
+	n := timeout.Need{Busy: p.BusyTimeout, Progress: p.ProgressDeadline, Rollout: p.rollout(), Drain: p.Drain,
 		DrainDeadline: p.DrainDeadline, Deadline: p.Deadline, Settle: p.Settle}
+	if p.Deadline == 0 {
+		n.Deadline, n.Prove = boxed, proved
+	}
+	return n
 }
 
 func (p Plan) tasks() timeout.Tasks { return p.need().Tasks() }
+
+// fits says whether a run that takes all its time ends within the hour. Where finish fails and is tried again at its very
+// end, the janitor does its work.
+func (p Plan) fits(t timeout.Tasks) bool { return p.before(t)+t.Finish+reserve <= hour }
 
 // total is how long a run may take in all, with Tekton itself.
 func (p Plan) total(t timeout.Tasks) time.Duration { return p.before(t) + finally(t) + reserve }
 
 // before is how long the tasks before finally may take.
 func (p Plan) before(t timeout.Tasks) time.Duration {
-	return t.Prepare + time.Duration(len(p.Weights))*t.Stage + t.Promote
+	return t.Prepare + time.Duration(len(p.Weights)-1)*t.Stage + t.Prove + t.Promote
 }
 
 func finally(t timeout.Tasks) time.Duration { return (1 + finishRetries) * t.Finish }

@@ -53,10 +53,13 @@ func (r *reading) foretold(rules sequential.Rules, weight int) string {
 		}
 	}
 	if deadline := time.Duration(spare*float64(at)).Round(deadlines) + deadlines; deadline <= longestOne {
-		advice = append(advice, fmt.Sprintf("deadline %s", deadline))
+		advice = append(advice, "deadline "+minutes(deadline))
 	}
 	advice = append(advice, "gate time-box")
 	return fmt.Sprintf("Proof at weight %d takes about %s with %.3g requests a second, more than the deadline of %s: %s "+
-		"would do", weight, at.Round(time.Minute), past.Primary.Requests/counting.HistorySpan.Seconds(), rules.Deadline,
+		"would do", weight, minutes(at), past.Primary.Requests/counting.HistorySpan.Seconds(), minutes(rules.Deadline),
 		strings.Join(advice, " or "))
 }
+
+// minutes is a duration in them.
+func minutes(d time.Duration) string { return fmt.Sprintf("%.3gm", d.Minutes()) }

@@ -150,6 +150,27 @@ func TestSequentialWithRealPrometheus(t *testing.T) {
 	})
 }
 
+// TestForecast has an application of 60 requests a minute, and one of 50 a second.
+func TestForecast(t *testing.T) {
+	client, err := prometheus.New(prometheus.Config{URL: prometheustest.Start(t, mesh()...)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for app, want := range map[string]string{"steady": "", "thin": "Proof at weight 20 takes about "} {
+		q, told := &past{client, noon}, []string{}
+		j := newJudge(t, app, map[string]string{"JUDGE": "sequential", "DEADLINE": "200s"})
+		j.Forecast = func(_ context.Context, text string) { told = append(told, text) }
+		if _, err := j.Judge(t.Context(), q, clock{q}, []run.Stage{{Weight: 20, At: noon}}, nil); err != nil {
+			t.Fatal(err)
+		}
+		t.Log(told)
+		if len(told) > 1 || (want != "") != (len(told) == 1) || want != "" && (!strings.HasPrefix(told[0], want) ||
+			!strings.HasSuffix(told[0], " or gate time-box would do")) {
+			t.Errorf("%s: told %q, want %q once", app, told, want)
+		}
+	}
+}
+
 func judgedFrom(t *testing.T, client *prometheus.Client, app string, parameters map[string]string, stages []run.Stage,
 	start time.Time) verdict.Verdict {
 	t.Helper()

@@ -11,8 +11,8 @@ import (
 
 // Limits are what the Pipeline was written for.
 type Limits struct {
-	// Time-outs of the run's tasks, such as prepare=7m30s,stage=8m30s,promote=5m,finish=6m. The Pipeline sets them. A
-	// run whose parameters cannot fit into them is refused. Empty checks nothing.
+	// Time-outs of the run's tasks, such as prepare=7m30s,stage=11m30s,prove=16m30s,promote=5m,finish=6m. The
+	// Pipeline sets them. A run whose parameters cannot fit into them is refused. Empty checks nothing.
 	Timeouts timeout.Tasks `env:"TIMEOUTS"`
 }
 

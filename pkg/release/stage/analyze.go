@@ -75,6 +75,7 @@ func Analyze(ctx context.Context, a Analysis, out *step.Results) error {
 			r.App, target.Namespace, target.Primary, r.App.Namespace, r.App.Primary())
 	}
 	go r.Lease.KeepOn(ctx)
+	a.Judge.Forecast = func(ctx context.Context, text string) { r.Events.Warningf(ctx, "%s", text) }
 	v, err := Judge(ctx, r, a.Live(r.Cluster), a.Grace)
 	return a.written(v, err, out)
 }

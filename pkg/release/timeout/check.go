@@ -22,8 +22,8 @@ func (t Tasks) Check(n Need) error {
 	var refusals failure.Refusals
 	for _, w := range []wait{
 		{"busy-timeout", n.Busy, []string{"prepare", "release"}},
-		{"progress-deadline", n.Progress, []string{"prepare", "stage", "promote", "release", "finish"}},
-		{"deadline", n.Deadline, []string{"stage", "release"}},
+		{"progress-deadline", n.Progress, []string{"prepare", "stage", "prove", "promote", "release", "finish"}},
+		{"deadline", n.Deadline, []string{"stage", "prove", "release"}},
 		{"drain", n.Drain, []string{"promote", "release", "finish"}},
 		{"drain-deadline", n.DrainDeadline, []string{"promote", "release", "finish"}},
 	} {

@@ -22,6 +22,7 @@ type Need struct {
 	Rollout  time.Duration // how long all pods of a Deployment may take together
 	Drain    time.Duration // how long a canary's pods stay up at least
 	Deadline time.Duration // how long a stage is judged at most
+	Prove    time.Duration // the same of the last stage, which has to prove the canary; 0: as the others
 
 	// drain-deadline: how long a canary's pods wait for proxies at most; 0: a minute, or as long as they stay up
 	DrainDeadline time.Duration
@@ -33,7 +34,7 @@ func Rollout(progress time.Duration) time.Duration { return progress + time.Minu
 
 // Tasks are time-outs above all that each task may have to wait for.
 func (n Need) Tasks() Tasks {
-	return Tasks{Prepare: up(n.prepare()), Stage: up(n.Stage()), Promote: up(n.promote()), Finish: up(n.finish())}
+	return Tasks{Prepare: up(n.prepare()), Stage: up(n.Stage()), Prove: up(n.prove()), Promote: up(n.promote()), Finish: up(n.finish())}
 }
 
 // prepare waits for another run. Then it takes back one that was abandoned (its promotion undone, its canary drained
@@ -46,6 +47,14 @@ func (n Need) prepare() time.Duration {
 
 // Stage is how long a stage may take. It waits for pods that the canary lacks, and judges until there is a verdict.
 func (n Need) Stage() time.Duration { return start + n.Progress + n.Deadline + n.late() }
+
+// prove is how long the last stage may take.
+func (n Need) prove() time.Duration {
+	if n.Prove == 0 {
+		return n.Stage()
+	}
+	return n.Stage() - n.Deadline + n.Prove
+}
 
 // late is how long after its deadline a stage may wait for samples, beyond what rounding leaves.
 func (n Need) late() time.Duration { return max(n.Settle-5*time.Second, 0) }
@@ -69,7 +78,7 @@ func (n Need) drain() time.Duration {
 // Compact is the time-out of a task that does all before finish in one pod.
 func (t Tasks) Compact(stages int) Tasks {
 	pods := time.Duration(stages+1) * start
-	return Tasks{Release: t.Prepare + time.Duration(stages)*t.Stage + t.Promote - pods, Finish: t.Finish}
+	return Tasks{Release: t.Prepare + time.Duration(stages-1)*t.Stage + t.Prove + t.Promote - pods, Finish: t.Finish}
 }
 
 // up rounds up.

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Tasks are the time-outs of a run's tasks, as a parameter: prepare=7m30s,stage=8m30s,promote=5m,finish=6m. One that
+// Tasks are the time-outs of a run's tasks, as a parameter: prepare=7m30s,stage=11m30s,prove=16m30s,promote=5m,finish=6m. One that
 // is 0 is not known.
-type Tasks struct{ Prepare, Stage, Promote, Finish, Release time.Duration }
+type Tasks struct{ Prepare, Stage, Prove, Promote, Finish, Release time.Duration }
 
 // named is one of them.
 type named struct {
@@ -18,7 +18,7 @@ type named struct {
 }
 
 func (t *Tasks) all() []named {
-	return []named{{"prepare", &t.Prepare}, {"stage", &t.Stage}, {"promote", &t.Promote}, {"release", &t.Release},
+	return []named{{"prepare", &t.Prepare}, {"stage", &t.Stage}, {"prove", &t.Prove}, {"promote", &t.Promote}, {"release", &t.Release},
 		{"finish", &t.Finish}}
 }
 
@@ -44,7 +44,7 @@ func (t *Tasks) EnvDecode(text string) error {
 		i := slices.IndexFunc(t.all(), func(n named) bool { return n.name == name })
 		d, err := time.ParseDuration(value)
 		if i < 0 || err != nil || d <= 0 {
-			return fmt.Errorf("%q, want time-outs of prepare, stage, promote, release and finish such as "+
+			return fmt.Errorf("%q, want time-outs of prepare, stage, prove, promote, release and finish such as "+
 				"prepare=7m30s,finish=6m", item)
 		}
 		*t.all()[i].of = d

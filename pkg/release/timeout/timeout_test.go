@@ -25,21 +25,23 @@ func TestWhatTasksNeed(t *testing.T) {
 		change func(*timeout.Need)
 		want   string
 	}{
-		"as shipped": {nil, "prepare=7m30s,stage=8m30s,promote=5m,finish=6m"},
+		"as shipped": {nil, "prepare=7m30s,stage=8m30s,prove=8m30s,promote=5m,finish=6m"},
 		"slow pods": {func(n *timeout.Need) { n.Progress *= 3; n.Rollout *= 3 },
-			"prepare=17m30s,stage=10m30s,promote=11m,finish=10m"},
+			"prepare=17m30s,stage=10m30s,prove=10m30s,promote=11m,finish=10m"},
 		"many pods": {func(n *timeout.Need) { n.Rollout = time.Hour },
-			"prepare=2h3m30s,stage=8m30s,promote=1h3m,finish=1h4m"},
+			"prepare=2h3m30s,stage=8m30s,prove=8m30s,promote=1h3m,finish=1h4m"},
 		"a queue": {func(n *timeout.Need) { n.Busy = time.Hour },
-			"prepare=1h6m30s,stage=8m30s,promote=5m,finish=6m"},
+			"prepare=1h6m30s,stage=8m30s,prove=8m30s,promote=5m,finish=6m"},
 		"a long drain": {func(n *timeout.Need) { n.Drain = 5 * time.Minute },
-			"prepare=11m30s,stage=8m30s,promote=9m,finish=8m"},
+			"prepare=11m30s,stage=8m30s,prove=8m30s,promote=9m,finish=8m"},
 		"late samples": {func(n *timeout.Need) { n.Settle = 2 * time.Minute },
-			"prepare=7m30s,stage=10m30s,promote=5m,finish=6m"},
+			"prepare=7m30s,stage=10m30s,prove=10m30s,promote=5m,finish=6m"},
 		"long stages": {func(n *timeout.Need) { n.Deadline = 3 * time.Hour },
-			"prepare=7m30s,stage=3h1m30s,promote=5m,finish=6m"},
+			"prepare=7m30s,stage=3h1m30s,prove=3h1m30s,promote=5m,finish=6m"},
+		"the last stage longer": {func(n *timeout.Need) { n.Deadline, n.Prove = 10*time.Minute, 15*time.Minute },
+			"prepare=7m30s,stage=11m30s,prove=16m30s,promote=5m,finish=6m"},
 		"odd durations": {func(n *timeout.Need) { n.Progress += time.Second },
-			"prepare=8m,stage=9m,promote=5m30s,finish=6m"},
+			"prepare=8m,stage=9m,prove=9m,promote=5m30s,finish=6m"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -73,10 +75,10 @@ func TestWhatCannotFitIsRefused(t *testing.T) {
 			""},
 		"progress-deadline": {tasks, func(n *timeout.Need) { n.Progress = 10 * time.Minute },
 			"reading progress-deadline: 10m and 30s to start the pod, want no more than 7m30s of task prepare, " +
-				"8m30s of task stage, 5m of task promote, 6m of task finish: lower it, or write a Pipeline with " +
+				"8m30s of task stage, 8m30s of task prove, 5m of task promote, 6m of task finish: lower it, or write a Pipeline with " +
 				"`tkn canary render --progress-deadline 10m`"},
 		"deadline": {tasks, func(n *timeout.Need) { n.Deadline = 15 * time.Minute },
-			"reading deadline: 15m and 30s to start the pod, want no more than 8m30s of task stage: "},
+			"reading deadline: 15m and 30s to start the pod, want no more than 8m30s of task stage, 8m30s of task prove: "},
 		"drain": {tasks, func(n *timeout.Need) { n.Drain = 5 * time.Minute },
 			"reading drain: 5m and 30s to start the pod, want no more than 5m of task promote: "},
 		"busy-timeout": {tasks, func(n *timeout.Need) { n.Busy = 30 * time.Minute },
