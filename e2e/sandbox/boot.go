@@ -201,7 +201,8 @@ func (s *Sandbox) bootMetrics(ctx context.Context, apply *applier, client kubern
 		return err
 	}
 	return poll(ctx, bootLimit, "metrics-server to know the node", func(ctx context.Context) error {
-		_, err := client.Discovery().RESTClient().Get().AbsPath("/apis/metrics.k8s.io/v1beta1/nodes", hostname).DoRaw(ctx)
+		_, err := client.Discovery().RESTClient().Get().AbsPath("/apis/metrics.k8s.io/v1beta1/nodes", hostname).
+			DoRaw(ctx)
 		return err
 	})
 }

@@ -38,8 +38,9 @@ func render(name string, cfg node.Config) ([]byte, error) {
 		return nil, err
 	}
 	var out bytes.Buffer
-	if err := t.Execute(&out, configured{Config: cfg, PKI: pkiDir(cfg), WebhookPort: webhookPort, MetricsPort: metricsPort,
-		Registries: registriesDir(cfg)}); err != nil {
+	if err := t.Execute(&out, configured{Config: cfg, PKI: pkiDir(cfg), WebhookPort: webhookPort,
+		MetricsPort: metricsPort,
+		Registries:  registriesDir(cfg)}); err != nil {
 		return nil, fmt.Errorf("rendering %s: %w", name, err)
 	}
 	return out.Bytes(), nil

@@ -240,7 +240,9 @@ func (a *App) Deployment(ctx context.Context, name string) (*appsv1.Deployment, 
 }
 
 // Route is the VirtualService of the application's name as it is stored.
-func (a *App) Route(ctx context.Context) (*unstructured.Unstructured, error) { return a.route(ctx, a.Name) }
+func (a *App) Route(ctx context.Context) (*unstructured.Unstructured, error) {
+	return a.route(ctx, a.Name)
+}
 
 func (a *App) route(ctx context.Context, name string) (*unstructured.Unstructured, error) {
 	return a.Objects.Resource(VirtualServices).Namespace(a.Namespace).Get(ctx, name, metav1.GetOptions{})

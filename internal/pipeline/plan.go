@@ -191,8 +191,8 @@ func (p Plan) need() timeout.Need {
 
 func (p Plan) tasks() timeout.Tasks { return p.need().Tasks() }
 
-// fits says whether a run that takes all its time ends within the hour. Where finish fails and is tried again at its very
-// end, the janitor does its work.
+// fits says whether a run that takes all its time ends within the hour. Where finish fails and is tried again at its
+// very end, the janitor does its work.
 func (p Plan) fits(t timeout.Tasks) bool { return p.before(t)+t.Finish+reserve <= hour }
 
 // total is how long a run may take in all, with Tekton itself.

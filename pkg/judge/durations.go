@@ -87,11 +87,6 @@ func (r *reading) unjudged(why string) error {
 // slow reads how long the requests of both arms took, in the cells that were counted.
 func (r *reading) slow(ctx context.Context, w counting.Window, counted counting.Counted, e *sequential.Evidence) error {
 	called := canaryIn(counted) > 0
-	if len(r.buckets) > 0 && called && r.common == nil {
-		if err := r.compare(ctx, w); err != nil {
-			return err
-		}
-	}
 	les := r.les()
 	if len(les) == 0 {
 		e.Unlike = r.unlike
@@ -111,7 +106,7 @@ func (r *reading) slow(ctx context.Context, w counting.Window, counted counting.
 	if called && !slow.Canary {
 		return r.unjudged("the canary's proxies have no such histogram")
 	}
-	if slices.Contains(slow.Lacking, true) { // of a pod that is new
+	if slices.Contains(slow.Lacking, true) {
 		if err := r.compare(ctx, w); err != nil {
 			return err
 		}

@@ -56,9 +56,9 @@ func (r *reading) foretold(rules sequential.Rules, weight int) string {
 		advice = append(advice, "deadline "+minutes(deadline))
 	}
 	advice = append(advice, "gate time-box")
-	return fmt.Sprintf("Proof at weight %d takes about %s with %.3g requests a second, more than the deadline of %s: %s "+
-		"would do", weight, minutes(at), past.Primary.Requests/counting.HistorySpan.Seconds(), minutes(rules.Deadline),
-		strings.Join(advice, " or "))
+	rate := past.Primary.Requests / counting.HistorySpan.Seconds()
+	return fmt.Sprintf("Proof at weight %d takes about %s with %.3g requests a second, more than the deadline of "+
+		"%s: %s would do", weight, minutes(at), rate, minutes(rules.Deadline), strings.Join(advice, " or "))
 }
 
 // minutes is a duration in them.

@@ -230,7 +230,7 @@ func (w *weighing) log(ctx context.Context) {
 			fields = append(fields, "latency-blame", verdict.Rounded(m.Latency.Blame),
 				"latency-acquit", verdict.Rounded(m.Latency.Acquit))
 		}
-		repeated := end.Add(time.Duration(w.config.Settle)).Before(w.began)
+		repeated := w.stages[0].At.Add(m.Known).Before(w.began)
 		fields = append(fields, "state", w.rules.State(m), "repeated", repeated)
 		slog.InfoContext(ctx, "cell closed", fields...)
 	}

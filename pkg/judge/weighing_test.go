@@ -43,7 +43,8 @@ func TestSequentialWithRealPrometheus(t *testing.T) {
 		"no latency": {app: "steady", parameters: map[string]string{"LATENCY": "off"}, decision: verdict.Pass,
 			after:  36500 * time.Millisecond,
 			reason: "healthy: canary 0/350 (0.00 %) against primary 0/1400 (0.00 %) in 36s"},
-		"pair": {app: "paired", decision: verdict.Pass, after: 81500 * time.Millisecond, reason: "healthy: canary 0/800",
+		"pair": {app: "paired", decision: verdict.Pass, after: 81500 * time.Millisecond,
+			reason:  "healthy: canary 0/800",
 			warning: "duplicate-series: "},
 		"time box": {app: "thin", parameters: boxed, decision: verdict.Pass, after: 120 * time.Second,
 			reason: "time-box: "},
@@ -76,8 +77,8 @@ func TestSequentialWithRealPrometheus(t *testing.T) {
 			reason: "hard-failure: canary 50/50"},
 		"not seen": {app: "crashed", parameters: map[string]string{"REPORTER": "destination", "DEADLINE": "120s"},
 			decision: verdict.Inconclusive, after: 63500 * time.Millisecond,
-			reason: "canary-silent: no request to the canary for a while at weight 20, 2600 requests to the primary in " +
-				"64s (istio_requests_total of crashed, reporter destination): does it run?"},
+			reason: "canary-silent: no request to the canary for a while at weight 20, 2600 requests to the primary " +
+				"in 64s (istio_requests_total of crashed, reporter destination): does it run?"},
 		"blind": {app: "crashed", parameters: map[string]string{"REPORTER": "source", "SPLIT": "workload",
 			"DEADLINE": "120s"}, decision: verdict.Inconclusive, after: 120 * time.Second, reason: "no-traffic: ",
 			warning: "split-blind: "},
@@ -88,8 +89,8 @@ func TestSequentialWithRealPrometheus(t *testing.T) {
 			decision: verdict.Pass, after: 0, reason: "healthy: "},
 		"limit": {app: "worse", parameters: map[string]string{"SUCCESS_RATE": "99", "TOLERANCE": "0.2", "MARGIN": "0.5",
 			"MIN_DWELL": "90s"}, decision: verdict.Fail, after: 26500 * time.Millisecond,
-			reason: "limit: 15/300 (5.00 %) of the canary failed, of the primary 0/1200 (0.00 %), want at most 1.00 %, " +
-				"beyond doubt: canary at least "},
+			reason: "limit: 15/300 (5.00 %) of the canary failed, of the primary 0/1200 (0.00 %), want at most " +
+				"1.00 %, beyond doubt: canary at least "},
 		"both break it": {app: "steady", parameters: depth(`max(queue_depth{workload="{{ target }}"})`),
 			decision: verdict.Pass, after: 60 * time.Second, reason: "healthy: "},
 		"alone": {app: "steady", parameters: depth(`max(queue_depth{workload="steady"})`), decision: verdict.Fail,
@@ -126,8 +127,8 @@ func TestSequentialWithRealPrometheus(t *testing.T) {
 					strings.Contains(warnings, "duplicate") {
 				t.Errorf("warnings %q, want %q", warnings, c.warning)
 			}
-			again := judgedFrom(t, client, c.app, with(c.parameters, "AS_OF", got.At.Format(time.RFC3339Nano)), c.stages,
-				noon.Add(time.Hour))
+			again := judgedFrom(t, client, c.app, with(c.parameters, "AS_OF", got.At.Format(time.RFC3339Nano)),
+				c.stages, noon.Add(time.Hour))
 			if diff := cmp.Diff(got.Evidence(), again.Evidence()); again.Reason() != got.Reason() || diff != "" {
 				t.Errorf("judged again: %q, want %q; evidence (-first +again)\n%s", again.Reason(), got.Reason(), diff)
 			}
@@ -145,7 +146,8 @@ func TestSequentialWithRealPrometheus(t *testing.T) {
 			t.Errorf("told of the check at %s: %s", c.At.Sub(noon), c.Halt())
 		})
 		if err != nil || got.Code != "worse" || got.At.Sub(noon) != 6500*time.Millisecond {
-			t.Errorf("%s after %s (%v), want worse after 6.5s, when a check is due too", got.Code, got.At.Sub(noon), err)
+			t.Errorf("%s after %s (%v), want worse after 6.5s, when a check is due too", got.Code,
+				got.At.Sub(noon), err)
 		}
 	})
 }

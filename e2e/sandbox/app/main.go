@@ -77,8 +77,8 @@ func fromEnvironment(getenv func(string) string) (behaviour, error) {
 		b.Version = "unknown"
 	}
 	numbers := map[string]*int{"FAIL_EVERY": &b.FailEvery, "FAIL_STATUS": &b.FailStatus}
-	durations := map[string]*time.Duration{"DELAY": &b.Delay, "CPU_TIME": &b.CPUTime, "FAIL_AFTER": &b.FailAfter, "READY_AFTER": &b.ReadyAfter,
-		"CRASH_AFTER": &b.CrashAfter}
+	durations := map[string]*time.Duration{"DELAY": &b.Delay, "CPU_TIME": &b.CPUTime,
+		"FAIL_AFTER": &b.FailAfter, "READY_AFTER": &b.ReadyAfter, "CRASH_AFTER": &b.CrashAfter}
 	for name, to := range numbers {
 		if err := parse(getenv(name), name, to, strconv.Atoi); err != nil {
 			return b, err

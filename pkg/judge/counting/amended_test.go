@@ -47,11 +47,14 @@ func TestNewbornOfAPair(t *testing.T) {
 		until  time.Duration
 		seen   float64
 	}{
-		"as many":             {[]*model.SampleStream{a([2]float64{6, 6}), of([2]float64{9, 6})}, 20 * time.Second, 6},
-		"more by then":        {[]*model.SampleStream{a([2]float64{6, 6}), of([2]float64{9, 8})}, 20 * time.Second, 8},
-		"the older goes on":   {[]*model.SampleStream{a([2]float64{6, 6}, [2]float64{21, 15}), of([2]float64{9, 8})}, 22 * time.Second, 15},
-		"the older was gone":  {[]*model.SampleStream{a([2]float64{6, 6}), of([2]float64{9, 6}, [2]float64{24, 9})}, 29 * time.Second, 15},
-		"half an interval on": {[]*model.SampleStream{a([2]float64{6, 6}), of([2]float64{9, 6}, [2]float64{24, 9})}, 28 * time.Second, 9},
+		"as many":      {[]*model.SampleStream{a([2]float64{6, 6}), of([2]float64{9, 6})}, 20 * time.Second, 6},
+		"more by then": {[]*model.SampleStream{a([2]float64{6, 6}), of([2]float64{9, 8})}, 20 * time.Second, 8},
+		"the older goes on": {[]*model.SampleStream{a([2]float64{6, 6}, [2]float64{21, 15}), of([2]float64{9, 8})},
+			22 * time.Second, 15},
+		"the older was gone": {[]*model.SampleStream{a([2]float64{6, 6}), of([2]float64{9, 6}, [2]float64{24, 9})},
+			29 * time.Second, 15},
+		"half an interval on": {[]*model.SampleStream{a([2]float64{6, 6}), of([2]float64{9, 6}, [2]float64{24, 9})},
+			28 * time.Second, 9},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -94,7 +97,7 @@ func TestNothingIsCountedTwiceInCells(t *testing.T) {
 func TestCellsCloseWithTheLastProxy(t *testing.T) {
 	m := model.Matrix{
 		line("app-primary", "app-primary-1", "200", "", steady(-590, 600, 300)...), // at 10, 25, …
-		line("app", "app-1", "200", "", steady(3, 78, 75)...),                      // at 3, 18, …, 78, and then no more
+		line("app", "app-1", "200", "", steady(3, 78, 75)...),                      // at 3, 18, …, 78
 	}
 	for until, want := range map[time.Duration]int{
 		17 * time.Second: 0, 18 * time.Second: 0, 25 * time.Second: 1, 32 * time.Second: 1, 40 * time.Second: 2,

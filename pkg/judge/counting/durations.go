@@ -17,7 +17,8 @@ type Slow struct {
 	Warnings []string
 }
 
-// Durations counts requests by how long they took, in the cells of a layout. A histogram that lacks a bound cannot tell.
+// Durations counts requests by how long they took, in the cells of a layout. A histogram that lacks a bound cannot
+// tell.
 func (r Reader) Durations(m model.Matrix, w Window, bounds []float64, in Layout) (Slow, error) {
 	a, err := r.answer(m, w)
 	if err != nil {

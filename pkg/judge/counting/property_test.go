@@ -122,7 +122,8 @@ func TestOrderAndReplicasDoNotMatter(t *testing.T) {
 		want := requests(t, m, wide(600*time.Second))
 		shuffled := slices.Clone(m)
 		r.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
-		if diff := cmp.Diff(want, requests(t, shuffled, wide(600*time.Second)), cmpopts.IgnoreUnexported(Layout{})); diff != "" {
+		got := requests(t, shuffled, wide(600*time.Second))
+		if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Layout{})); diff != "" {
 			t.Fatalf("seed %d in another order (-want +got)\n%s", seed, diff)
 		}
 		twice := requests(t, doubled(r, m, true), wide(600*time.Second))

@@ -154,7 +154,7 @@ func (a *answer) requests(isBad func(model.Metric) bool) Counted {
 	c := Counted{Layout: a.layout()}
 	cells := make([]sequential.Cell, len(c.cells))
 	for i, cell := range c.cells {
-		cells[i].Length = time.Duration(cell.last+1-cell.first) * a.Grid
+		cells[i].Length, cells[i].Known = time.Duration(cell.last+1-cell.first)*a.Grid, cell.closed
 	}
 	instants := a.instants()
 	for _, s := range a.single {

@@ -36,7 +36,7 @@ func TestLimitIsConfirmed(t *testing.T) {
 		Basis: Basis{Rule: errorsRule, Design: 1, Clumps: 1, Alpha: 0.01, Most: 0.01}}
 	most := 0
 	for k, p := range []Pair{{good, good}, {good, good}, {bad, good}, {good, bad}, {good, good}, {bad, good}} {
-		e.Cells, e.Until = append(e.Cells, Cell{p, e.Grid}), time.Duration(k+1)*e.Grid
+		e.Cells, e.Until = append(e.Cells, Cell{p, e.Grid, 0}), time.Duration(k+1)*e.Grid
 		found := Weigh(e, Rules{})
 		most = max(most, found.Limits[0].Cells)
 		if found.Broken {
@@ -47,7 +47,7 @@ func TestLimitIsConfirmed(t *testing.T) {
 		t.Errorf("the limit is exceeded after %d cells in a row, want 1", most)
 	}
 	for range 5 {
-		e.Cells, e.Until = append(e.Cells, Cell{Pair{bad, good}, e.Grid}), e.Until+e.Grid
+		e.Cells, e.Until = append(e.Cells, Cell{Pair{bad, good}, e.Grid, 0}), e.Until+e.Grid
 	}
 	e.Cells = e.Cells[4:]
 	if found := Weigh(e, Rules{}); !found.Broken {
@@ -65,7 +65,7 @@ func TestColdAfterEachRaise(t *testing.T) {
 	}
 	e.Slow = make([][]Pair, 1)
 	for k := range int(e.Until / e.Grid) {
-		e.Cells = append(e.Cells, Cell{Pair{Counts{300, 0}, Counts{450, 0}}, e.Grid})
+		e.Cells = append(e.Cells, Cell{Pair{Counts{300, 0}, Counts{450, 0}}, e.Grid, 0})
 		slow := Pair{Counts{300, 3}, Counts{450, 4}}
 		for _, s := range e.Stages {
 			end := time.Duration(k+1) * e.Grid
@@ -103,14 +103,14 @@ func TestWeigherRemembers(t *testing.T) {
 
 // TestEarlyCellConvicts has two cells that are not enough alone, of which the second is still open.
 func TestEarlyCellConvicts(t *testing.T) {
-	bad := Cell{Pair{Counts{150, 50}, Counts{600, 0}}, 5 * time.Second}
+	bad := Cell{Pair{Counts{150, 50}, Counts{600, 0}}, 5 * time.Second, 0}
 	e := Evidence{Stages: []Stage{{0, 0.2}}, Grid: 5 * time.Second, Until: 7 * time.Second, Basis: basis,
 		History: Counts{30000, 30}, Cells: []Cell{bad}, Early: &bad}
 	rules := Rules{Gate: Prove, Deadline: time.Hour, Alpha: 0.01, Beta: 0.05}
 	if d, reason := rules.Decide(Weigh(e, rules).Standing); d != Fail || reason != Worse {
 		t.Errorf("%s because of %q, want fail because it is worse", d, reason)
 	}
-	good := Cell{Pair{Counts{150, 0}, Counts{600, 0}}, 5 * time.Second}
+	good := Cell{Pair{Counts{150, 0}, Counts{600, 0}}, 5 * time.Second, 0}
 	e.Cells, e.Early = []Cell{good, good, good, good, good, good}, &good
 	e.Until = time.Minute
 	if f := Weigh(e, rules); len(f.Moments) != 6 {
@@ -167,7 +167,8 @@ func TestDispersion(t *testing.T) {
 		{1, 15, 1, 1.3}, {1, 0.05, 1, 2}, {20, 0.5, 8, 32}, {100, 2, 45, 50},
 	} {
 		if got := Dispersion(intervals(c.size, c.perInterval)); got < c.low || got > c.high {
-			t.Errorf("errors in clumps of %v, %v an interval: %v, want %v to %v", c.size, c.perInterval, got, c.low, c.high)
+			t.Errorf("errors in clumps of %v, %v an interval: %v, want %v to %v", c.size, c.perInterval, got, c.low,
+				c.high)
 		}
 	}
 	if got := Dispersion([]Counts{{100, 0}, {100, 0}, {100, 0}}); got != 1 {

@@ -8,10 +8,10 @@ const (
 	independentSpread = 2 // variance of Pearson's statistic of one interval with many errors
 )
 
-// Dispersion is how many errors usually come at once, from 1 to 50: Pearson's χ² of the errors in intervals before the
-// rollout over its degrees of freedom, less its standard error where errors are independent (McCullagh, Nelder,
-// "Generalized Linear Models", 1989, 4.5). With few errors the variance of the statistic is larger by the inverse of
-// how many an interval has.
+// Dispersion is how many errors usually come at once, from 1 to 50: Pearson's chi-squared statistic of the errors in
+// intervals before the rollout over its degrees of freedom, less its standard error where errors are independent
+// (McCullagh, Nelder, "Generalized Linear Models", 1989, 4.5). With few errors the variance of the statistic is larger
+// by the inverse of how many an interval has.
 func Dispersion(intervals []Counts) float64 {
 	var all Counts
 	n := 0.0

@@ -27,8 +27,8 @@ func (w *weighing) limited() []Limited {
 		all = append(all, Limited{Most: w.Most, Seen: w.seen, Alpha: w.Alpha / 4, Clump: w.Design, Cells: w.tooBad})
 	}
 	if w.Longest > 0 {
-		all = append(all, Limited{Le: w.Longest, Most: slowAllowed, Seen: w.slowest, Alpha: w.Alpha / 4, Clump: w.Clumps,
-			Cells: w.tooSlow})
+		all = append(all, Limited{Le: w.Longest, Most: slowAllowed, Seen: w.slowest, Alpha: w.Alpha / 4,
+			Clump: w.Clumps, Cells: w.tooSlow})
 	}
 	return all
 }

@@ -20,6 +20,7 @@ type Basis struct {
 type Cell struct {
 	Pair
 	Length time.Duration
+	Known  time.Duration // after the start, when all of it was known
 }
 
 // progress weighs one rollout cell by cell.

@@ -24,7 +24,7 @@ func random(r *rand.Rand) Evidence {
 	e.Slow = make([][]Pair, 2)
 	for k := range int(e.Until / e.Grid) {
 		p := Pair{counts(r, 200), counts(r, 500)}
-		e.Cells = append(e.Cells, Cell{p, e.Grid})
+		e.Cells = append(e.Cells, Cell{p, e.Grid, 0})
 		e.Instants = append(e.Instants, Instant{At: time.Duration(k+1) * e.Grid, Sampled: true, Pair: p})
 		for i := range e.Slow {
 			e.Slow[i] = append(e.Slow[i], Pair{counts(r, 200), counts(r, 500)})
@@ -102,7 +102,7 @@ func TestNothingIsProvenByNothing(t *testing.T) {
 		e := Evidence{Stages: []Stage{{0, 0.2}}, Grid: 15 * time.Second, Basis: basis,
 			History: Counts{30000, 30}, Until: 2 * time.Hour}
 		for range int(e.Until / e.Grid) {
-			e.Cells = append(e.Cells, Cell{cell, e.Grid})
+			e.Cells = append(e.Cells, Cell{cell, e.Grid, 0})
 		}
 		f := Weigh(e, Rules{})
 		f.Obeyed = true

@@ -208,7 +208,7 @@ func TestTraces(t *testing.T) {
 					continue
 				}
 				blaming, acquitting := m.blaming(), m.acquitting()
-				recent = lastMinute(append(recent, Cell{s.Cell.pair(), seconds(s.Seconds)}), seconds(s.Seconds))
+				recent = lastMinute(append(recent, Cell{s.Cell.pair(), seconds(s.Seconds), 0}), seconds(s.Seconds))
 				stratum, closed := m.Add(s.Cell.pair(), seconds(s.Seconds))
 				if closed != s.Closed || closed && quadOf(stratum) != s.Stratum {
 					t.Errorf("step %d: stratum %v, %v, want %v, %v", i, quadOf(stratum), closed, s.Stratum, s.Closed)

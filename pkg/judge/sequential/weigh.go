@@ -35,7 +35,8 @@ type Evidence struct {
 // Moment is how things stood when a cell had closed.
 type Moment struct {
 	End     time.Duration
-	Stage   int // index
+	Known   time.Duration // when all that it counts was
+	Stage   int           // index
 	Cell    Pair
 	Slow    []Pair // of each bound
 	Stratum Pair
@@ -93,7 +94,9 @@ func (w *Weigher) Weigh(e Evidence, rules Rules) Findings {
 		return found
 	}
 	hasty := begun.clone()
-	hasty.cell(len(e.Cells), *e.Early)
+	cell := *e.Early
+	cell.Length, cell.Known = min(cell.Length, max(e.Until-hasty.end, 0)), e.Until // it ends now
+	hasty.cell(len(e.Cells), cell)
 	early := hasty.findings()
 	if decision, _ := rules.Decide(early.Standing); decision == Fail {
 		return early
@@ -154,7 +157,8 @@ func (w *weighing) enter(at time.Duration) {
 
 func (w *weighing) cell(k int, cell Cell) {
 	w.enter(w.end)
-	m := Moment{End: w.end + cell.Length, Stage: w.stage, Cell: cell.Pair, Slow: make([]Pair, len(w.Slow))}
+	m := Moment{End: w.end + cell.Length, Known: cell.Known, Stage: w.stage, Cell: cell.Pair,
+		Slow: make([]Pair, len(w.Slow))}
 	cold := w.cold(m.End)
 	for i, slow := range w.Slow {
 		m.Slow[i] = slow[k]

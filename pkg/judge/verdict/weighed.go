@@ -107,6 +107,7 @@ type Cell struct {
 
 	AcquitMax float64 `json:"-"` // in its stage
 	State     string  `json:"-"` // in a word
+	Known     float64 `json:"-"` // when it had closed
 }
 
 // Latency is the evidence over all bounds, and what took longer than each.

@@ -112,7 +112,8 @@ func (w Weighing) share() Share {
 
 func (w Weighing) cell(m sequential.Moment) Cell {
 	c := Cell{
-		End: m.End.Seconds(), Stage: m.Stage + 1, Canary: RatioOf(m.Cell.Canary), Primary: RatioOf(m.Cell.Primary),
+		End: m.End.Seconds(), Known: m.Known.Seconds(), Stage: m.Stage + 1,
+		Canary: RatioOf(m.Cell.Canary), Primary: RatioOf(m.Cell.Primary),
 		Blame: m.Metric.Blame, Acquit: m.Metric.Acquit, Held: m.Held, AcquitMax: m.Metric.AcquitMax,
 		State: w.Rules.State(m),
 	}

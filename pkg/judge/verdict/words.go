@@ -104,8 +104,8 @@ func (w Weighing) broken() string {
 	for _, l := range w.Limits {
 		if l.Broken() {
 			low, high := l.Ends()
-			return fmt.Sprintf("%s, beyond doubt: canary at least %s, primary at most %s", w.limited(l), percentage(low),
-				percentage(high))
+			return fmt.Sprintf("%s, beyond doubt: canary at least %s, primary at most %s", w.limited(l),
+				percentage(low), percentage(high))
 		}
 	}
 	return ""

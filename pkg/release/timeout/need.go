@@ -34,7 +34,8 @@ func Rollout(progress time.Duration) time.Duration { return progress + time.Minu
 
 // Tasks are time-outs above all that each task may have to wait for.
 func (n Need) Tasks() Tasks {
-	return Tasks{Prepare: up(n.prepare()), Stage: up(n.Stage()), Prove: up(n.prove()), Promote: up(n.promote()), Finish: up(n.finish())}
+	return Tasks{Prepare: up(n.prepare()), Stage: up(n.Stage()), Prove: up(n.prove()),
+		Promote: up(n.promote()), Finish: up(n.finish())}
 }
 
 // prepare waits for another run. Then it takes back one that was abandoned (its promotion undone, its canary drained

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Tasks are the time-outs of a run's tasks, as a parameter: prepare=7m30s,stage=11m30s,prove=16m30s,promote=5m,finish=6m. One that
-// is 0 is not known.
+// Tasks are the time-outs of a run's tasks, as a parameter:
+// prepare=7m30s,stage=11m30s,prove=16m30s,promote=5m,finish=6m. One that is 0 is not known; prove is the last stage's.
 type Tasks struct{ Prepare, Stage, Prove, Promote, Finish, Release time.Duration }
 
 // named is one of them.
@@ -18,7 +18,8 @@ type named struct {
 }
 
 func (t *Tasks) all() []named {
-	return []named{{"prepare", &t.Prepare}, {"stage", &t.Stage}, {"prove", &t.Prove}, {"promote", &t.Promote}, {"release", &t.Release},
+	return []named{{"prepare", &t.Prepare}, {"stage", &t.Stage}, {"prove", &t.Prove},
+		{"promote", &t.Promote}, {"release", &t.Release},
 		{"finish", &t.Finish}}
 }
 

@@ -75,10 +75,11 @@ func TestWhatCannotFitIsRefused(t *testing.T) {
 			""},
 		"progress-deadline": {tasks, func(n *timeout.Need) { n.Progress = 10 * time.Minute },
 			"reading progress-deadline: 10m and 30s to start the pod, want no more than 7m30s of task prepare, " +
-				"8m30s of task stage, 8m30s of task prove, 5m of task promote, 6m of task finish: lower it, or write a Pipeline with " +
-				"`tkn canary render --progress-deadline 10m`"},
+				"8m30s of task stage, 8m30s of task prove, 5m of task promote, 6m of task finish: lower it, or write " +
+				"a Pipeline with `tkn canary render --progress-deadline 10m`"},
 		"deadline": {tasks, func(n *timeout.Need) { n.Deadline = 15 * time.Minute },
-			"reading deadline: 15m and 30s to start the pod, want no more than 8m30s of task stage, 8m30s of task prove: "},
+			"reading deadline: 15m and 30s to start the pod, want no more than 8m30s of task stage, " +
+				"8m30s of task prove: "},
 		"drain": {tasks, func(n *timeout.Need) { n.Drain = 5 * time.Minute },
 			"reading drain: 5m and 30s to start the pod, want no more than 5m of task promote: "},
 		"busy-timeout": {tasks, func(n *timeout.Need) { n.Busy = 30 * time.Minute },

@@ -85,10 +85,14 @@ func rangeOf(promql string) (selector string, window time.Duration, ok bool) {
 
 func (p *Past) window(ctx context.Context, selector string, from, to time.Time) (model.Matrix, error) {
 	known := p.samples[selector]
+	if known != nil && p.server == nil {
+		from = later(from, known.from.Add(-wholeSeconds), known.from)
+	}
 	if known == nil || from.Before(known.from) || to.After(known.to) {
 		if p.server == nil {
 			return nil, failure.Configf("replaying: the recording lacks samples of %s up to %s, "+
-				"want one that was made with the same reporter, split and latency-objective", selector, clockTime(to))
+				"want one that was made with the same reporter, split, latency-objective "+
+				"and request-duration", selector, clockTime(to))
 		}
 		var err error
 		if known, err = p.read(ctx, selector, known, from, to); err != nil {
@@ -150,6 +154,17 @@ func span(n int, at func(int) model.Time, from, to model.Time) (begin, end int) 
 
 // moment is a time as Prometheus knows it.
 func moment(t time.Time) model.Time { return model.TimeFromUnixNano(t.UnixNano()) }
+
+// wholeSeconds is what a range may reach back too far for being written in them.
+const wholeSeconds = time.Second
+
+// later is a time, or another if it lies between some limit and that.
+func later(t, limit, other time.Time) time.Time {
+	if t.Before(other) && !t.Before(limit) {
+		return other
+	}
+	return t
+}
 
 func earlier(a, b time.Time) time.Time {
 	if a.Before(b) {

@@ -86,20 +86,20 @@ var cases = map[string]struct {
 	sequential, classic string
 	golden              bool
 }{
-	"healthy": {"healthy", stages, nil, "pass healthy after 2m50s, 0 of 1700",
+	"healthy": {"healthy", stages, nil, "pass healthy after 2m56s, 0 of 1800",
 		"pass healthy after 3m11s, 0 of 1950", false},
-	"bad": {"bad", stages, map[string]string{"threshold": "2"}, "fail worse after 15s, 7.5 of 150",
+	"bad": {"bad", stages, map[string]string{"threshold": "2"}, "fail worse after 6.5s, 5 of 100",
 		"fail threshold after 2m5s, 62.5 of 1250", true},
-	"broken": {"broken", oneStage, nil, "fail hard-failure after 5s, 50 of 50",
+	"broken": {"broken", oneStage, nil, "fail hard-failure after 1.5s, 50 of 50",
 		"fail threshold after 1m5s, 650 of 650", true},
-	"slow": {"slow", oneStage, map[string]string{"warm-up": "10s"}, "fail slower after 25s, 0 of 250",
+	"slow": {"slow", oneStage, map[string]string{"warm-up": "10s"}, "fail slower after 16.5s, 0 of 200",
 		"pass healthy after 1m5s, 0 of 650", false},
 	"thin": {"thin", oneStage, map[string]string{"latency": "off", "weight-check": "off", "gate": "time-box"},
 		"pass time-box after 2m0s, 0 of 48", "pass healthy after 1m5s, 0 of 26", false},
 	"idle": {"idle", oneStage, map[string]string{"no-values": "inconclusive", "deadline": "200s"},
 		"inconclusive no-traffic after 3m20s, 0 of 0", "inconclusive no-values after 1m5s, 0 of 0", false},
 	"limits": {"bad", stages, map[string]string{"success-rate": "99", "alpha": "0.0000001", "interval": "30s"},
-		"fail threshold after 35s, 17.5 of 350", "fail threshold after 35s, 17.5 of 350", false},
+		"fail worse after 31.5s, 17.5 of 350", "fail threshold after 35s, 17.5 of 350", false},
 	"undecided": {"thin", stagesTo40, nil, "inconclusive undecided after 42s, 0 of 18",
 		"inconclusive undecided after 42s, 0 of 18", true},
 }
@@ -173,7 +173,7 @@ func TestARecordingAnswersOtherParameters(t *testing.T) {
 		"patience": {"bad", map[string]string{"threshold": "5", "checks": "2", "alpha": "0.0000001",
 			"deadline": "250s"}},
 		"tolerance": {"bad", map[string]string{"tolerance": "0.1", "margin": "0.2"}},
-		"bounds":    {"slow", map[string]string{"request-duration": "400", "warm-up": "0s"}},
+		"bounds":    {"slow", map[string]string{"request-duration": "100", "warm-up": "0s"}},
 		"codes":     {"bad", map[string]string{"error-codes": "404"}},
 		"latency":   {"slow", map[string]string{"latency": "off", "beta": "0.0001"}},
 	}

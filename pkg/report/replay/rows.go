@@ -52,7 +52,7 @@ func (r Result) rows(settle time.Duration) []Row {
 	}
 	weighed, checked := r.Judges[0], r.Judges[1]
 	for _, c := range weighed.Verdict.AllCells {
-		at(r.start().Add(seconds(c.End) + settle)).Sequential = cellOf(c)
+		at(r.start().Add(seconds(c.Known))).Sequential = cellOf(c)
 	}
 	for _, c := range checked.Verdict.Checks {
 		at(c.At.Add(settle)).Classic = checkOf(c)
