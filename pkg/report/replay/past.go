@@ -86,7 +86,7 @@ func rangeOf(promql string) (selector string, window time.Duration, ok bool) {
 func (p *Past) window(ctx context.Context, selector string, from, to time.Time) (model.Matrix, error) {
 	known := p.samples[selector]
 	if known != nil && p.server == nil {
-		from = later(from, known.from.Add(-wholeSeconds), known.from)
+		from = later(from, known.from.Add(-rounding), known.from)
 	}
 	if known == nil || from.Before(known.from) || to.After(known.to) {
 		if p.server == nil {
@@ -155,8 +155,8 @@ func span(n int, at func(int) model.Time, from, to model.Time) (begin, end int) 
 // moment is a time as Prometheus knows it.
 func moment(t time.Time) model.Time { return model.TimeFromUnixNano(t.UnixNano()) }
 
-// wholeSeconds is what a range may reach back too far for being written in them.
-const wholeSeconds = time.Second
+// rounding is what a range may reach back too far for being written in them.
+const rounding = time.Second
 
 // later is a time, or another if it lies between some limit and that.
 func later(t, limit, other time.Time) time.Time {
