@@ -88,8 +88,8 @@ func TestSequentialWithRealPrometheus(t *testing.T) {
 		"noisy": {app: "noisy", parameters: map[string]string{"SUCCESS_RATE": "99", "INTERVAL": "15s"},
 			decision: verdict.Pass, after: 0, reason: "healthy: "},
 		"limit": {app: "worse", parameters: map[string]string{"SUCCESS_RATE": "99", "TOLERANCE": "0.2", "MARGIN": "0.5",
-			"MIN_DWELL": "90s"}, decision: verdict.Fail, after: 26500 * time.Millisecond,
-			reason: "limit: 15/300 (5.00 %) of the canary failed, of the primary 0/1200 (0.00 %), want at most " +
+			"MIN_DWELL": "90s"}, decision: verdict.Fail, after: 31500 * time.Millisecond,
+			reason: "limit: 18/350 (5.00 %) of the canary failed, of the primary 0/1400 (0.00 %), want at most " +
 				"1.00 %, beyond doubt: canary at least "},
 		"both break it": {app: "steady", parameters: depth(`max(queue_depth{workload="{{ target }}"})`),
 			decision: verdict.Pass, after: 60 * time.Second, reason: "healthy: "},

@@ -49,7 +49,7 @@ func FindHard(instants []Instant, grid time.Duration, together bool, since time.
 			Primary: primary.slide(instants, i.At-grid+lag, i.At+lag).Primary,
 		}
 		if !together && i.At < grid {
-			found.Primary = sinceStart(instants, i.At+lag, grid)
+			found.Primary = sinceStart(instants, i.At, i.At+lag, grid)
 		}
 		if Hard(found) {
 			return Hardness{i.At, found}, true
@@ -58,12 +58,12 @@ func FindHard(instants []Instant, grid time.Duration, together bool, since time.
 	return Hardness{}, false
 }
 
-// sinceStart is what the primary counted up to a time in the first interval: of what a counter tells early in it, most
-// was before the start, when the canary counted nothing.
-func sinceStart(instants []Instant, upTo, grid time.Duration) Counts {
+// sinceStart is what the primary's counters that are read in a time of the first interval tell of the time since the
+// start: of what one tells then, the rest was before it, when the canary counted nothing.
+func sinceStart(instants []Instant, from, upTo, grid time.Duration) Counts {
 	var sum Counts
 	for _, i := range instants {
-		if i.At > 0 && i.At <= upTo {
+		if i.At >= from && i.At <= upTo {
 			share := min(1, i.At.Seconds()/grid.Seconds())
 			sum = sum.Plus(Counts{max(i.Primary.Requests*share, i.Primary.Bad), i.Primary.Bad})
 		}

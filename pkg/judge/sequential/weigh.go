@@ -111,13 +111,14 @@ func Weigh(e Evidence, rules Rules) Findings { return new(Weigher).Weigh(e, rule
 type weighing struct {
 	Evidence
 	progress
-	stage   int
-	seen    Pair
-	slow    []Pair
-	slowest Pair // by the limit
-	tooBad  int  // cells in a row after which the limit of errors is exceeded
-	tooSlow int  // the same of the limit of durations
-	moments []Moment
+	stage            int
+	seen             Pair
+	slow             []Pair
+	slowest          Pair   // by the limit
+	worst, worstSlow Counts // the cell in which most of the canary's requests were bad, by errors and by the limit
+	tooBad           int    // cells in a row after which the limit of errors is exceeded
+	tooSlow          int    // the same of the limit of durations
+	moments          []Moment
 }
 
 func begin(e Evidence) *weighing {
@@ -167,14 +168,22 @@ func (w *weighing) cell(k int, cell Cell) {
 		}
 	}
 	if w.Longest > 0 && !cold {
-		w.slowest = w.slowest.Plus(w.TooSlow[k])
+		w.slowest, w.worstSlow = w.slowest.Plus(w.TooSlow[k]), worse(w.worstSlow, w.TooSlow[k].Canary)
 	}
-	w.seen = w.seen.Plus(m.Cell)
+	w.seen, w.worst = w.seen.Plus(m.Cell), worse(w.worst, m.Cell.Canary)
 	w.watchLimits()
 	m.Stratum, m.Closed = w.add(cell, m.Slow, cold)
 	s := w.standing()
 	m.Metric, m.Latency, m.Held = w.errors.Pots(), s.Latency, s.Held
 	w.moments = append(w.moments, m)
+}
+
+// worse are the counts with more bad requests.
+func worse(a, b Counts) Counts {
+	if b.Bad > a.Bad {
+		return b
+	}
+	return a
 }
 
 // cold says whether a cell that ends at a time ends so soon after a weight was set that latency does not count.
