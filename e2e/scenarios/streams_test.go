@@ -58,7 +58,7 @@ func TestStreamsAtWeightZero(t *testing.T) {
 	answered := report.Total.Versions[string(trial.V2)].Requests
 	t.Logf("%d requests of %s to the canary; its pods stayed for %s at weight 0", answered, open, took)
 	if report.Total.Failed > 0 || answered < 10 || took < open-5*time.Second {
-		t.Errorf("%d of %d requests failed, %d were the canary's, whose pods stayed for %s, want none failed, and at least "+
-			"%s", report.Total.Failed, report.Total.Requests, answered, took, open-5*time.Second)
+		t.Errorf("%d of %d requests failed, %d were the canary's, whose pods stayed for %s, want none failed, and at "+
+			"least %s", report.Total.Failed, report.Total.Requests, answered, took, open-5*time.Second)
 	}
 }

@@ -90,7 +90,8 @@ func incidents() []row {
 	}
 	more, down, outages := alike(between(70, 130, 0.001, 0.201)), alike(between(70, 100, 0.001, 1)),
 		alike(each(5, 0.001, 1))
-	// what the canary's first scrape tells is of a time of which the primary's tells little: a limit of reporter destination
+	// a limit of reporter destination: what the canary's first scrape tells is of a time of which the primary's tells
+	// little
 	begun := one("all requests fail in the first 5 s, pods count", alike(between(0, 5, 0.001, 1)), pods(1))
 	begun.want = takenBack(2)
 	drifting := func(w *World) { w.adrift = true }

@@ -61,8 +61,8 @@ func (w *weighing) bursts() float64 {
 // Broken says whether the canary has been beyond the limit, and its primary within, beyond doubt and for long enough.
 func (l Limited) Broken() bool { return l.Cells >= confirmed }
 
-// exceeded says whether the confidence sequences of both arms lie on the two sides of the limit, and whether that of the
-// canary does without its worst cell: no single one may convict.
+// exceeded says whether the confidence sequences of both arms lie on the two sides of the limit, and whether that of
+// the canary does without its worst cell: no single one may convict.
 func (l Limited) exceeded() bool {
 	canary := l.Seen.Canary
 	but := Counts{canary.Requests - l.Worst.Requests, canary.Bad - l.Worst.Bad}
