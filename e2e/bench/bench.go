@@ -20,8 +20,8 @@ const (
 	wantCold    = 1200
 	wantHealthy = 75 // s, at 10 s of observation a stage
 	wantMinute  = 250
-	wantExposed = 30
-	wantLost    = 300
+	wantExposed = 10
+	wantLost    = 100
 	wantCalls   = 60
 	wantStage   = 10
 )

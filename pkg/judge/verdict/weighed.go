@@ -31,6 +31,7 @@ type History struct {
 	Seconds  float64 `json:"seconds"`
 	Requests float64 `json:"requests"`
 	Bad      float64 `json:"bad"`
+	Clumps   float64 `json:"designEffect"` // errors that usually come at once, or that the parameter says
 }
 
 // Proportion is one of requests that are bad, and the evidence about it.

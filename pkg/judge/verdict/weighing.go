@@ -19,6 +19,7 @@ type Weighing struct {
 	Start    time.Time
 	Grid     time.Duration
 	History  sequential.Counts // of the primary, before the start
+	Clumps   float64           // errors that usually come at once
 	Metric   string            // Istio's, whose requests were counted
 	Reporter string            // by which proxies, empty where nobody knows
 	Split    string
@@ -43,7 +44,7 @@ func (v *Verdict) ConcludeWeighing(d Decision, code string, w Weighing) {
 func (w Weighing) told() *Weighed {
 	told := &Weighed{
 		Grid:    Grid{Seconds: w.Grid.Seconds(), Cells: len(w.Moments)},
-		History: History{600, w.History.Requests, w.History.Bad},
+		History: History{600, w.History.Requests, w.History.Bad, Rounded(w.Clumps)},
 		Metrics: []Proportion{w.proportion("errors", w.Errors)}, Strata: []Stratum{}, AllCells: []Cell{},
 		Share: w.share(), Held: w.Held,
 	}
