@@ -73,6 +73,22 @@ func TestNewbornOfAPair(t *testing.T) {
 	}
 }
 
+// TestReplicaThatStartsAnew has a second Prometheus that begins in the rollout: it meets counters that are old.
+func TestReplicaThatStartsAnew(t *testing.T) {
+	m := model.Matrix{
+		line("app-primary", "app-primary-1", "200", "a", steady(-594, 20, 3)...),
+		line("app-primary", "app-primary-1", "503", "a", steady(-594, 20, 1)...),
+		line("app-primary", "app-primary-1", "503", "b", [2]float64{9, 40}),
+	}
+	got, bad := requests(t, m, wide(20*time.Second)), 0.0
+	for _, i := range got.Instants {
+		bad += i.Primary.Bad
+	}
+	if bad != 1 {
+		t.Errorf("%v errors of the primary, want the 1 that it counted", bad)
+	}
+}
+
 func TestNothingIsCountedTwiceInCells(t *testing.T) {
 	m := model.Matrix{
 		line("app-primary", "app-primary-1", "200", "a", steady(-594, 120, 300)...),

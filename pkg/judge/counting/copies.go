@@ -39,6 +39,12 @@ func (c counter) last(upTo model.Time) model.Time {
 	return c.samples[max(i-1, 0)].Timestamp
 }
 
+// value is that of the last sample up to a time, which there must be.
+func (c counter) value(at model.Time) float64 {
+	i := sort.Search(len(c.samples), func(i int) bool { return c.samples[i].Timestamp > at })
+	return float64(c.samples[max(i-1, 0)].Value)
+}
+
 // copies are series of which some count what another counts, such as those of a pair of Prometheus, in the order in
 // which they began.
 type copies []counter
@@ -116,8 +122,9 @@ func (c copies) upTo(end, asOf, grid model.Time) float64 {
 			totals[i] = own
 		case r.alone:
 			totals[r.of] = max(totals[r.of], c[r.of].upTo(end)+max(0, own-c[i].upTo(r.from)))
-		case !r.overlap:
-			totals[r.of] = max(totals[r.of], own)
+		case !r.overlap && c[i].first() <= end:
+			ahead := max(0, c[i].value(end)-c[r.of].value(end))
+			totals[r.of] = max(totals[r.of], c[r.of].upTo(end)+ahead)
 		}
 	}
 	sum := 0.0
@@ -148,20 +155,21 @@ func (a *answer) cells(c copies, l Layout, each func(cell int, n float64)) {
 func (c copies) instants(a *answer, each func(at model.Time, n float64)) {
 	asOf, grid := moment(a.End), model.Time(a.Grid.Milliseconds())
 	for i, r := range c.roles(asOf, grid) {
-		s, most := c[i], 0.0
+		s := c[i]
+		told, most := s.upTo, 0.0
 		switch {
 		case r.of == i:
 		case r.alone:
 			most = s.upTo(r.from)
 		case !r.overlap:
-			most = c[r.of].upTo(asOf)
+			told, most = s.value, c[r.of].value(asOf)
 		default:
 			continue
 		}
-		for k, at := range s.times {
-			if n := s.sums[k] - most; n > 0 || r.of == i {
+		for _, at := range s.times {
+			if n := told(at) - most; n > 0 || r.of == i {
 				each(at, n)
-				most = s.sums[k]
+				most = told(at)
 			}
 		}
 	}
