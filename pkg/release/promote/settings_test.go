@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/serin-cd/serin/internal/apitest"
@@ -19,6 +20,9 @@ import (
 // primary never has fewer pods than it wants.
 func TestPrimaryFollowsTheTarget(t *testing.T) {
 	a, r := at(t)
+	a.Eventually("the canary's pods have been ready for longer than minReadySeconds", func() bool {
+		return readySince(t, a, time.Now().Add(-2*time.Second)) == 2
+	})
 	a.Patch("podinfo", "helm", `[
 		{"op":"add","path":"/spec/minReadySeconds","value":1},
 		{"op":"add","path":"/spec/revisionHistoryLimit","value":0},
@@ -53,6 +57,20 @@ func TestPrimaryFollowsTheTarget(t *testing.T) {
 		annotations["meta.helm.sh/release-name"] != "" || annotations["serin.dev/run"] != r.ID.String() {
 		t.Errorf("annotations %v, want the cost centre alone taken over", annotations)
 	}
+}
+
+// readySince counts the pods of the target that have been ready since a time.
+func readySince(t *testing.T, a *releasetest.App, since time.Time) (n int) {
+	pods, err := a.Client.CoreV1().Pods(a.Namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "app=podinfo"})
+	must(t, err)
+	for _, pod := range pods.Items {
+		for _, c := range pod.Status.Conditions {
+			if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue && c.LastTransitionTime.Time.Before(since) {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // TestPromotionIsUndoneWithoutReplicaSet gives the primary what it ran before, of which there is no ReplicaSet any
