@@ -65,7 +65,8 @@ func readySince(t *testing.T, a *releasetest.App, since time.Time) (n int) {
 	must(t, err)
 	for _, pod := range pods.Items {
 		for _, c := range pod.Status.Conditions {
-			if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue && c.LastTransitionTime.Time.Before(since) {
+			ready := c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+			if ready && c.LastTransitionTime.Time.Before(since) {
 				n++
 			}
 		}
