@@ -10,7 +10,10 @@ import (
 	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 
 	"github.com/serin-cd/serin/internal/pipeline"
+	"github.com/serin-cd/serin/pkg/judge"
+	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/release/timeout"
+	"github.com/serin-cd/serin/pkg/task/parameter"
 	"github.com/serin-cd/serin/tasks"
 )
 
@@ -106,7 +109,9 @@ func TestARunFitsByDefault(t *testing.T) {
 				}
 			}
 			need := timeout.Need{Busy: given["busy-timeout"], Progress: given["progress-deadline"],
-				Drain: given["drain"], Deadline: given["deadline"]}
+				Drain: given["drain"]}
+			rules := judge.Config{Judge: verdict.Sequential, Deadline: parameter.Span(given["deadline"])}
+			need.Deadline, need.Prove = rules.Longest()
 			if err := timeouts.Check(need); err != nil {
 				t.Error(err)
 			}

@@ -2,8 +2,10 @@ package judge
 
 import "time"
 
-// LongestStage is how long any stage of a run may last without a verdict: the last one, which proves, has the longest.
-func (c Config) LongestStage() time.Duration {
-	c.Sequential.Gate = "prove"
-	return c.deadline()
+// Longest are how long a stage that only has a time box may last without a verdict, and how long the last one, which
+// has to prove the canary.
+func (c Config) Longest() (boxed, proving time.Duration) {
+	early, last := c, c
+	early.Sequential.Gate, last.Sequential.Gate = "time-box", "prove"
+	return early.deadline(), last.deadline()
 }

@@ -18,9 +18,10 @@ type Limits struct {
 
 // Check refuses parameters that cannot fit, before anything is changed.
 func (l Limits) Check(r *release.Release, s release.Settling, rules judge.Config) error {
+	boxed, proving := rules.Longest()
 	err := l.Timeouts.Check(timeout.Need{
 		Progress: s.Deadline(), Drain: time.Duration(s.Drain), DrainDeadline: time.Duration(s.DrainDeadline),
-		Deadline: rules.LongestStage(),
+		Deadline: boxed, Prove: proving,
 	})
 	if err != nil {
 		return fmt.Errorf("preparing %s: %w", r.App, err)

@@ -23,7 +23,8 @@ func (t Tasks) Check(n Need) error {
 	for _, w := range []wait{
 		{"busy-timeout", n.Busy, []string{"prepare", "release"}},
 		{"progress-deadline", n.Progress, []string{"prepare", "stage", "prove", "promote", "release", "finish"}},
-		{"deadline", n.Deadline, []string{"stage", "prove", "release"}},
+		n.stages(),
+		n.last(),
 		{"drain", n.Drain, []string{"promote", "release", "finish"}},
 		{"drain-deadline", n.DrainDeadline, []string{"promote", "release", "finish"}},
 	} {
@@ -34,6 +35,22 @@ func (t Tasks) Check(n Need) error {
 		}
 	}
 	return refusals.Err()
+}
+
+// stages wait for the deadline, all of them where the last has none of its own.
+func (n Need) stages() wait {
+	if n.Prove == n.Deadline || n.Prove == 0 {
+		return wait{"deadline", n.Deadline, []string{"stage", "prove", "release"}}
+	}
+	return wait{"deadline", n.Deadline, []string{"stage", "release"}}
+}
+
+// last is the wait of a last stage that has a deadline of its own.
+func (n Need) last() wait {
+	if n.Prove == n.Deadline {
+		return wait{}
+	}
+	return wait{"deadline", n.Prove, []string{"prove", "release"}}
 }
 
 // endBefore are the tasks that end before the wait would, with their time-outs.

@@ -80,6 +80,8 @@ func TestWhatCannotFitIsRefused(t *testing.T) {
 		"deadline": {tasks, func(n *timeout.Need) { n.Deadline = 15 * time.Minute },
 			"reading deadline: 15m and 30s to start the pod, want no more than 8m30s of task stage, " +
 				"8m30s of task prove: "},
+		"the last stage's deadline": {tasks, func(n *timeout.Need) { n.Prove = 15 * time.Minute },
+			"reading deadline: 15m and 30s to start the pod, want no more than 8m30s of task prove: "},
 		"drain": {tasks, func(n *timeout.Need) { n.Drain = 5 * time.Minute },
 			"reading drain: 5m and 30s to start the pod, want no more than 5m of task promote: "},
 		"busy-timeout": {tasks, func(n *timeout.Need) { n.Busy = 30 * time.Minute },
