@@ -94,7 +94,7 @@ func components(cfg node.Config, built programs, o Options) []node.Component {
 				"--secure-port="+metricsPort, "--tls-cert-file="+pki("metrics-server-api.crt"),
 				"--tls-private-key-file="+pki("metrics-server-api.key"),
 				"--kubelet-certificate-authority="+pki("ca.crt"), "--kubelet-preferred-address-types=InternalIP",
-				"--metric-resolution=10s", "--kubelet-request-timeout=5s")...)})
+				"--metric-resolution=15s", "--kubelet-request-timeout=5s")...)})
 	}
 	if o.Bare {
 		return all

@@ -13,11 +13,17 @@ import (
 )
 
 // hungry is how much of a processor each answer uses.
-var hungry = map[string]string{"CPU_TIME": "4ms"}
+var hungry = map[string]string{"CPU_TIME": "2ms"}
 
 // TestLoadTriplesInAStage has an application with an autoscaler that grows by what metrics-server says. In the middle
 // of a stage there are three times as many requests.
 func TestLoadTriplesInAStage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs a sandbox, which -short leaves out")
+	}
+	if _, err := installed(t).Client.Discovery().ServerResourcesForGroupVersion("metrics.k8s.io/v1beta1"); err != nil {
+		t.Skip("needs metrics-server: SERIN_SANDBOX of a sandbox that is up with --metrics-server")
+	}
 	p := deploy(t)
 	p.behave(trial.V1, hungry)
 	if err := p.app.Apply(t.Context(), `
@@ -28,7 +34,7 @@ spec:
   scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: shop}
   minReplicas: 2
   maxReplicas: 6
-  metrics: [{type: Resource, resource: {name: cpu, target: {type: AverageValue, averageValue: 60m}}}]
+  metrics: [{type: Resource, resource: {name: cpu, target: {type: AverageValue, averageValue: 40m}}}]
 `); err != nil {
 		t.Fatal(err)
 	}

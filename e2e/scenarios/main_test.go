@@ -64,7 +64,7 @@ func use(ctx context.Context) (*sandbox.Sandbox, error) {
 	if name := os.Getenv("SERIN_SANDBOX"); name != "" {
 		return sandbox.Attach(name)
 	}
-	return sandbox.Up(ctx, sandbox.Options{Name: "scenarios", Out: os.Stderr, MetricsServer: true})
+	return sandbox.Up(ctx, sandbox.Options{Name: "scenarios", Out: os.Stderr})
 }
 
 func logs(sb *sandbox.Sandbox) {
@@ -86,7 +86,7 @@ type play struct {
 
 // places are for the applications that are released at once: as many as two processors play without being late. The
 // flag -parallel of go test must not be less.
-var places = semaphore.NewWeighted(11)
+var places = semaphore.NewWeighted(10)
 
 // parallel lets the test play this many applications beside others as soon as there are places. leave gives the place
 // of one back before the test ends.
