@@ -106,11 +106,13 @@ func (r *reading) slow(ctx context.Context, w counting.Window, counted counting.
 	if called && !slow.Canary {
 		return r.unjudged("the canary's proxies have no such histogram")
 	}
-	if slices.Contains(slow.Lacking, true) {
+	if slices.Contains(slow.Lacking, true) { // in the histograms of some pods
 		if err := r.compare(ctx, w); err != nil {
 			return err
 		}
-		return r.slow(ctx, w, counted, e)
+		if !slices.Equal(les, r.les()) {
+			return r.slow(ctx, w, counted, e)
+		}
 	}
 	e.Bounds, e.Unlike, e.Longest = r.bounds, r.unlike, r.limit
 	for i, le := range les {
