@@ -204,8 +204,9 @@ func TestSequentialRouteThatIsNotObeyed(t *testing.T) {
 		}
 	}()
 	p.push(trial.V2)
-	result := p.ends(p.startWith("second", map[string]string{"time-box": "90s", "deadline": "100s"}), run.RolledBack,
-		false)
+	// the share of the traffic counts from 30 s after the weight was set
+	second := p.startWith("second", map[string]string{"min-dwell": "60s", "time-box": "90s", "deadline": "100s"})
+	result := p.ends(second, run.RolledBack, false)
 	p.wantReason(result.Results["reason"], `^traffic-not-shifted: canary got \d`)
 	p.wantExit(result, "stage-20", "analyze-metrics", 4)
 	p.serves(trial.V1)
