@@ -42,43 +42,32 @@ func (s shape) hosts(app *trial.App) []string {
 func (s shape) objects(app *trial.App) string {
 	switch s {
 	case autoscale:
-		return `
-apiVersion: autoscaling/v2
-kind: HorizontalPodAutoscaler
-metadata: {name: shop}
-spec:
-  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: shop}
-  minReplicas: 1
-  maxReplicas: 3
-  metrics: [{type: Resource, resource: {name: cpu, target: {type: AverageValue, averageValue: 200m}}}]
-`
+		return app.Autoscaler(1, 3, "200m")
 	case twoRoutes:
+		direct := s.hosts(app)[0]
 		return fmt.Sprintf(`
 apiVersion: networking.istio.io/v1
 kind: Gateway
 metadata: {name: direct}
 spec:
   selector: {istio: ingressgateway}
-  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: [%[1]s]}]
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: %[2]s}
-spec:
-  hosts: [%[1]s]
-  gateways: [direct]
-  http: [{route: [{destination: {host: shop, port: {number: 80}}}]}]
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: shop}
-spec:
-  hosts: [%[3]s]
-  gateways: [public]
-  http: [{route: [{destination: {host: shop, port: {number: 80}}}]}]
-`, s.hosts(app)[0], second, app.Host)
+  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: [%s]}]
+---`, direct) + route(second, direct, "direct") + route("shop", app.Host, "public")
 	}
 	return ""
+}
+
+// route is a VirtualService that leads a host of a gateway to the application.
+func route(name, host, gateway string) string {
+	return fmt.Sprintf(`
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: %s}
+spec:
+  hosts: [%s]
+  gateways: [%s]
+  http: [{route: [{destination: {host: shop, port: {number: 80}}}]}]
+---`, name, host, gateway)
 }
 
 // params are those that an application of the shape is released with.

@@ -26,16 +26,7 @@ func TestLoadTriplesInAStage(t *testing.T) {
 	}
 	p := deploy(t)
 	p.behave(trial.V1, hungry)
-	if err := p.app.Apply(t.Context(), `
-apiVersion: autoscaling/v2
-kind: HorizontalPodAutoscaler
-metadata: {name: shop}
-spec:
-  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: shop}
-  minReplicas: 2
-  maxReplicas: 6
-  metrics: [{type: Resource, resource: {name: cpu, target: {type: AverageValue, averageValue: 40m}}}]
-`); err != nil {
+	if err := p.app.Apply(t.Context(), p.app.Autoscaler(2, 6, "40m")); err != nil {
 		t.Fatal(err)
 	}
 	p.first(20)

@@ -81,11 +81,17 @@ spec:
 
 // direct sends requests for another host.
 func (p *play) direct(host string) (stop func() *load.Report) {
+	return p.send(load.Options{Host: host, Rate: 40})
+}
+
+// send sends requests through the gateway until the scenario ends or they are stopped.
+func (p *play) send(o load.Options) (stop func() *load.Report) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(p.Context()))
 	p.Cleanup(cancel)
+	o.URL = p.app.Sandbox.Gateway
 	done := make(chan *load.Report, 1)
 	go func() {
-		report, err := load.Run(ctx, load.Options{URL: p.app.Sandbox.Gateway, Host: host, Rate: 40})
+		report, err := load.Run(ctx, o)
 		if err != nil {
 			p.Error(err)
 		}

@@ -1,7 +1,6 @@
 package scenarios
 
 import (
-	"context"
 	"sync"
 	"testing"
 	"time"
@@ -19,22 +18,13 @@ import (
 func TestStreamsAtWeightZero(t *testing.T) {
 	const open = 25 * time.Second
 	p := released(t, 0)
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	defer cancel()
-	done, ended := make(chan *load.Report, 1), make(chan struct{})
+	ended := make(chan struct{})
 	var first sync.Once
-	go func() {
-		report, err := load.Run(ctx, load.Options{URL: p.app.Sandbox.Gateway, Host: p.app.Host, Rate: 10,
-			Timeout: 2 * open, EachAnswer: func(a load.Answer) {
-				if a.Version == string(trial.V2) {
-					first.Do(func() { close(ended) })
-				}
-			}})
-		if err != nil {
-			t.Error(err)
+	stop := p.send(load.Options{Host: p.app.Host, Rate: 10, Timeout: 2 * open, EachAnswer: func(a load.Answer) {
+		if a.Version == string(trial.V2) {
+			first.Do(func() { close(ended) })
 		}
-		done <- report
-	}()
+	}})
 	p.behave(trial.V2, map[string]string{"DELAY": open.String()})
 	second := p.startWith("second", map[string]string{"latency": "off", "weight-check": "off", "deadline": "5m",
 		"time-box": "4m"})
@@ -53,8 +43,7 @@ func TestStreamsAtWeightZero(t *testing.T) {
 	p.eventually("the target at rest", func(s trial.State) bool { return s.Target == 0 })
 	took := time.Since(zero)
 	p.ends(second, run.RolledBack, false)
-	cancel()
-	report := <-done
+	report := stop()
 	answered := report.Total.Versions[string(trial.V2)].Requests
 	t.Logf("%d requests of %s to the canary; its pods stayed for %s at weight 0", answered, open, took)
 	if report.Total.Failed > 0 || answered < 10 || took < open-5*time.Second {

@@ -88,6 +88,21 @@ metadata: {name: {{.Name}}}
 spec: {selector: {app: {{.Name}}}, ports: [{name: http, port: 80, targetPort: http}]}
 `))
 
+// Autoscaler is a HorizontalPodAutoscaler of the target as people write it: its bounds, and how much of a processor the
+// pods may use on average.
+func (a *App) Autoscaler(least, most int, cpu string) string {
+	return fmt.Sprintf(`
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: %[1]s}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: %[1]s}
+  minReplicas: %[2]d
+  maxReplicas: %[3]d
+  metrics: [{type: Resource, resource: {name: cpu, target: {type: AverageValue, averageValue: %[4]s}}}]
+`, a.Name, least, most, cpu)
+}
+
 // NewApp makes a namespace, installs Serin in it, and deploys a version there as a chart would. A namespace of that
 // name that exists is an error. Where it fails later, the namespace goes.
 func (i *Installation) NewApp(ctx context.Context, namespace, name string, version Version) (*App, error) {

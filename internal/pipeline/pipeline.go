@@ -32,11 +32,11 @@ func (b *builder) canary(p Plan) (*tekton.Pipeline, error) {
 		all = append(all, t)
 	}
 	for i, w := range p.Weights {
-		b.fixed = map[string]string{"weight": fmt.Sprint(w), "gate": Gate(i == len(p.Weights)-1)}
-		limit := t.Stage
-		if i == len(p.Weights)-1 {
+		last, limit := i == len(p.Weights)-1, t.Stage
+		if last {
 			limit = t.Prove
 		}
+		b.fixed = map[string]string{"weight": fmt.Sprint(w), "gate": Gate(last)}
 		add(b.task(stageName(w), fmt.Sprintf("Traffic to %d %%", w), "canary-stage", limit))
 	}
 	add(b.task("promote", "Promote the canary", "canary-promote", t.Promote))

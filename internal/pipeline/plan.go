@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/serin-cd/serin/pkg/judge"
+	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/release/timeout"
 )
 
@@ -17,10 +19,11 @@ const (
 	reserve       = time.Minute // for Tekton itself
 	// least is how long a stage is judged at least beyond its time-box and its dwell.
 	least = 30 * time.Second
-	// boxed and proved are how long a stage is judged at most where nothing else is asked for: one that has a time box,
-	// and the last, which has to prove the canary. They are the judge's own.
-	boxed, proved = 10 * time.Minute, 15 * time.Minute
 )
+
+// boxed and proved are how long the judge itself judges a stage at most: one that has a time box, and the last, which
+// has to prove the canary.
+var boxed, proved = judge.Config{Judge: verdict.Sequential}.Longest()
 
 // Weights are those of the stages that are shipped, in percent.
 var Weights = []int{20, 40, 60}

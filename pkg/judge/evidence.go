@@ -88,11 +88,10 @@ func (r *reading) poll(ctx context.Context, now time.Time) (news, error) {
 	if err != nil {
 		return news{}, err
 	}
-	counted, err := r.reader(r.reporter).Requests(m, w)
+	instants, layout, err := r.reader(r.reporter).Latest(m, w, r.start)
 	if err != nil {
 		return news{}, err
 	}
-	_, hard := sequential.FindHard(counted.Instants, w.Grid, r.reporter.Together(), now.Sub(w.Start))
-	layout, err := r.reader(r.reporter).Layout(m, r.window(now))
-	return news{layout, hard}, err
+	_, hard := sequential.FindHard(instants, w.Grid, r.reporter.Together(), now.Sub(w.Start))
+	return news{layout, hard}, nil
 }

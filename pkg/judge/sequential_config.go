@@ -48,8 +48,8 @@ type Sequential struct {
 	// A request duration in milliseconds to judge by, besides those that follow from the primary's own requests. Empty
 	// adds none. Set it to your objective.
 	LatencyObjective parameter.Milliseconds `env:"LATENCY_OBJECTIVE"`
-	// How long after the first weight request durations do not count, and twice as long as after each later one; at
-	// most half of time-box. Raise it for applications that are slow at first.
+	// How long request durations do not count after the first weight; after each later one, half as long. Never longer
+	// than half of time-box. Raise it for applications that are slow at first.
 	WarmUp parameter.Span `env:"WARM_UP, default=60s"`
 	// Time between two scrapes of the proxies; auto measures it. Set it if auto is wrong.
 	ScrapeInterval string `env:"SCRAPE_INTERVAL, default=auto"`

@@ -115,18 +115,16 @@ func TestCellsCloseWithTheLastProxy(t *testing.T) {
 		line("app-primary", "app-primary-1", "200", "", steady(-590, 600, 300)...), // at 10, 25, …
 		line("app", "app-1", "200", "", steady(3, 78, 75)...),                      // at 3, 18, …, 78
 	}
-	for until, want := range map[time.Duration]int{
+	for end, want := range map[time.Duration]int{
 		17 * time.Second: 0, 18 * time.Second: 0, 25 * time.Second: 1, 32 * time.Second: 1, 40 * time.Second: 2,
 		100 * time.Second: 5,                       // the canary is awaited
 		123 * time.Second: 5, 125 * time.Second: 7, // it is overdue by two intervals
 	} {
-		if got := len(requests(t, prefix(m, until), wide(until)).Cells); got != want {
-			t.Errorf("%d cells are closed at %s, want %d", got, until, want)
+		if got := len(requests(t, until(m, end), wide(end)).Cells); got != want {
+			t.Errorf("%d cells are closed at %s, want %d", got, end, want)
 		}
 	}
 }
-
-func prefix(m model.Matrix, end time.Duration) model.Matrix { return until(m, end) }
 
 func TestLostScrapesJoinCells(t *testing.T) {
 	m := model.Matrix{

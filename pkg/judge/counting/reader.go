@@ -132,13 +132,16 @@ type Counted struct {
 	Warnings []string
 }
 
-// Layout lays out the cells of a window.
-func (r Reader) Layout(m model.Matrix, w Window) (Layout, error) {
+// Latest counts requests in a window that is the end of a longer one, and lays out the cells of that, as far as the
+// same samples tell.
+func (r Reader) Latest(m model.Matrix, w Window, start time.Time) ([]sequential.Instant, Layout, error) {
 	a, err := r.answer(m, w)
 	if err != nil {
-		return Layout{}, err
+		return nil, Layout{}, err
 	}
-	return a.layout(), nil
+	instants := a.requests(r.Bad).Instants
+	a.Start = start
+	return instants, a.layout(), nil
 }
 
 // Requests counts requests.

@@ -208,7 +208,7 @@ func (w *weighing) findings() Findings {
 	last := w.Stages[len(w.Stages)-1]
 	w.enter(last.At)
 	f := Findings{Standing: w.standing(), Errors: Judged{Metric: w.errors, Seen: w.seen}, Limits: w.limited(),
-		Moments: w.moments, InStage: w.inStage(last.At), Recent: w.lately()}
+		Moments: w.moments, InStage: w.after(last.At), Recent: w.lately()}
 	for i, m := range w.durations.metrics {
 		f.Bounds = append(f.Bounds, Judged{m, w.Bounds[i].Le, w.slow[i]})
 	}
@@ -226,10 +226,7 @@ func (w *weighing) findings() Findings {
 	return f
 }
 
-// inStage is what was counted after a stage began, in cells closed or not.
-func (w *weighing) inStage(at time.Duration) Pair { return w.after(at) }
-
-// after is what was counted after a time.
+// after is what was counted after a time, in cells closed or not.
 func (w *weighing) after(at time.Duration) Pair {
 	var sum Pair
 	for _, i := range w.Instants {
@@ -243,17 +240,12 @@ func (w *weighing) after(at time.Duration) Pair {
 // settled is what was counted in closed cells once the weight must be obeyed.
 func (w *weighing) settled(at time.Duration) Pair {
 	var sum Pair
-	for i, m := range w.moments {
-		if m.End-w.length(i) >= at+weightGrace {
+	start := time.Duration(0) // of the cell
+	for _, m := range w.moments {
+		if start >= at+weightGrace {
 			sum = sum.Plus(m.Cell)
 		}
+		start = m.End
 	}
 	return sum
-}
-
-func (w *weighing) length(moment int) time.Duration {
-	if moment == 0 {
-		return w.moments[0].End
-	}
-	return w.moments[moment].End - w.moments[moment-1].End
 }

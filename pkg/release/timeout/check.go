@@ -20,14 +20,13 @@ type wait struct {
 // takes longer than a task may. It compares no sums, of waits that mostly end early. What is 0 is not checked.
 func (t Tasks) Check(n Need) error {
 	var refusals failure.Refusals
-	for _, w := range []wait{
+	for _, w := range slices.Concat([]wait{
 		{"busy-timeout", n.Busy, []string{"prepare", "release"}},
 		{"progress-deadline", n.Progress, []string{"prepare", "stage", "prove", "promote", "release", "finish"}},
-		n.stages(),
-		n.last(),
+	}, n.deadlines(), []wait{
 		{"drain", n.Drain, []string{"promote", "release", "finish"}},
 		{"drain-deadline", n.DrainDeadline, []string{"promote", "release", "finish"}},
-	} {
+	}) {
 		if ends := t.endBefore(w); w.value > 0 && len(ends) > 0 {
 			refusals.Addf("reading %s: %s and %s to start the pod, want no more than %s: lower it, or write a "+
 				"Pipeline with `tkn canary render --%s %s`", w.parameter, Short(w.value), Short(start),
@@ -37,20 +36,14 @@ func (t Tasks) Check(n Need) error {
 	return refusals.Err()
 }
 
-// stages wait for the deadline, all of them where the last has none of its own.
-func (n Need) stages() wait {
-	if n.Prove == n.Deadline || n.Prove == 0 {
-		return wait{"deadline", n.Deadline, []string{"stage", "prove", "release"}}
+// deadlines are the waits of stages: one where the last stage has no deadline of its own, so that one refusal names
+// all.
+func (n Need) deadlines() []wait {
+	if n.proving() == n.Deadline {
+		return []wait{{"deadline", n.Deadline, []string{"stage", "prove", "release"}}}
 	}
-	return wait{"deadline", n.Deadline, []string{"stage", "release"}}
-}
-
-// last is the wait of a last stage that has a deadline of its own.
-func (n Need) last() wait {
-	if n.Prove == n.Deadline {
-		return wait{}
-	}
-	return wait{"deadline", n.Prove, []string{"prove", "release"}}
+	return []wait{{"deadline", n.Deadline, []string{"stage", "release"}},
+		{"deadline", n.Prove, []string{"prove", "release"}}}
 }
 
 // endBefore are the tasks that end before the wait would, with their time-outs.

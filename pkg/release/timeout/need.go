@@ -1,6 +1,9 @@
 package timeout
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 const (
 	// start is how long a task's pod may take to run its first step.
@@ -51,11 +54,12 @@ func (n Need) Stage() time.Duration { return start + n.Progress + n.Deadline + n
 
 // prove is how long the last stage may take.
 func (n Need) prove() time.Duration {
-	if n.Prove == 0 {
-		return n.Stage()
-	}
-	return n.Stage() - n.Deadline + n.Prove
+	n.Deadline = n.proving()
+	return n.Stage()
 }
+
+// proving is how long the last stage is judged at most.
+func (n Need) proving() time.Duration { return cmp.Or(n.Prove, n.Deadline) }
 
 // late is how long after its deadline a stage may wait for samples, beyond what rounding leaves.
 func (n Need) late() time.Duration { return max(n.Settle-5*time.Second, 0) }
