@@ -204,8 +204,8 @@ func TestSequentialRouteThatIsNotObeyed(t *testing.T) {
 		}
 	}()
 	p.push(trial.V2)
-	// the share of the traffic counts from 30 s after the weight was set
-	second := p.startWith("second", map[string]string{"min-dwell": "60s", "time-box": "90s", "deadline": "100s"})
+	// the share of the traffic counts from 30 s after the weight was set: no stage may pass before
+	second := p.startWith("second", map[string]string{"interval": "60s", "time-box": "90s", "deadline": "100s"})
 	result := p.ends(second, run.RolledBack, false)
 	p.wantReason(result.Results["reason"], `^traffic-not-shifted: canary got \d`)
 	p.wantExit(result, "stage-20", "analyze-metrics", 4)

@@ -53,8 +53,9 @@ func (r *reading) counted(ctx context.Context, w counting.Window) (counting.Coun
 		return all[r.reporter], r.reporter, nil
 	}
 	source, destination := all[counting.Source], all[counting.Destination]
-	for k := range source.Cells {
-		s, d := source.Cells[k].Primary.Requests, destination.Cells[k].Primary.Requests
+	both := min(source.Closed(), destination.Closed()) // one may have to wait longer for its samples
+	for n := 1; n <= both; n++ {
+		s, d := source.PrimaryIn(n), destination.PrimaryIn(n)
 		if s+d > 0 {
 			err := r.decideOn(ctx, preferred(s, d))
 			return all[r.reporter], r.reporter, err

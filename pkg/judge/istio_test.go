@@ -301,6 +301,41 @@ func TestShapesOfIstio(t *testing.T) {
 	}
 }
 
+// Without a history, the first cells decide which proxies are believed. Those that call are scraped, and their first
+// cell closes, while that of the others, of which there are none, still waits for a late sample.
+func TestNoHistory(t *testing.T) {
+	young := func(all []stream) (streams []stream) {
+		for _, s := range all {
+			s.from = 0
+			streams = append(streams, s)
+		}
+		return streams
+	}
+	both := append(pair("source"), pair("destination")...)
+	for name, c := range map[string]struct {
+		streams          []stream
+		at               string
+		reason, reporter string
+	}{
+		"first cell of one":  {pair("source"), "12:00:19Z", "undecided: canary 0/150", ""},
+		"first cell of none": {pair("source"), "12:00:15Z", "undecided: canary 0/0", ""},
+		"callers":            {pair("source"), "12:01:10Z", "undecided: canary 0/600 (0.00 %) against primary 0/1800", "source"},
+		"called":             {pair("destination"), "12:01:10Z", "undecided: canary 0/600", "destination"},
+		"both":               {both, "12:01:10Z", "undecided: canary 0/600", "source"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v, err := ofReviews(t, replayed(t, young(c.streams)), map[string]string{"JUDGE": "sequential",
+				"AS_OF": "2026-11-23T" + c.at, "MIN_DWELL": "2m"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.HasPrefix(v.Reason(), c.reason) || v.Target.Reporter != c.reporter {
+				t.Errorf("%q, reporter %q, want %q, %q", v.Reason(), v.Target.Reporter, c.reason, c.reporter)
+			}
+		})
+	}
+}
+
 func TestPartialAnswersAreNotJudged(t *testing.T) {
 	_, err := ofReviews(t, replayed(t, pair("source"), "store shop-eu is down"),
 		map[string]string{"JUDGE": "sequential"})

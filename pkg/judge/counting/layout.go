@@ -32,6 +32,12 @@ func (l Layout) State() (closed int, early bool) {
 	return closed, l.early
 }
 
+// Closed is how many cells of the grid are closed.
+func (l Layout) Closed() int {
+	closed, _ := l.State()
+	return closed
+}
+
 // Due is when each proxy that lives should be scraped next, after the start.
 func (l Layout) Due() []time.Duration { return l.due }
 

@@ -132,6 +132,18 @@ type Counted struct {
 	Warnings []string
 }
 
+// PrimaryIn is how many requests the primary got in the first n cells of the grid, but for those that are counted
+// together with a later one.
+func (c Counted) PrimaryIn(n int) float64 {
+	sum := 0.0
+	for i, cell := range c.Cells {
+		if c.cells[i].last < n {
+			sum += cell.Primary.Requests
+		}
+	}
+	return sum
+}
+
 // Latest counts requests in a window that is the end of a longer one, and lays out the cells of that, as far as the
 // same samples tell.
 func (r Reader) Latest(m model.Matrix, w Window, start time.Time) ([]sequential.Instant, Layout, error) {
