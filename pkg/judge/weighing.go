@@ -17,8 +17,9 @@ import (
 const (
 	// often is how often a canary that fails hard is looked for.
 	often = 5 * time.Second
-	// readable is how long after it begins a scrape can be read.
-	readable = 500 * time.Millisecond
+	// readable is how long after it begins a scrape can be read, and late where it takes its time.
+	readable = 200 * time.Millisecond
+	late     = 600 * time.Millisecond
 	// shortestPause keeps clocks that disagree by a little from asking without end.
 	shortestPause = 50 * time.Millisecond
 )
@@ -158,7 +159,8 @@ func (w *weighing) next() time.Time {
 		at.Add(w.rules.MinDwell), at.Add(w.rules.TimeBox), at.Add(w.rules.Deadline), w.limits.next(),
 	}
 	for _, scrape := range w.latest.Due() {
-		times = append(times, w.stages[0].At.Add(scrape+readable))
+		due := w.stages[0].At.Add(scrape)
+		times = append(times, due.Add(readable), due.Add(late))
 	}
 	times = slices.DeleteFunc(times, func(t time.Time) bool { return !t.After(w.now) })
 	return slices.MinFunc(times, time.Time.Compare)

@@ -36,26 +36,26 @@ func TestSequentialWithRealPrometheus(t *testing.T) {
 		reason     string
 		warning    string
 	}{
-		"healthy": {app: "steady", decision: verdict.Pass, after: 81500 * time.Millisecond,
-			reason: "healthy: canary 0/800 (0.00 %) against primary 0/3200 (0.00 %) in 82s, worse by 1 pp ruled " +
+		"healthy": {app: "steady", decision: verdict.Pass, after: 81200 * time.Millisecond,
+			reason: "healthy: canary 0/800 (0.00 %) against primary 0/3200 (0.00 %) in 81s, worse by 1 pp ruled " +
 				"out: acquit " +
 				"2002, want 20"},
 		"no latency": {app: "steady", parameters: map[string]string{"LATENCY": "off"}, decision: verdict.Pass,
-			after:  36500 * time.Millisecond,
+			after:  36200 * time.Millisecond,
 			reason: "healthy: canary 0/350 (0.00 %) against primary 0/1400 (0.00 %) in 36s"},
-		"pair": {app: "paired", decision: verdict.Pass, after: 81500 * time.Millisecond,
+		"pair": {app: "paired", decision: verdict.Pass, after: 81200 * time.Millisecond,
 			reason:  "healthy: canary 0/800",
 			warning: "duplicate-series: "},
 		"time box": {app: "thin", parameters: boxed, decision: verdict.Pass, after: 120 * time.Second,
 			reason: "time-box: "},
-		"worse": {app: "worse", decision: verdict.Fail, after: 6500 * time.Millisecond,
+		"worse": {app: "worse", decision: verdict.Fail, after: 6200 * time.Millisecond,
 			reason: "worse: canary 5/100 (5.00 %) against primary 0/400 (0.00 %) in 6s, blame 140, want below 100"},
-		"hard failure": {app: "broken", decision: verdict.Fail, after: 1500 * time.Millisecond,
+		"hard failure": {app: "broken", decision: verdict.Fail, after: 1200 * time.Millisecond,
 			reason: "hard-failure: canary 50/50 (100.00 %) against primary 0/200 (0.00 %) in the 5s up to 12:00:01Z"},
 		"destination": {app: "broken", parameters: map[string]string{"REPORTER": "destination"}, decision: verdict.Fail,
-			after: 8500 * time.Millisecond, reason: "hard-failure: canary 50/50 (100.00 %) against primary 0/120"},
+			after: 8200 * time.Millisecond, reason: "hard-failure: canary 50/50 (100.00 %) against primary 0/120"},
 		"late": {app: "late", parameters: map[string]string{"MIN_DWELL": "90s"}, decision: verdict.Fail,
-			after: 51500 * time.Millisecond, reason: "worse: canary 30/580 (5.17 %) against primary 0/2200"},
+			after: 51200 * time.Millisecond, reason: "worse: canary 30/580 (5.17 %) against primary 0/2200"},
 		"second stage": {app: "late", stages: []run.Stage{{Weight: 20, At: noon},
 			{Weight: 21, At: noon.Add(31 * time.Second)}}, decision: verdict.Fail, after: 51000 * time.Millisecond,
 			reason: "worse: canary 30/580 (5.17 %) against primary 0/2200"},
@@ -66,29 +66,29 @@ func TestSequentialWithRealPrometheus(t *testing.T) {
 			after: 150 * time.Second,
 			reason: "primary-unhealthy: primary 480/2400 (20.00 %) in the last minute, want at " +
 				"most 5.00 %"},
-		"slower": {app: "slow", decision: verdict.Fail, after: 66500 * time.Millisecond,
+		"slower": {app: "slow", decision: verdict.Fail, after: 66200 * time.Millisecond,
 			reason: "slower: canary over 100 ms 20/100 (20.00 %) against primary 0/400 (0.00 %) in 66s, blame "},
 		"not shifted": {app: "unshifted", parameters: map[string]string{"DEADLINE": "300s"},
 			decision: verdict.Inconclusive, after: 300 * time.Second,
 			reason: "traffic-not-shifted: canary got 0.99 % of 13383 requests, want 20 %"},
 		"not checked": {app: "unshifted", parameters: map[string]string{"WEIGHT_CHECK": "off"}, decision: verdict.Pass,
 			after: 0, reason: "healthy: "},
-		"reached no pod": {app: "crashed", decision: verdict.Fail, after: 1500 * time.Millisecond,
+		"reached no pod": {app: "crashed", decision: verdict.Fail, after: 1200 * time.Millisecond,
 			reason: "hard-failure: canary 50/50"},
 		"not seen": {app: "crashed", parameters: map[string]string{"REPORTER": "destination", "DEADLINE": "120s"},
-			decision: verdict.Inconclusive, after: 63500 * time.Millisecond,
+			decision: verdict.Inconclusive, after: 63200 * time.Millisecond,
 			reason: "canary-silent: no request to the canary for a while at weight 20, 2600 requests to the primary " +
-				"in 64s (istio_requests_total of crashed, reporter destination): does it run?"},
+				"in 63s (istio_requests_total of crashed, reporter destination): does it run?"},
 		"blind": {app: "crashed", parameters: map[string]string{"REPORTER": "source", "SPLIT": "workload",
 			"DEADLINE": "120s"}, decision: verdict.Inconclusive, after: 120 * time.Second, reason: "no-traffic: ",
 			warning: "split-blind: "},
-		"callers only": {app: "meshless", decision: verdict.Pass, after: 36500 * time.Millisecond, reason: "healthy: ",
+		"callers only": {app: "meshless", decision: verdict.Pass, after: 36200 * time.Millisecond, reason: "healthy: ",
 			warning: "latency-not-judged: 0 requests of the primary"},
-		"called only": {app: "blind", decision: verdict.Pass, after: 38500 * time.Millisecond, reason: "healthy: "},
+		"called only": {app: "blind", decision: verdict.Pass, after: 38200 * time.Millisecond, reason: "healthy: "},
 		"noisy": {app: "noisy", parameters: map[string]string{"SUCCESS_RATE": "99", "INTERVAL": "15s"},
 			decision: verdict.Pass, after: 0, reason: "healthy: "},
 		"limit": {app: "worse", parameters: map[string]string{"SUCCESS_RATE": "99", "TOLERANCE": "0.2", "MARGIN": "0.5",
-			"MIN_DWELL": "90s"}, decision: verdict.Fail, after: 31500 * time.Millisecond,
+			"MIN_DWELL": "90s"}, decision: verdict.Fail, after: 31200 * time.Millisecond,
 			reason: "limit: 18/350 (5.00 %) of the canary failed, of the primary 0/1400 (0.00 %), want at most " +
 				"1.00 %, beyond doubt: canary at least "},
 		"both break it": {app: "steady", parameters: depth(`max(queue_depth{workload="{{ target }}"})`),
@@ -98,7 +98,7 @@ func TestSequentialWithRealPrometheus(t *testing.T) {
 		"no values": {app: "steady", parameters: depth(`max(nothing{workload="{{ target }}"})`), decision: verdict.Pass,
 			after: 60 * time.Second, reason: "healthy: "},
 		"shadow": {app: "broken", parameters: map[string]string{"MODE": "shadow"}, decision: verdict.Fail,
-			after: 1500 * time.Millisecond, reason: "hard-failure: "},
+			after: 1200 * time.Millisecond, reason: "hard-failure: "},
 		"as of": {app: "steady", parameters: map[string]string{"AS_OF": "2026-11-23T12:00:20Z"},
 			decision: verdict.Inconclusive, after: 20 * time.Second,
 			reason: "undecided: canary 0/150 (0.00 %) against primary 0/600 (0.00 %) in 20s, acquit "},
@@ -139,14 +139,14 @@ func TestSequentialWithRealPrometheus(t *testing.T) {
 	}
 	t.Run("no limit is looked at once the canary is worse", func(t *testing.T) {
 		q := &past{client, noon}
-		j := newJudge(t, "worse", map[string]string{"JUDGE": "sequential", "INTERVAL": "4500ms", "SETTLE": "2s",
+		j := newJudge(t, "worse", map[string]string{"JUDGE": "sequential", "INTERVAL": "4200ms", "SETTLE": "2s",
 			"METRICS":   `[{"name": "queue-depth", "max": 10, "query": "max(queue_depth{workload=\"steady\"})"}]`,
 			"THRESHOLD": "2", "TIME_BOX": "60s"})
 		got, err := j.Judge(t.Context(), q, clock{q}, []run.Stage{{Weight: 20, At: noon}}, func(c verdict.Check) {
 			t.Errorf("told of the check at %s: %s", c.At.Sub(noon), c.Halt())
 		})
-		if err != nil || got.Code != "worse" || got.At.Sub(noon) != 6500*time.Millisecond {
-			t.Errorf("%s after %s (%v), want worse after 6.5s, when a check is due too", got.Code,
+		if err != nil || got.Code != "worse" || got.At.Sub(noon) != 6200*time.Millisecond {
+			t.Errorf("%s after %s (%v), want worse after 6.2s, when a check is due too", got.Code,
 				got.At.Sub(noon), err)
 		}
 	})
