@@ -22,6 +22,7 @@ require (
 )
 
 require (
+	github.com/agext/levenshtein v1.2.3
 	github.com/spf13/pflag v1.0.10
 	gopkg.in/evanphx/json-patch.v4 v4.13.0
 	k8s.io/utils v0.0.0-20260626114624-be93311217bd

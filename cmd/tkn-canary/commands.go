@@ -17,7 +17,7 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(render(), replays(), record(), abort(), version())
+	cmd.AddCommand(imports(), render(), starts(), statuses(), watches(), abort(), replays(), record(), version())
 	cmd.SetFlagErrorFunc(refused)
 	return cmd
 }

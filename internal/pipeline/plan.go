@@ -6,6 +6,9 @@ import (
 	"strings"
 	"time"
 
+	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/serin-cd/serin/pkg/judge"
 	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/release/timeout"
@@ -243,4 +246,27 @@ func listed(weights []int) string {
 
 func joined(weights []int, by string) string {
 	return strings.ReplaceAll(strings.Trim(fmt.Sprint(weights), "[]"), " ", by)
+}
+
+// Roomy is the plan with the judge's own deadline where its stages do not fit into the hour that Tekton gives a run by
+// default: its runs then need timeouts of their own.
+func (p Plan) Roomy() Plan {
+	if _, _, err := p.fitted(); err != nil && p.check() == nil && p.StageTimeout == 0 {
+		p.Deadline = p.longest()
+	}
+	return p
+}
+
+// Timeouts are those that a run of the plan needs, nil where Tekton's own will do.
+func (p Plan) Timeouts() (*tekton.TimeoutFields, error) {
+	fitted, all, err := p.fitted()
+	if err != nil || fitted.fits(all) {
+		return nil, err
+	}
+	total := fitted.total(all)
+	return &tekton.TimeoutFields{
+		Pipeline: &metav1.Duration{Duration: total},
+		Tasks:    &metav1.Duration{Duration: total - finally(all) - reserve/2},
+		Finally:  &metav1.Duration{Duration: finally(all) + reserve/2},
+	}, nil
 }

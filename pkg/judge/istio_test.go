@@ -319,9 +319,10 @@ func TestNoHistory(t *testing.T) {
 	}{
 		"first cell of one":  {pair("source"), "12:00:19Z", "undecided: canary 0/150", ""},
 		"first cell of none": {pair("source"), "12:00:15Z", "undecided: canary 0/0", ""},
-		"callers":            {pair("source"), "12:01:10Z", "undecided: canary 0/600 (0.00 %) against primary 0/1800", "source"},
-		"called":             {pair("destination"), "12:01:10Z", "undecided: canary 0/600", "destination"},
-		"both":               {both, "12:01:10Z", "undecided: canary 0/600", "source"},
+		"callers": {pair("source"), "12:01:10Z", "undecided: canary 0/600 (0.00 %) against primary 0/1800",
+			"source"},
+		"called": {pair("destination"), "12:01:10Z", "undecided: canary 0/600", "destination"},
+		"both":   {both, "12:01:10Z", "undecided: canary 0/600", "source"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v, err := ofReviews(t, replayed(t, young(c.streams)), map[string]string{"JUDGE": "sequential",

@@ -1,6 +1,7 @@
 package weight
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -49,20 +50,14 @@ type getter interface {
 
 // List reads all VirtualServices of a namespace in one call.
 func List(ctx context.Context, virtualServices lister, namespace string) (Routes, error) {
-	all := map[string]*networking.VirtualService{}
-	err := kube.Retry(ctx, func(ctx context.Context) error {
-		list, err := virtualServices.List(ctx, metav1.ListOptions{})
-		if err == nil {
-			for _, vs := range list.Items {
-				all[vs.Name] = vs
-			}
-		}
-		return err
-	})
+	all, err := ListAll(ctx, virtualServices, namespace)
 	if err != nil {
-		return Routes{}, fmt.Errorf("listing the VirtualServices of %s: %w", namespace, err)
+		return Routes{}, err
 	}
-	return newRoutes(all), nil
+	if routes, ok := all[namespace]; ok {
+		return routes, nil
+	}
+	return newRoutes(nil), nil
 }
 
 // Named reads these VirtualServices of a namespace, for an account that may not list them.
@@ -119,4 +114,31 @@ func (all Routes) Selection(app application.Application) mesh.Selection {
 // First is the VirtualService that an application's record is on, as far as the records tell; nil where there is none.
 func (all Routes) First(app application.Application) *networking.VirtualService {
 	return all.VirtualServices[all.Selection(app).First(app)]
+}
+
+// ListAll reads all VirtualServices of a namespace, or of all where it is empty, in one call: the routes by namespace.
+func ListAll(ctx context.Context, virtualServices lister, namespace string) (map[string]Routes, error) {
+	found := map[string]map[string]*networking.VirtualService{}
+	err := kube.Retry(ctx, func(ctx context.Context) error {
+		list, err := virtualServices.List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		clear(found)
+		for _, vs := range list.Items {
+			if found[vs.Namespace] == nil {
+				found[vs.Namespace] = map[string]*networking.VirtualService{}
+			}
+			found[vs.Namespace][vs.Name] = vs
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing the VirtualServices of %s: %w", cmp.Or(namespace, "all namespaces"), err)
+	}
+	all := map[string]Routes{}
+	for in, routes := range found {
+		all[in] = newRoutes(routes)
+	}
+	return all, nil
 }

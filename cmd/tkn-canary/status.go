@@ -1,0 +1,216 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/util/duration"
+	"sigs.k8s.io/yaml"
+
+	"github.com/serin-cd/serin/pkg/release/status"
+	"github.com/serin-cd/serin/pkg/task/failure"
+	"github.com/serin-cd/serin/pkg/task/run"
+)
+
+// looking is what status is told.
+type looking struct {
+	cluster clusterFlags
+	all     bool
+	output  string
+}
+
+// detailed is an application with the tasks of its last run.
+type detailed struct {
+	status.Application
+	Tasks []status.Task `json:"tasks,omitempty"`
+}
+
+func statuses() *cobra.Command {
+	l := looking{}
+	cmd := &cobra.Command{
+		Use:   "status [APP]",
+		Short: "Show what is released where, and how far",
+		Long: `Show the applications of a namespace, or of all: the version that serves, the version that is
+being released and its share of the traffic, and how the last run ended.
+
+With the name of an application it also shows the stages of its last run, with what each
+has counted and decided.`,
+		Example: `  tkn canary status -A
+  tkn canary status shop -n production
+  tkn canary status -A -o json`,
+		Args:              atMostOne,
+		ValidArgsFunction: l.complete,
+		RunE:              func(cmd *cobra.Command, args []string) error { return l.run(cmd, args) },
+	}
+	l.cluster.add(cmd)
+	f := cmd.Flags()
+	f.BoolVarP(&l.all, "all-namespaces", "A", false, "applications of all namespaces")
+	f.StringVarP(&l.output, "output", "o", "table", "table, json or yaml")
+	return cmd
+}
+
+func (l *looking) run(cmd *cobra.Command, args []string) error {
+	if l.output != "table" && l.output != "json" && l.output != "yaml" {
+		return failure.Configf("reading output: %q, want table, json or yaml", l.output)
+	}
+	cluster, namespace, err := l.cluster.connect()
+	if err != nil {
+		return err
+	}
+	if l.all {
+		namespace = ""
+	}
+	found, err := status.List(cmd.Context(), cluster, namespace)
+	if err != nil {
+		return err
+	}
+	var shown []detailed
+	for _, a := range found {
+		if len(args) > 0 && a.Name != args[0] {
+			continue
+		}
+		d := detailed{Application: a}
+		if len(args) > 0 {
+			if d.Tasks, err = a.Tasks(cmd.Context(), cluster); err != nil {
+				return err
+			}
+		}
+		shown = append(shown, d)
+	}
+	if len(args) > 0 && len(shown) == 0 {
+		return failure.Configf("reading the status of %s: Serin has released no application of that name in %s",
+			args[0], cmp.Or(namespace, "any namespace"))
+	}
+	return l.print(cmd.OutOrStdout(), shown, len(args) > 0, cluster.Now())
+}
+
+func (l *looking) print(w io.Writer, shown []detailed, details bool, now time.Time) error {
+	switch l.output {
+	case "json":
+		encoder := json.NewEncoder(w)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(append([]detailed{}, shown...))
+	case "yaml":
+		text, err := yaml.Marshal(append([]detailed{}, shown...))
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(text)
+		return err
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	columns := "APP\tSERVES\tCANARY\tWEIGHT\tSTATE\tSINCE\tRUN\tREASON\n"
+	if l.all {
+		columns = "NAMESPACE\t" + columns
+	}
+	fmt.Fprint(table, columns)
+	for _, d := range shown {
+		if l.all {
+			fmt.Fprintf(table, "%s\t", d.Namespace)
+		}
+		canary := "-"
+		if d.Canary != nil {
+			canary = d.Canary.String()
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%d %%\t%s\t%s\t%s\t%s\n", d.Name, d.Serving, canary, d.Weight,
+			state(d.Application), age(d.Since, now), cmp.Or(d.Run, "-"), cmp.Or(d.Problem, d.Reason, "-"))
+	}
+	if err := table.Flush(); err != nil || !details {
+		return err
+	}
+	for _, d := range shown {
+		if err := stages(w, d.Tasks, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// state is how far an application is, in a word.
+func state(a status.Application) string {
+	switch {
+	case a.Problem != "":
+		return "broken"
+	case a.Busy():
+		return string(a.Phase)
+	case a.Phase == run.Closed && a.Outcome == run.Unfinished:
+		return "unfinished"
+	}
+	return cmp.Or(string(a.Outcome), "at rest")
+}
+
+func age(since, now time.Time) string {
+	if since.IsZero() {
+		return "-"
+	}
+	return duration.HumanDuration(max(0, now.Sub(since)))
+}
+
+// stages prints what the tasks of a run have done.
+func stages(w io.Writer, tasks []status.Task, now time.Time) error {
+	if len(tasks) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprint(table, "TASK\tSTATE\tTOOK\tAT MOST\tWEIGHT\tCANARY\tPRIMARY\tVERDICT\n")
+	for _, t := range tasks {
+		took, left := "-", "-"
+		switch {
+		case !t.Ended.IsZero():
+			took = duration.HumanDuration(t.Ended.Sub(t.Started))
+		case !t.Started.IsZero():
+			took = age(t.Started, now)
+		}
+		if !t.Until.IsZero() {
+			left = duration.HumanDuration(max(0, t.Until.Sub(now))) + " more"
+		}
+		weight, canary, primary := "-", "-", "-"
+		if e := t.Evidence; e != nil {
+			weight, canary, primary = fmt.Sprintf("%d %%", e.Weight), requests(e.Canary), requests(e.Primary)
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", t.Name, t.State, took, left, weight, canary, primary,
+			cmp.Or(verdictOf(t), "-"))
+	}
+	return table.Flush()
+}
+
+// requests are the failed ones of all.
+func requests(e [2]float64) string {
+	if e[1] == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.0f/%.0f (%.2f %%)", e[0], e[1], 100*e[0]/e[1])
+}
+
+func verdictOf(t status.Task) string {
+	if t.Verdict == "" || t.Reason == "" {
+		return cmp.Or(t.Verdict, t.Reason)
+	}
+	return t.Verdict + ", " + t.Reason
+}
+
+// complete offers the names of applications.
+func (l *looking) complete(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	cluster, namespace, err := l.cluster.connect()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	found, err := status.List(cmd.Context(), cluster, namespace)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var names []string
+	for _, a := range found {
+		names = append(names, a.Name)
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/serin-cd/serin/pkg/cluster/application"
+	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/judge/verdict"
+	"github.com/serin-cd/serin/pkg/release/status"
+	"github.com/serin-cd/serin/pkg/task/failure"
+	"github.com/serin-cd/serin/pkg/task/run"
+)
+
+// watching is what watch is told.
+type watching struct {
+	looking
+	run string
+}
+
+func watches() *cobra.Command {
+	w := watching{}
+	cmd := &cobra.Command{
+		Use:   "watch APP",
+		Short: "Follow a run until it ends",
+		Long: `Follow the run that an application has, or its last one: a line for each task, weight,
+verdict and phase. It ends with the run, and its exit code says how: 0 released, 3 the
+canary was judged and failed, 4 inconclusive, 2 refused, 1 anything else.
+
+It watches the cluster and asks nothing while nothing changes.`,
+		Example: `  tkn canary watch shop -n production
+  tkn canary watch shop -n production --run shop-7 -o json`,
+		Args:              one,
+		ValidArgsFunction: w.complete,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if w.output != "table" && w.output != "json" {
+				return failure.Configf("reading output: %q, want table or json", w.output)
+			}
+			cluster, namespace, err := w.cluster.connect()
+			if err != nil {
+				return err
+			}
+			r, err := w.find(cmd.Context(), cluster, application.Application{Namespace: namespace, Name: args[0]})
+			if err != nil {
+				return err
+			}
+			return follow(cmd.Context(), cluster, r, w.output, cmd.OutOrStdout())
+		},
+	}
+	w.cluster.add(cmd)
+	f := cmd.Flags()
+	f.StringVar(&w.run, "run", "", "name of the PipelineRun (default: the one that is on, or the last)")
+	f.StringVarP(&w.output, "output", "o", "table", "table, or json for a line of JSON a change")
+	return cmd
+}
+
+// find is the run that is meant.
+func (w *watching) find(ctx context.Context, cluster *kube.Cluster, app application.Application) (status.Run, error) {
+	all, err := status.Runs(ctx, cluster, app.Namespace)
+	if err != nil {
+		return status.Run{}, err
+	}
+	if w.run == "" {
+		newest, ok := status.Newest(all, app)
+		if !ok {
+			return newest, failure.Configf("watching %s: it has no PipelineRun: start one with tkn canary start", app)
+		}
+		return newest, nil
+	}
+	for _, r := range all {
+		if r.ID.Name == w.run && r.App == app.Name {
+			return r, nil
+		}
+	}
+	return status.Run{}, failure.Configf("watching %s: it has no PipelineRun %s", app, w.run)
+}
+
+// follow prints what happens to a run, and fails as it does.
+func follow(ctx context.Context, cluster *kube.Cluster, r status.Run, output string, w io.Writer) error {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var unwritten error
+	ended, err := status.Follow(ctx, cluster, r.ID, func(c status.Change) {
+		if err := tell(w, output, r, c); err != nil {
+			unwritten = err
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if unwritten != nil {
+		return unwritten
+	}
+	return outcome(ended)
+}
+
+// tell prints a change.
+func tell(w io.Writer, output string, r status.Run, c status.Change) error {
+	if output == "json" {
+		return json.NewEncoder(w).Encode(c)
+	}
+	text := ""
+	switch {
+	case c.Weight != nil:
+		text = fmt.Sprintf("weight %d %%", c.Weight.Weight)
+	case c.Phase != "":
+		text = string(c.Phase)
+	case c.Ended != nil:
+		text = fmt.Sprintf("ended %s: %s", cmp.Or(string(c.Ended.Outcome), c.Ended.State), cmp.Or(c.Ended.Reason,
+			c.Ended.Message))
+	case c.Task.Ended.IsZero():
+		text = c.Task.Name + " begins"
+	default:
+		text = c.Task.Name + " " + c.Task.State
+		if v := verdictOf(*c.Task); v != "" {
+			text += ": " + v
+		}
+	}
+	_, err := fmt.Fprintf(w, "%s  %s  %s\n", c.At.Local().Format(time.TimeOnly), r.ID.Name, text)
+	return err
+}
+
+// outcome is the error that a run's end is, nil where it has done what it was for.
+func outcome(r status.Run) error {
+	how := fmt.Errorf("run %s of %s ended %s: %s", r.ID.Name, r.App, cmp.Or(string(r.Outcome), r.State),
+		cmp.Or(r.Reason, r.Message))
+	switch r.Outcome {
+	case run.Promoted, run.Initialized, run.Unchanged:
+		return nil
+	case run.Refused:
+		return failure.As(failure.ErrConfig, how)
+	}
+	switch verdict.Decision(r.Verdict) {
+	case verdict.Fail:
+		return failure.As(failure.ErrRejected, how)
+	case verdict.Inconclusive:
+		return failure.As(failure.ErrInconclusive, how)
+	}
+	return how
+}
