@@ -34,11 +34,11 @@ func (r *reading) learnDurations(ctx context.Context) error {
 	}
 	r.choose()
 	switch {
-	case len(r.bounds) > 0:
-		return nil
 	case sequential.Thin(sequential.Counts{Requests: r.total}):
 		return r.unjudged(fmt.Sprintf("%s of the primary in %s before the start, want 100",
 			requests(r.total), counting.Durations))
+	case len(r.bounds) > 0 || r.config.Sequential.Latency == "off": // then there is only a limit
+		return nil
 	}
 	return r.unjudged("the primary's requests took longer than the last bound of its histogram")
 }
@@ -88,6 +88,10 @@ func (r *reading) unjudged(why string) error {
 func (r *reading) slow(ctx context.Context, w counting.Window, counted counting.Counted, e *sequential.Evidence) error {
 	called := canaryIn(counted) > 0
 	les := r.les()
+	if r.longest > 0 && r.limit == 0 && r.total > 0 {
+		r.note(limitNotJudged, fmt.Sprintf("request-duration %v ms: the histograms of both have no bound that long",
+			r.longest))
+	}
 	if len(les) == 0 {
 		e.Unlike = r.unlike
 		return nil

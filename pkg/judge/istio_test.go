@@ -336,6 +336,35 @@ func TestNoHistory(t *testing.T) {
 	}
 }
 
+// TestLimitOfDurations has requests of the canary that take 900 ms, and of the primary that take 300.
+func TestLimitOfDurations(t *testing.T) {
+	same := laidOut(map[string][]string{"reviews": {"500", "1000"}, "reviews-primary": {"500", "1000"}})
+	cases := map[string]struct {
+		latency, longest string
+		reason, warning  string
+	}{
+		"beside latency":  {"auto", "400", "slower: ", ""},
+		"without latency": {"off", "400", "limit: 600/600 (100.00 %) of the canary took over 500 ms", ""},
+		"both within":     {"off", "1000", "healthy: ", ""},
+		"no such bound": {"off", "1001", "healthy: ",
+			"limit-not-judged: request-duration 1001 ms: the histograms of both have no bound that long"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			v, err := ofReviews(t, replayed(t, append(pair("source"), same...)), map[string]string{
+				"JUDGE": "sequential", "AS_OF": "2026-11-23T12:02:10Z", "LATENCY": c.latency, "REQUEST_DURATION": c.longest})
+			if err != nil {
+				t.Fatal(err)
+			}
+			all := strings.Join(v.Warnings, "\n")
+			if !strings.HasPrefix(v.Reason(), c.reason) || !strings.Contains(all, c.warning) ||
+				c.warning == "" && strings.Contains(all, "limit-not-judged") {
+				t.Errorf("%q, warnings %q, want %q and %q", v.Reason(), all, c.reason, c.warning)
+			}
+		})
+	}
+}
+
 func TestPartialAnswersAreNotJudged(t *testing.T) {
 	_, err := ofReviews(t, replayed(t, pair("source"), "store shop-eu is down"),
 		map[string]string{"JUDGE": "sequential"})
