@@ -172,12 +172,27 @@ func TestDispersion(t *testing.T) {
 	}
 }
 
+// TestMissingInClumps needs as many more requests as errors come at once.
+func TestMissingInClumps(t *testing.T) {
+	single := newMetric(errorsRule, Counts{30000, 30}, 1).Missing(0.2, 0.05)
+	if got := newMetric(errorsRule, Counts{30000, 30}, 10).Missing(0.2, 0.05); got != 10*single {
+		t.Errorf("%v requests are missing where errors come in tens, %v else", got, single)
+	}
+}
+
 func TestForecastProof(t *testing.T) {
 	b := Basis{Rule: errorsRule, Design: 1, Clumps: 1}
 	// 397 requests of the canary rule out 1 percentage point at 20 % where both fail 0.1 %, from a pot of 1
 	got := ForecastProof(b, Counts{3000, 3}, nil, 600*time.Second, 0.2, 0.05).Takes
 	if got < 397*time.Second || got > 600*time.Second {
 		t.Errorf("proof at 1 canary request a second takes %s, want a little more than 397 s", got)
+	}
+	b.Clumps = 10
+	slow := []Bound{{100, Counts{3000, 300}}}
+	one := ForecastProof(Basis{Rule: errorsRule, Design: 1, Clumps: 1}, Counts{3000, 3}, slow, 600*time.Second, 0.2, 0.05)
+	if got := ForecastProof(b, Counts{3000, 3}, slow, 600*time.Second, 0.2, 0.05).Takes; got < 5*one.Takes {
+		t.Errorf("of requests that are slow in clumps of 10: %s, want far more than the %s of single ones", got,
+			one.Takes)
 	}
 	if got := ForecastProof(b, Counts{}, nil, 600*time.Second, 0.2, 0.05).Takes; got != 0 {
 		t.Errorf("without history: %s, want nothing", got)
