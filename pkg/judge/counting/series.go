@@ -27,6 +27,7 @@ type series struct {
 	same    string  // those that a duplicate shares
 	family  string  // those that the buckets of one histogram share
 	proxy   string
+	replica string             // those in which the replicas differ
 	samples []model.SamplePair // in order of time, all of them numbers
 	blank   []model.Time       // of scrapes that brought no number
 	void    model.Time         // from which it is known to count what another series counts
@@ -118,6 +119,7 @@ func (l *labeller) label(s *series) error {
 	s.proxy = proxyOf(s.metric)
 	s.labels = l.written(s, nil, func(int) bool { return true })
 	s.same = l.written(s, []byte(s.proxy), func(i int) bool { return l.counts[i] })
+	s.replica = l.written(s, nil, func(i int) bool { return !l.counts[i] })
 	if s.metric[model.BucketLabel] != "" {
 		s.family = l.written(s, nil, func(i int) bool { return l.names[i] != model.BucketLabel })
 	}
