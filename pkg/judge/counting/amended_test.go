@@ -135,6 +135,21 @@ func TestNothingIsCountedTwiceInCells(t *testing.T) {
 	}
 }
 
+// TestBlankScrapes has a pod whose first scrape brought no number: it is met with the next one.
+func TestBlankScrapes(t *testing.T) {
+	m := model.Matrix{
+		line("app-primary", "app-primary-1", "200", "", steady(-590, 130, 300)...),
+		line("app", "app-1", "200", "", [2]float64{33, math.NaN()}, [2]float64{93, 600}, [2]float64{108, 750}),
+	}
+	later := requests(t, m, wide(130*time.Second)).Cells
+	for end := 30 * time.Second; end < 130*time.Second; end += 5 * time.Second {
+		if diff := cmp.Diff(later[:min(len(later), len(requests(t, until(m, end), wide(end)).Cells))],
+			requests(t, until(m, end), wide(end)).Cells); diff != "" {
+			t.Fatalf("at %s (-later +earlier)\n%s", end, diff)
+		}
+	}
+}
+
 func TestCellsCloseWithTheLastProxy(t *testing.T) {
 	m := model.Matrix{
 		line("app-primary", "app-primary-1", "200", "", steady(-590, 600, 300)...), // at 10, 25, …

@@ -86,6 +86,9 @@ func (s *series) read(samples []model.SamplePair, from, to model.Time) error {
 	begin := sort.Search(len(samples), func(i int) bool { return samples[i].Timestamp > from })
 	end := sort.Search(len(samples), func(i int) bool { return samples[i].Timestamp > to })
 	s.samples = samples[begin:max(begin, end)]
+	s.blank = slices.DeleteFunc(s.blank, func(at model.Time) bool {
+		return len(s.samples) == 0 || at < s.first() // it was not met yet
+	})
 	return nil
 }
 
