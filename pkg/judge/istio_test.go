@@ -352,7 +352,8 @@ func TestLimitOfDurations(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			v, err := ofReviews(t, replayed(t, append(pair("source"), same...)), map[string]string{
-				"JUDGE": "sequential", "AS_OF": "2026-11-23T12:02:10Z", "LATENCY": c.latency, "REQUEST_DURATION": c.longest})
+				"JUDGE": "sequential", "AS_OF": "2026-11-23T12:02:10Z", "LATENCY": c.latency,
+				"REQUEST_DURATION": c.longest})
 			if err != nil {
 				t.Fatal(err)
 			}

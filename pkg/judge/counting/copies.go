@@ -49,8 +49,8 @@ func (c counter) value(at model.Time) float64 {
 	return float64(c.samples[max(i-1, 0)].Value)
 }
 
-// lead is the replica that met a proxy first. What another one meets before it, such as the first error, is counted as
-// of its scrapes: by those what else the proxy counted is.
+// lead is the replica that met a proxy first. What another one meets before it, such as the first error, is counted at
+// its scrapes, as is all else that the proxy counts.
 type lead struct {
 	replica string
 	times   []model.Time
@@ -96,7 +96,8 @@ func (c counter) told(end, asOf, grid model.Time) model.Time {
 	return c.lead[max(i-1, 0)]
 }
 
-// counted is when a sample counts, as far as is known at a time: with the next scrape of the lead, unless it is overdue.
+// counted is when a sample counts, as far as is known at a time: with the next scrape of the lead, unless that is
+// overdue.
 func (c counter) counted(at, asOf, grid model.Time) model.Time {
 	i := sort.Search(len(c.lead), func(i int) bool { return c.lead[i] >= at })
 	switch {

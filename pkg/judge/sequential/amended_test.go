@@ -223,7 +223,8 @@ func TestForecastProof(t *testing.T) {
 	}
 	b.Clumps = 10
 	slow := []Bound{{100, Counts{3000, 300}}}
-	one := ForecastProof(Basis{Rule: errorsRule, Design: 1, Clumps: 1}, Counts{3000, 3}, slow, 600*time.Second, 0.2, 0.05)
+	one := ForecastProof(Basis{Rule: errorsRule, Design: 1, Clumps: 1}, Counts{3000, 3}, slow, 600*time.Second, 0.2,
+		0.05)
 	if got := ForecastProof(b, Counts{3000, 3}, slow, 600*time.Second, 0.2, 0.05).Takes; got < 2*one.Takes {
 		t.Errorf("of requests that are slow in clumps of 10: %s, want far more than the %s of single ones", got,
 			one.Takes)
