@@ -82,6 +82,30 @@ func TestColdAfterEachRaise(t *testing.T) {
 	}
 }
 
+// TestColdCellsConfirmNothing has a limit of durations that is exceeded for the first time when a weight is raised.
+func TestColdCellsConfirmNothing(t *testing.T) {
+	e := Evidence{Grid: 15 * time.Second, Basis: Basis{Rule: errorsRule, Design: 1, Clumps: 1, WarmUp: time.Minute,
+		Alpha: 0.01}, History: Counts{30000, 30}, Stages: []Stage{{0, 0.5}}, Longest: 100}
+	grow := func(slow float64) Limited {
+		e.Cells = append(e.Cells, Cell{Pair{Counts{100, 0}, Counts{300, 0}}, e.Grid, 0})
+		e.TooSlow, e.Until = append(e.TooSlow, Pair{Counts{100, slow}, Counts{300, 0}}), e.Until+e.Grid
+		return Weigh(e, Rules{}).Limits[0]
+	}
+	for n := 0; grow(4).Cells == 0; n++ {
+		if n > 20 {
+			t.Fatalf("%+v, want a limit that is exceeded", Weigh(e, Rules{}).Limits)
+		}
+	}
+	e.Stages = append(e.Stages, Stage{e.Until, 0.6})
+	if l := grow(100); l.Cells != 1 || l.Broken() {
+		t.Errorf("after a cold cell: %+v, want one that is not confirmed", l)
+	}
+	grow(4)
+	if l := grow(4); !l.Broken() {
+		t.Errorf("after a warm cell: %+v, want a broken one", l)
+	}
+}
+
 // TestWeigherRemembers weighs as evidence grows, and anew.
 func TestWeigherRemembers(t *testing.T) {
 	e := random(rand.New(rand.NewPCG(7, 7)))
