@@ -143,6 +143,14 @@ func laidOut(bounds map[string][]string) (all []stream) {
 	return all
 }
 
+// otherPod counts the same as another one.
+func otherPod(streams []stream) []stream {
+	for _, s := range streams {
+		s.labels["pod"] += "-2"
+	}
+	return streams
+}
+
 func onlyPrimary(streams []stream) []stream {
 	return slices.DeleteFunc(streams, func(s stream) bool { return s.labels["destination_workload"] == "reviews" })
 }
@@ -260,6 +268,11 @@ func TestShapesOfIstio(t *testing.T) {
 			map[string]string{"DEADLINE": "70s", "TIME_BOX": "60s", "MIN_DWELL": "60s"},
 			"latency-not-comparable: the histograms of canary and primary have no bound in common", "source", 0,
 			"latency-bound-dropped: some pods have no bucket up to 500 ms"},
+		"primaries with nothing in common": {slices.Concat(pair("source"), laidOut(map[string][]string{
+			"reviews": {"5", "25", "100", "500"}, "reviews-primary": {"5", "25", "100", "500"}}),
+			otherPod(laidOut(map[string][]string{"reviews-primary": {"10", "50", "250", "1000"}}))),
+			map[string]string{"DEADLINE": "70s", "TIME_BOX": "60s", "MIN_DWELL": "60s"},
+			"latency-not-comparable: the histograms of canary and primary have no bound in common", "source", 0, ""},
 		"one in common": {append(pair("source"), laidOut(map[string][]string{
 			"reviews": {"10", "50", "250", "1000"}, "reviews-primary": {"5", "25", "100", "500", "1000"}})...), nil,
 			"undecided: canary 0/600", "source", 1, "latency-bound-dropped: some pods have no bucket up to 500 ms"},
