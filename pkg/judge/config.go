@@ -2,6 +2,7 @@ package judge
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ import (
 const (
 	modeShadow      = "shadow"
 	latencyRequired = "required"
+	lowestMost      = 1e-12 // rate of errors that is allowed where none is: 0 allows any
 )
 
 // Target says what is judged.
@@ -167,7 +169,9 @@ func evident(list []classic.Metric) (rest []classic.Metric, most, longest float6
 	for _, m := range list {
 		switch {
 		case m.Query == "" && m.Name == verdict.SuccessRate && m.Max == nil:
-			if rate := 1 - *m.Min/100; most == 0 || rate < most {
+			// percent with decimals: a rate that is just allowed must not be beyond it by what binary fractions cost
+			rate := max(math.Round((100-*m.Min)*1e10)/1e12, lowestMost)
+			if most == 0 || rate < most {
 				most = rate
 			}
 		case m.Query == "" && m.Name == verdict.RequestDuration && m.Min == nil:

@@ -11,9 +11,8 @@ import (
 
 // durations is what latency is judged by.
 type durations struct {
-	buckets []sequential.Bucket // of the primary, before the start; none where latency is not judged
-	total   float64
-	common  map[float64]bool // bounds that both arms have, nil before the canary has any
+	usual  counting.Lengths // of the primary, before the start; nothing where latency is not judged
+	common map[float64]bool // bounds that both arms have, nil before the canary has any
 
 	bounds []sequential.Bound
 	limit  float64 // that bound which stands for the longest duration that is allowed, 0 for none
@@ -29,16 +28,16 @@ func (r *reading) learnDurations(ctx context.Context) error {
 	if counting.Native(m) {
 		return r.unjudged("native histograms have no buckets of their own")
 	}
-	if r.buckets, r.total, err = r.reader(r.reporter).Buckets(m, r.start); err != nil {
+	if r.usual, err = r.reader(r.reporter).Lengths(m, r.start); err != nil {
 		return err
 	}
 	r.choose()
 	switch {
-	case len(r.bounds) > 0:
-		return nil
-	case sequential.Thin(sequential.Counts{Requests: r.total}):
+	case sequential.Thin(sequential.Counts{Requests: r.usual.Total}):
 		return r.unjudged(fmt.Sprintf("%s of the primary in %s before the start, want 100",
-			requests(r.total), counting.Durations))
+			requests(r.usual.Total), counting.Durations))
+	case len(r.bounds) > 0 || r.unlike || r.config.Sequential.Latency == "off": // then there is only a limit
+		return nil
 	}
 	return r.unjudged("the primary's requests took longer than the last bound of its histogram")
 }
@@ -46,18 +45,18 @@ func (r *reading) learnDurations(ctx context.Context) error {
 // choose chooses the bounds to judge by among those that both arms have, as far as is known.
 func (r *reading) choose() {
 	objective := float64(r.config.Sequential.LatencyObjective)
-	wanted := sequential.Bounds(slices.Clone(r.buckets), r.total, objective)
-	shared := slices.DeleteFunc(slices.Clone(r.buckets), func(b sequential.Bucket) bool {
+	wanted := sequential.Bounds(slices.Clone(r.usual.Buckets), r.usual.Total, objective)
+	shared := slices.DeleteFunc(slices.Clone(r.usual.Buckets), func(b sequential.Bucket) bool {
 		return r.common != nil && !r.common[b.Le]
 	})
-	r.bounds = sequential.Bounds(shared, r.total, objective)
+	r.bounds = sequential.Bounds(shared, r.usual.Total, objective)
 	for _, b := range wanted {
 		if r.common != nil && !r.common[b.Le] {
 			r.note(boundDropped, fmt.Sprintf("some pods have no bucket up to %v ms: "+
 				"check sidecar.istio.io/statsHistogramBuckets", b.Le))
 		}
 	}
-	r.unlike = len(wanted) > 0 && len(r.bounds) == 0
+	r.unlike = (len(wanted) > 0 || r.usual.Unlike) && len(r.bounds) == 0
 	r.limit = 0
 	for _, b := range shared {
 		if r.longest > 0 && b.Le >= r.longest && (r.limit == 0 || b.Le < r.limit) {
@@ -88,6 +87,10 @@ func (r *reading) unjudged(why string) error {
 func (r *reading) slow(ctx context.Context, w counting.Window, counted counting.Counted, e *sequential.Evidence) error {
 	called := canaryIn(counted) > 0
 	les := r.les()
+	if r.longest > 0 && r.limit == 0 && r.usual.Total > 0 {
+		r.note(limitNotJudged, fmt.Sprintf("request-duration %v ms: the histograms of both have no bound that long",
+			r.longest))
+	}
 	if len(les) == 0 {
 		e.Unlike = r.unlike
 		return nil

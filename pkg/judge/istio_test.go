@@ -143,6 +143,14 @@ func laidOut(bounds map[string][]string) (all []stream) {
 	return all
 }
 
+// otherPod counts the same as another one.
+func otherPod(streams []stream) []stream {
+	for _, s := range streams {
+		s.labels["pod"] += "-2"
+	}
+	return streams
+}
+
 func onlyPrimary(streams []stream) []stream {
 	return slices.DeleteFunc(streams, func(s stream) bool { return s.labels["destination_workload"] == "reviews" })
 }
@@ -260,6 +268,11 @@ func TestShapesOfIstio(t *testing.T) {
 			map[string]string{"DEADLINE": "70s", "TIME_BOX": "60s", "MIN_DWELL": "60s"},
 			"latency-not-comparable: the histograms of canary and primary have no bound in common", "source", 0,
 			"latency-bound-dropped: some pods have no bucket up to 500 ms"},
+		"primaries with nothing in common": {slices.Concat(pair("source"), laidOut(map[string][]string{
+			"reviews": {"5", "25", "100", "500"}, "reviews-primary": {"5", "25", "100", "500"}}),
+			otherPod(laidOut(map[string][]string{"reviews-primary": {"10", "50", "250", "1000"}}))),
+			map[string]string{"DEADLINE": "70s", "TIME_BOX": "60s", "MIN_DWELL": "60s"},
+			"latency-not-comparable: the histograms of canary and primary have no bound in common", "source", 0, ""},
 		"one in common": {append(pair("source"), laidOut(map[string][]string{
 			"reviews": {"10", "50", "250", "1000"}, "reviews-primary": {"5", "25", "100", "500", "1000"}})...), nil,
 			"undecided: canary 0/600", "source", 1, "latency-bound-dropped: some pods have no bucket up to 500 ms"},
@@ -332,6 +345,36 @@ func TestNoHistory(t *testing.T) {
 			}
 			if !strings.HasPrefix(v.Reason(), c.reason) || v.Target.Reporter != c.reporter {
 				t.Errorf("%q, reporter %q, want %q, %q", v.Reason(), v.Target.Reporter, c.reason, c.reporter)
+			}
+		})
+	}
+}
+
+// TestLimitOfDurations has requests of the canary that take 900 ms, and of the primary that take 300.
+func TestLimitOfDurations(t *testing.T) {
+	same := laidOut(map[string][]string{"reviews": {"500", "1000"}, "reviews-primary": {"500", "1000"}})
+	cases := map[string]struct {
+		latency, longest string
+		reason, warning  string
+	}{
+		"beside latency":  {"auto", "400", "slower: ", ""},
+		"without latency": {"off", "400", "limit: 600/600 (100.00 %) of the canary took over 500 ms", ""},
+		"both within":     {"off", "1000", "healthy: ", ""},
+		"no such bound": {"off", "1001", "healthy: ",
+			"limit-not-judged: request-duration 1001 ms: the histograms of both have no bound that long"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			v, err := ofReviews(t, replayed(t, append(pair("source"), same...)), map[string]string{
+				"JUDGE": "sequential", "AS_OF": "2026-11-23T12:02:10Z", "LATENCY": c.latency,
+				"REQUEST_DURATION": c.longest})
+			if err != nil {
+				t.Fatal(err)
+			}
+			all := strings.Join(v.Warnings, "\n")
+			if !strings.HasPrefix(v.Reason(), c.reason) || !strings.Contains(all, c.warning) ||
+				c.warning == "" && strings.Contains(all, "limit-not-judged") {
+				t.Errorf("%q, warnings %q, want %q and %q", v.Reason(), all, c.reason, c.warning)
 			}
 		})
 	}

@@ -48,6 +48,32 @@ func TestSequentialLimits(t *testing.T) {
 	}
 }
 
+// TestLimitOfErrors has rates that a canary may just have, and one with which none may fail.
+func TestLimitOfErrors(t *testing.T) {
+	for rate, limit := range map[string]float64{"0.1": 0.999, "95": 0.05, "99": 0.01, "99.5": 0.005, "99.9": 0.001,
+		"99.99": 0.0001} {
+		judge, err := New(defaults(t, map[string]string{"JUDGE": "sequential", "SUCCESS_RATE": rate}), podinfo)
+		if err != nil || judge.most != limit {
+			t.Errorf("success-rate %s: at most %v (%v), want %v", rate, judge.most, err, limit)
+		}
+	}
+	for name, parameters := range map[string]map[string]string{
+		"parameter": {"SUCCESS_RATE": "100"},
+		"metrics": {"METRICS": `[{"name": "request-success-rate", "min": 100},
+			{"name": "request-success-rate", "min": 99}]`},
+	} {
+		judge, err := New(defaults(t, with(parameters, "JUDGE", "sequential")), podinfo)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := sequential.Limited{Most: judge.most, Alpha: 0.0025, Seen: sequential.Pair{
+			Canary: sequential.Counts{Requests: 1e6, Bad: 1}, Primary: sequential.Counts{Requests: 4e6}}}
+		if !(judge.most > 0) || !l.Suspect() {
+			t.Errorf("%s: at most %v, suspect %v, want a limit that one error is beyond", name, judge.most, l.Suspect())
+		}
+	}
+}
+
 func TestSequentialRefusesBadInput(t *testing.T) {
 	cases := map[string]struct {
 		parameters map[string]string

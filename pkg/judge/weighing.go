@@ -50,12 +50,25 @@ func (r *judging) weigh(ctx context.Context) (verdict.Verdict, error) {
 	}
 	w := &weighing{judging: r, read: newReading(r.Judge, r.q, r.stages[0].At), rules: r.config.rules(!r.asOf.IsZero())}
 	w.limits = limits{judging: r, number: 1, canary: r.canary, primary: r.primary}
+	if err := w.begin(ctx); err != nil {
+		return verdict.Verdict{}, err
+	}
 	decision, code, err := w.run(ctx)
 	if err != nil {
 		return verdict.Verdict{}, err
 	}
 	v := w.verdict(decision, code)
 	return v, w.linger(ctx, decision)
+}
+
+// begin waits for the start where Prometheus's clock is behind: the history ends there.
+func (w *weighing) begin(ctx context.Context) error {
+	for start := w.stages[0].At; w.asOf.IsZero() && w.now.Before(start); {
+		if err := w.pause(ctx, start); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (w *weighing) run(ctx context.Context) (verdict.Decision, string, error) {
@@ -77,8 +90,8 @@ func (w *weighing) since(t time.Time) time.Duration { return t.Sub(w.stages[0].A
 
 func (w *weighing) stage() run.Stage { return w.stages[len(w.stages)-1] }
 
-// look reads everything once a cell has closed, and at the deadline; in between it only looks for a canary
-// that fails hard.
+// look reads everything once a cell has closed, at the deadline, and before it decides; in between it only looks for a
+// canary that fails hard.
 func (w *weighing) look(ctx context.Context) error {
 	if err := w.read.learn(ctx); err != nil {
 		return err
@@ -91,20 +104,34 @@ func (w *weighing) look(ctx context.Context) error {
 		return err
 	}
 	if full {
-		evidence, layout, err := w.read.evidence(ctx, w.now)
-		if err != nil {
+		if err := w.weighAll(ctx); err != nil {
 			return err
 		}
-		evidence.Stages = w.relative()
-		found := w.weigher.Weigh(evidence, w.rules)
-		w.found, w.layout, w.latest, w.weighed = &found, layout, layout, w.now
-		w.log(ctx)
 	}
 	w.limits.by(w.read.reporter)
 	if decision, _ := w.rules.Decide(w.standing()); decision == verdict.Fail {
 		return nil // no limit would change it
 	}
-	return w.limits.look(ctx, w.now)
+	if err := w.limits.look(ctx, w.now); err != nil {
+		return err
+	}
+	if decision, _ := w.decide(); full || decision == verdict.Wait {
+		return nil
+	}
+	return w.weighAll(ctx) // who judges as of this time again should find the same
+}
+
+// weighAll reads and weighs everything.
+func (w *weighing) weighAll(ctx context.Context) error {
+	evidence, layout, err := w.read.evidence(ctx, w.now)
+	if err != nil {
+		return err
+	}
+	evidence.Stages = w.relative()
+	found := w.weigher.Weigh(evidence, w.rules)
+	w.found, w.layout, w.latest, w.weighed = &found, layout, layout, w.now
+	w.log(ctx)
+	return nil
 }
 
 // due says whether it is time to read everything.

@@ -89,6 +89,31 @@ func TestReplicaThatStartsAnew(t *testing.T) {
 	}
 }
 
+// TestErrorsThatTheOtherReplicaMeets has a shared outage from 17 to 22 s of which a replica loses the scrape, so that
+// the other one meets the canary's errors first: they are counted together with what else its proxy counted.
+func TestErrorsThatTheOtherReplicaMeets(t *testing.T) {
+	m := model.Matrix{
+		line("app-primary", "app-primary-1", "200", "a", steady(-583.5, 31.5, 600)...),
+		line("app-primary", "app-primary-1", "200", "b", steady(-580, 20, 600)...),
+		line("app-primary", "app-primary-1", "503", "a", [2]float64{31.5, 200}),
+		line("app", "app-1", "200", "a", [2]float64{1, 10}, [2]float64{31, 260}),
+		line("app", "app-1", "200", "b", [2]float64{8, 80}, [2]float64{23, 180}),
+		line("app", "app-1", "503", "b", [2]float64{23, 50}),
+		line("app", "app-1", "503", "a", [2]float64{31, 50}),
+	}
+	for end := 23 * time.Second; end <= time.Minute; end += time.Second / 2 {
+		got := requests(t, until(m, end), wide(end))
+		if hard, found := sequential.FindHard(got.Instants, 15*time.Second, false, end); found {
+			t.Fatalf("at %s: hard failure %+v", end, hard)
+		}
+		for k, c := range append(got.Cells, sequential.Cell{}) {
+			if c.Canary.Bad > 0.5*c.Canary.Requests {
+				t.Fatalf("at %s: cell %d has %+v", end, k, c.Canary)
+			}
+		}
+	}
+}
+
 func TestNothingIsCountedTwiceInCells(t *testing.T) {
 	m := model.Matrix{
 		line("app-primary", "app-primary-1", "200", "a", steady(-594, 120, 300)...),
@@ -107,6 +132,21 @@ func TestNothingIsCountedTwiceInCells(t *testing.T) {
 	if last := float64(m[1].Values[len(got.Cells)-1].Value); sum.Bad < last || sum.Bad > last+3 {
 		t.Errorf("%v errors in %d cells, want %v and at most 3 that only the other replica has seen", sum.Bad,
 			len(got.Cells), last)
+	}
+}
+
+// TestBlankScrapes has a pod whose first scrape brought no number: it is met with the next one.
+func TestBlankScrapes(t *testing.T) {
+	m := model.Matrix{
+		line("app-primary", "app-primary-1", "200", "", steady(-590, 130, 300)...),
+		line("app", "app-1", "200", "", [2]float64{33, math.NaN()}, [2]float64{93, 600}, [2]float64{108, 750}),
+	}
+	later := requests(t, m, wide(130*time.Second)).Cells
+	for end := 30 * time.Second; end < 130*time.Second; end += 5 * time.Second {
+		if diff := cmp.Diff(later[:min(len(later), len(requests(t, until(m, end), wide(end)).Cells))],
+			requests(t, until(m, end), wide(end)).Cells); diff != "" {
+			t.Fatalf("at %s (-later +earlier)\n%s", end, diff)
+		}
 	}
 }
 

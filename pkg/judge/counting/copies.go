@@ -13,10 +13,14 @@ type counter struct {
 	*series
 	times []model.Time
 	sums  []float64
+	lead  []model.Time // the scrapes of the replica that leads at its proxy, nil where it is of that
 }
 
 func (a *answer) counter(s *series) counter {
 	c := counter{series: s}
+	if lead := a.leads[s.proxy]; lead.replica != s.replica {
+		c.lead = lead.times
+	}
 	sum := 0.0
 	a.increments(s, func(at model.Time, n float64) {
 		sum += n
@@ -45,6 +49,66 @@ func (c counter) value(at model.Time) float64 {
 	return float64(c.samples[max(i-1, 0)].Value)
 }
 
+// lead is the replica that met a proxy first. What another one meets before it, such as the first error, is counted at
+// its scrapes, as is all else that the proxy counts.
+type lead struct {
+	replica string
+	times   []model.Time
+}
+
+// findLeads finds those of proxies that are scraped by several.
+func (a *answer) findLeads() {
+	first := map[string]*series{}
+	several := map[string]bool{}
+	for _, s := range a.list {
+		known := first[s.proxy]
+		several[s.proxy] = several[s.proxy] || known != nil && known.replica != s.replica
+		if known == nil || s.first() < known.first() {
+			first[s.proxy] = s
+		}
+	}
+	a.leads = map[string]lead{}
+	for _, s := range a.list {
+		if !several[s.proxy] || first[s.proxy].replica != s.replica {
+			continue
+		}
+		l := a.leads[s.proxy]
+		l.replica, l.times = s.replica, append(l.times, s.blank...)
+		for _, sample := range s.samples {
+			l.times = append(l.times, sample.Timestamp)
+		}
+		a.leads[s.proxy] = l
+	}
+	for proxy, l := range a.leads {
+		slices.Sort(l.times)
+		a.leads[proxy] = lead{l.replica, slices.Compact(l.times)}
+	}
+}
+
+// told is the time up to which a series counts, of a time, as far as is known at another: that of the last scrape of
+// the lead, unless it is overdue.
+func (c counter) told(end, asOf, grid model.Time) model.Time {
+	known := sort.Search(len(c.lead), func(i int) bool { return c.lead[i] > asOf })
+	if known == 0 || asOf-c.lead[known-1] > grid+grid/2 {
+		return end
+	}
+	i := sort.Search(known, func(i int) bool { return c.lead[i] > end })
+	return c.lead[max(i-1, 0)]
+}
+
+// counted is when a sample counts, as far as is known at a time: with the next scrape of the lead, unless that is
+// overdue.
+func (c counter) counted(at, asOf, grid model.Time) model.Time {
+	i := sort.Search(len(c.lead), func(i int) bool { return c.lead[i] >= at })
+	switch {
+	case i < len(c.lead):
+		return c.lead[i]
+	case i == 0 || asOf-c.lead[i-1] > grid+grid/2:
+		return at
+	}
+	return never
+}
+
 // copies are series of which some count what another counts, such as those of a pair of Prometheus, in the order in
 // which they began.
 type copies []counter
@@ -62,8 +126,10 @@ func (a *answer) group() {
 		case 0: // done with its first
 			continue
 		case 1:
-			a.single = append(a.single, s)
-			continue
+			if lead, several := a.leads[s.proxy]; !several || lead.replica == s.replica {
+				a.single = append(a.single, s)
+				continue
+			}
 		}
 		slices.SortStableFunc(group, func(a, b *series) int { return cmp.Compare(a.first(), b.first()) })
 		a.copied = append(a.copied, group)
@@ -119,7 +185,7 @@ func (c copies) upTo(end, asOf, grid model.Time) float64 {
 		own := c[i].upTo(end)
 		switch {
 		case r.of == i:
-			totals[i] = own
+			totals[i] = c[i].upTo(c[i].told(end, asOf, grid))
 		case r.alone:
 			totals[r.of] = max(totals[r.of], c[r.of].upTo(end)+max(0, own-c[i].upTo(r.from)))
 		case !r.overlap && c[i].first() <= end:
@@ -167,8 +233,12 @@ func (c copies) instants(a *answer, each func(at model.Time, n float64)) {
 			continue
 		}
 		for _, at := range s.times {
-			if n := told(at) - most; n > 0 || r.of == i {
-				each(at, n)
+			n, when := told(at)-most, at
+			if r.of == i {
+				when = s.counted(at, asOf, grid)
+			}
+			if when <= asOf && (n > 0 || r.of == i) {
+				each(when, n)
 				most = told(at)
 			}
 		}

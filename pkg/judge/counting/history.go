@@ -74,15 +74,24 @@ func (h *History) usual(instants []sequential.Instant) {
 	h.Clumps = sequential.Dispersion(intervals)
 }
 
-// Buckets is how long the primary's requests took before the start, by the bounds that all its histograms have.
-func (r Reader) Buckets(m model.Matrix, start time.Time) (buckets []sequential.Bucket, total float64, err error) {
+// Lengths is how long the primary's requests took before the start.
+type Lengths struct {
+	Buckets []sequential.Bucket // by the bounds that all its histograms have
+	Total   float64
+	Unlike  bool // its histograms have bounds, but none in common
+}
+
+// Lengths reads histograms of the primary.
+func (r Reader) Lengths(m model.Matrix, start time.Time) (Lengths, error) {
+	var l Lengths
 	a, err := r.answer(m, Window{Start: start.Add(-HistorySpan), End: start, Busiest: math.Inf(1)})
 	if err != nil {
-		return nil, 0, err
+		return l, err
 	}
 	sums, common := map[float64]float64{}, newCommon()
 	for _, s := range a.list {
-		if s.arm != primary || s.void <= moment(start) || s.metric[model.BucketLabel] == "" {
+		if s.arm != primary || s.void <= moment(start) || s.metric[model.BucketLabel] == "" ||
+			s.samples[len(s.samples)-1].Timestamp <= moment(a.Start) { // of pods that were gone by then
 			continue
 		}
 		common.add(s)
@@ -91,12 +100,14 @@ func (r Reader) Buckets(m model.Matrix, start time.Time) (buckets []sequential.B
 	shared := common.bounds()
 	for le, n := range sums {
 		if math.IsInf(le, 1) {
-			total = n
+			l.Total = n
 		} else if shared[le] {
-			buckets = append(buckets, sequential.Bucket{Le: le, Cumulative: n})
+			l.Buckets = append(l.Buckets, sequential.Bucket{Le: le, Cumulative: n})
+		} else {
+			l.Unlike = len(shared) == 0
 		}
 	}
-	return buckets, total, nil
+	return l, nil
 }
 
 // Native says whether an answer holds native histograms, which have no buckets of their own to count.

@@ -55,6 +55,7 @@ type answer struct {
 	single   []*series
 	copied   [][]*series
 	met      map[string]model.Time // when each proxy was first seen
+	leads    map[string]lead       // of the proxies that several replicas scrape
 	warnings []string
 }
 
@@ -67,6 +68,7 @@ func (r Reader) answer(m model.Matrix, w Window) (*answer, error) {
 	if voided(list) {
 		a.warn(DuplicateSeries)
 	}
+	a.findLeads()
 	a.group()
 	for _, s := range list {
 		if at, ok := a.met[s.proxy]; !ok || s.first() < at {

@@ -27,6 +27,7 @@ type series struct {
 	same    string  // those that a duplicate shares
 	family  string  // those that the buckets of one histogram share
 	proxy   string
+	replica string             // those in which the replicas differ
 	samples []model.SamplePair // in order of time, all of them numbers
 	blank   []model.Time       // of scrapes that brought no number
 	void    model.Time         // from which it is known to count what another series counts
@@ -85,6 +86,9 @@ func (s *series) read(samples []model.SamplePair, from, to model.Time) error {
 	begin := sort.Search(len(samples), func(i int) bool { return samples[i].Timestamp > from })
 	end := sort.Search(len(samples), func(i int) bool { return samples[i].Timestamp > to })
 	s.samples = samples[begin:max(begin, end)]
+	s.blank = slices.DeleteFunc(s.blank, func(at model.Time) bool {
+		return len(s.samples) == 0 || at < s.first() // it was not met yet
+	})
 	return nil
 }
 
@@ -118,6 +122,7 @@ func (l *labeller) label(s *series) error {
 	s.proxy = proxyOf(s.metric)
 	s.labels = l.written(s, nil, func(int) bool { return true })
 	s.same = l.written(s, []byte(s.proxy), func(i int) bool { return l.counts[i] })
+	s.replica = l.written(s, nil, func(i int) bool { return !l.counts[i] })
 	if s.metric[model.BucketLabel] != "" {
 		s.family = l.written(s, nil, func(i int) bool { return l.names[i] != model.BucketLabel })
 	}

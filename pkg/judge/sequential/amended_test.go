@@ -82,6 +82,30 @@ func TestColdAfterEachRaise(t *testing.T) {
 	}
 }
 
+// TestColdCellsConfirmNothing has a limit of durations that is exceeded for the first time when a weight is raised.
+func TestColdCellsConfirmNothing(t *testing.T) {
+	e := Evidence{Grid: 15 * time.Second, Basis: Basis{Rule: errorsRule, Design: 1, Clumps: 1, WarmUp: time.Minute,
+		Alpha: 0.01}, History: Counts{30000, 30}, Stages: []Stage{{0, 0.5}}, Longest: 100}
+	grow := func(slow float64) Limited {
+		e.Cells = append(e.Cells, Cell{Pair{Counts{100, 0}, Counts{300, 0}}, e.Grid, 0})
+		e.TooSlow, e.Until = append(e.TooSlow, Pair{Counts{100, slow}, Counts{300, 0}}), e.Until+e.Grid
+		return Weigh(e, Rules{}).Limits[0]
+	}
+	for n := 0; grow(4).Cells == 0; n++ {
+		if n > 20 {
+			t.Fatalf("%+v, want a limit that is exceeded", Weigh(e, Rules{}).Limits)
+		}
+	}
+	e.Stages = append(e.Stages, Stage{e.Until, 0.6})
+	if l := grow(100); l.Cells != 1 || l.Broken() {
+		t.Errorf("after a cold cell: %+v, want one that is not confirmed", l)
+	}
+	grow(4)
+	if l := grow(4); !l.Broken() {
+		t.Errorf("after a warm cell: %+v, want a broken one", l)
+	}
+}
+
 // TestWeigherRemembers weighs as evidence grows, and anew.
 func TestWeigherRemembers(t *testing.T) {
 	e := random(rand.New(rand.NewPCG(7, 7)))
@@ -145,6 +169,40 @@ func TestSilent(t *testing.T) {
 	}
 }
 
+// TestSilenceOfPrometheus has a Prometheus that knows nothing of some time, of either arm.
+func TestSilenceOfPrometheus(t *testing.T) {
+	e := Evidence{Stages: []Stage{{0, 0.4}}, Grid: 15 * time.Second, Basis: basis, History: Counts{30000, 30}}
+	for name, c := range map[string]struct {
+		until, down, up, deleted float64 // seconds
+		silent                   bool
+	}{
+		"it is behind":            {100, 42, 1000, 1000, false},
+		"it is back":              {102, 38, 98, 1000, false},
+		"it is back for a scrape": {113, 38, 98, 1000, false},
+		"a pod was deleted":       {165, 38, 98, 98, true},
+		"not for a minute":        {150, 38, 98, 98, false},
+		"a scrape is lost":        {100, 60, 80, 30, true},
+	} {
+		e.Until, e.Instants = seconds(c.until), nil
+		for at := 5.0; at <= c.until; at += 5 {
+			if at > c.down && at < c.up {
+				continue
+			}
+			i := Instant{At: seconds(at)}
+			switch {
+			case int(at)%15 == 10: // later than the primary
+				i.Primary.Requests = 500
+			case int(at)%15 == 0 && at < c.deleted:
+				i.Canary.Requests, i.Sampled = 300, true
+			}
+			e.Instants = append(e.Instants, i)
+		}
+		if got := Weigh(e, Rules{}).Silent; got != c.silent {
+			t.Errorf("%s: silent %v, want %v", name, got, c.silent)
+		}
+	}
+}
+
 func TestDispersion(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	intervals := func(size, perInterval float64) (all []Counts) {
@@ -172,12 +230,28 @@ func TestDispersion(t *testing.T) {
 	}
 }
 
+// TestMissingInClumps needs as many more requests as errors come at once.
+func TestMissingInClumps(t *testing.T) {
+	single := newMetric(errorsRule, Counts{30000, 30}, 1).Missing(0.2, 0.05)
+	if got := newMetric(errorsRule, Counts{30000, 30}, 10).Missing(0.2, 0.05); got != 10*single {
+		t.Errorf("%v requests are missing where errors come in tens, %v else", got, single)
+	}
+}
+
 func TestForecastProof(t *testing.T) {
 	b := Basis{Rule: errorsRule, Design: 1, Clumps: 1}
 	// 397 requests of the canary rule out 1 percentage point at 20 % where both fail 0.1 %, from a pot of 1
 	got := ForecastProof(b, Counts{3000, 3}, nil, 600*time.Second, 0.2, 0.05).Takes
 	if got < 397*time.Second || got > 600*time.Second {
 		t.Errorf("proof at 1 canary request a second takes %s, want a little more than 397 s", got)
+	}
+	b.Clumps = 10
+	slow := []Bound{{100, Counts{3000, 300}}}
+	one := ForecastProof(Basis{Rule: errorsRule, Design: 1, Clumps: 1}, Counts{3000, 3}, slow, 600*time.Second, 0.2,
+		0.05)
+	if got := ForecastProof(b, Counts{3000, 3}, slow, 600*time.Second, 0.2, 0.05).Takes; got < 2*one.Takes {
+		t.Errorf("of requests that are slow in clumps of 10: %s, want far more than the %s of single ones", got,
+			one.Takes)
 	}
 	if got := ForecastProof(b, Counts{}, nil, 600*time.Second, 0.2, 0.05).Takes; got != 0 {
 		t.Errorf("without history: %s, want nothing", got)

@@ -25,7 +25,7 @@ func ForecastProof(b Basis, history Counts, bounds []Bound, span time.Duration, 
 	}
 	f.Takes = proof(newMetric(b.Rule, history, b.Design))
 	for _, bound := range bounds {
-		f.Takes = max(f.Takes, b.WarmUp+proof(newMetric(latencyRule, bound.History, 1)))
+		f.Takes = max(f.Takes, b.WarmUp+proof(newMetric(latencyRule, bound.History, b.Clumps)))
 	}
 	return f
 }

@@ -36,12 +36,14 @@ func (w *weighing) limited() []Limited {
 	return all
 }
 
-// watchLimits counts the cells after which each limit is exceeded.
-func (w *weighing) watchLimits() {
+// watchLimits counts the cells after which each limit is exceeded. A cold one tells nothing of durations.
+func (w *weighing) watchLimits(cold bool) {
 	for _, l := range w.limited() {
 		cells := &w.tooBad
 		if l.Le > 0 {
-			cells = &w.tooSlow
+			if cells = &w.tooSlow; cold {
+				continue
+			}
 		}
 		if *cells++; !l.exceeded() {
 			*cells = 0

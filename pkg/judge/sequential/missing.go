@@ -26,5 +26,5 @@ func divergence(a, b float64) float64 {
 func (m *Metric) Missing(share, beta float64) float64 {
 	share = min(max(share, 0.001), 0.999)
 	requests, _ := missing(share, m.pooled(), m.Margin, m.Acquit(), beta)
-	return requests
+	return min(math.Ceil(requests*m.design), mostMissing)
 }

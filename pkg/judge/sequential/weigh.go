@@ -171,7 +171,7 @@ func (w *weighing) cell(k int, cell Cell) {
 		w.slowest, w.worstSlow = w.slowest.Plus(w.TooSlow[k]), worse(w.worstSlow, w.TooSlow[k].Canary)
 	}
 	w.seen, w.worst = w.seen.Plus(m.Cell), worse(w.worst, m.Cell.Canary)
-	w.watchLimits()
+	w.watchLimits(cold)
 	m.Stratum, m.Closed = w.add(cell, m.Slow, cold)
 	s := w.standing()
 	m.Metric, m.Latency, m.Held = w.errors.Pots(), s.Latency, s.Held
