@@ -121,8 +121,8 @@ func tell(w io.Writer, output string, r status.Run, c status.Change) error {
 		text = c.Task.Name + " begins"
 	default:
 		text = c.Task.Name + " " + c.Task.State
-		if v := verdictOf(*c.Task); v != "" {
-			text += ": " + v
+		if c.Task.Verdict != "" || c.Task.State != "Succeeded" {
+			text += ": " + verdictOf(*c.Task)
 		}
 	}
 	_, err := fmt.Fprintf(w, "%s  %s  %s\n", c.At.Local().Format(time.TimeOnly), r.ID.Name, text)

@@ -112,7 +112,7 @@ func TestFromTheTerminal(t *testing.T) {
 	p.load(100)
 	p.wantText(p.tkn(0, "status"), `shop +app:2.0.0 +- +0 % +promoted `)
 	p.wantText(p.tkn(3, "start", "shop", "--last", "--image", p.app.Image(trial.Errors), "--watch"),
-		`ended rolled-back: `, `stage-20 Failed: fail, (worse|hard-failure): `)
+		`ended rolled-back: `, `stage-20 StepFailed: fail, (worse|hard-failure): `)
 	p.wantText(p.tkn(0, "status", "shop"), `shop +app:2.0.0 +- +0 % +rolled-back `, `stage-20 .* fail, `)
 	p.wantText(p.tkn(2, "start", "shop", "--param", "weights=1"), `has no parameter weights: the nearest known key is `)
 	p.serves(trial.V2)

@@ -135,10 +135,12 @@ func (f *follower) seeTask(_ watch.EventType, o runtime.Object) (bool, error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !t.Started.IsZero() && !f.begun[u.GetName()] && t.Ended.IsZero() {
-		f.tell(Change{At: t.Started, Task: &t})
+	if !t.Started.IsZero() && !f.begun[u.GetName()] {
+		f.begun[u.GetName()] = true
+		begun := t
+		begun.Ended = time.Time{}
+		f.tell(Change{At: t.Started, Task: &begun})
 	}
-	f.begun[u.GetName()] = true
 	if t.Verdict != "" {
 		f.verdict = t.Verdict
 	}
