@@ -119,7 +119,7 @@ func (b Budgets) own(o *unstructured.Unstructured) bool { return workload.IsComp
 func spec(target *unstructured.Unstructured, copied workload.Copy) map[string]any {
 	whole, _ := target.Object["spec"].(map[string]any)
 	spec := runtime.DeepCopyJSON(whole)
-	copied.RenameSelectors(spec["selector"])
+	copied.RenameSelector(spec["selector"])
 	return spec
 }
 
