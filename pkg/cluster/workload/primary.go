@@ -113,6 +113,19 @@ func (c Copy) RenameSelector(node any) {
 	}
 }
 
+// Alone has a selector that was renamed select no pods of other applications besides the primary's.
+func (c Copy) Alone(node any) {
+	selector, _ := node.(map[string]any)
+	expressions, _ := selector["matchExpressions"].([]any)
+	for _, e := range expressions {
+		expression, _ := e.(map[string]any)
+		values, _ := expression["values"].([]any)
+		if expression["key"] == c.key && expression["operator"] == "In" && slices.Contains(values, any(c.to)) {
+			expression["values"] = []any{c.to}
+		}
+	}
+}
+
 // tells says whether a selector selects the target's pods or the primary's, and not both.
 func (c Copy) tells(selector map[string]any) bool {
 	var read metav1.LabelSelector
