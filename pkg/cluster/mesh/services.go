@@ -85,7 +85,8 @@ func carriesHTTP(port map[string]any) bool {
 	return transport == "" || transport == "TCP"
 }
 
-// Shape is that of the apex Service; where there is none, it has one port, http, to the target's first container port.
+// Shape is that of the apex Service; where there is none, it has one port, http, to the target's first
+// container port of TCP.
 func (s Services) Shape(ctx context.Context, target *workload.Deployment, port int32) (Shape, error) {
 	apex, err := s.find(ctx, s.App.Name)
 	if err != nil {
@@ -99,6 +100,9 @@ func (s Services) Shape(ctx context.Context, target *workload.Deployment, port i
 	}
 	for _, c := range target.Spec.Template.Spec.Containers {
 		for _, p := range c.Ports {
+			if p.Protocol != "" && p.Protocol != "TCP" {
+				continue
+			}
 			ports := []any{map[string]any{"name": "http", "port": int64(port), "targetPort": int64(p.ContainerPort)}}
 			return Shape{Ports: ports}, nil
 		}
