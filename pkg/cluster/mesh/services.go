@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/serin-cd/serin/pkg/cluster/application"
@@ -39,6 +40,7 @@ type Services struct {
 type Shape struct {
 	Ports               []any
 	Labels, Annotations map[string]string
+	Settings            map[string]any // other members of the spec
 
 	// Shared says that the Services of primary and canary have these ports.
 	Shared bool
@@ -111,7 +113,18 @@ func (s Services) Shape(ctx context.Context, target *workload.Deployment, port i
 		"%s", s.App, target.Name, s.App.Name)
 }
 
+// common are the members of the apex's spec that the Services of primary and canary have too, besides the ports: which
+// addresses of the pods are found, and how a caller is given one.
+var common = []string{"ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy", "trafficDistribution",
+	"sessionAffinity", "sessionAffinityConfig", "publishNotReadyAddresses"}
+
 func (s Services) shape(apex *unstructured.Unstructured) (Shape, error) {
+	settings := map[string]any{}
+	for _, name := range common {
+		if value, there, _ := unstructured.NestedFieldCopy(apex.Object, "spec", name); there {
+			settings[name] = value
+		}
+	}
 	ports, _, err := unstructured.NestedSlice(apex.Object, "spec", "ports")
 	for _, p := range ports {
 		if port, ok := p.(map[string]any); ok {
@@ -119,7 +132,7 @@ func (s Services) shape(apex *unstructured.Unstructured) (Shape, error) {
 		}
 	}
 	return Shape{Ports: ports, Labels: s.Metadata.Of(apex.GetLabels()),
-		Annotations: s.Metadata.Of(apex.GetAnnotations())}, err
+		Annotations: s.Metadata.Of(apex.GetAnnotations()), Settings: settings}, err
 }
 
 // Ensure makes a Service that selects these pods, or points it at them. It names who had written the
@@ -239,6 +252,9 @@ func (s Services) create(ctx context.Context, name string, selector map[string]s
 		annotations = map[string]string{application.PortsAnnotation: digest(shape.Ports)}
 	}
 	service.SetAnnotations(annotations)
+	if len(shape.Settings) > 0 {
+		service.Object["spec"] = runtime.DeepCopyJSON(shape.Settings)
+	}
 	err := unstructured.SetNestedStringMap(service.Object, selector, "spec", "selector")
 	if err == nil {
 		err = unstructured.SetNestedSlice(service.Object, shape.Ports, "spec", "ports")
