@@ -52,6 +52,7 @@ func rehearseFirst(ctx context.Context, r *release.Release, p Preparation, f fou
 	if f.state == nil {
 		refusals.Add(against(routing.CreateVirtualService(ctx, p.Hosts, p.Gateways, gateway, "")))
 	}
+	refusals.Add(services.AdmitFirst(ctx, f.apex, f.target, f.copied, f.copied.Selector(f.primary)))
 	refusals.Add(against(services.RehearseApex(ctx, f.apex, f.copied.Selector(f.primary))))
 	if f.whole() {
 		fence := r.Fence
