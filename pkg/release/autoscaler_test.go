@@ -239,8 +239,8 @@ func (w *writes) through() func(http.RoundTripper) http.RoundTripper {
 	return releasetest.Before(func(r *http.Request) error {
 		_, name, _ := strings.Cut(r.URL.Path, "/namespaces/")
 		_, name, _ = strings.Cut(name, "/")
-		if releasetest.Writes(r) && (name == "deployments/podinfo" || name == "scaledobjects/podinfo" ||
-			name == "scaledobjects/podinfo-primary" || name == "scaledobjects" && r.URL.Query().Get("dryRun") == "") {
+		if releasetest.Writes(r) && r.URL.Query().Get("dryRun") == "" && (name == "deployments/podinfo" ||
+			name == "scaledobjects/podinfo" || name == "scaledobjects/podinfo-primary" || name == "scaledobjects") {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.all = append(w.all, r.Method+" "+name)

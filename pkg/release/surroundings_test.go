@@ -1,15 +1,22 @@
 package release_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	admission "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/serin-cd/serin/internal/apitest"
 	"github.com/serin-cd/serin/internal/releasetest"
 	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/task/failure"
@@ -129,6 +136,112 @@ spec:
 			corev1.ServiceInternalTrafficPolicyLocal, "PreferClose", corev1.ServiceAffinityClientIP, true, int32(0)}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// policy has the API server refuse Deployments of the namespace for which an expression is false.
+func policy(t *testing.T, a *releasetest.App, expression string, reason metav1.StatusReason) {
+	t.Helper()
+	client := a.Client.AdmissionregistrationV1()
+	fail, name := admission.Fail, a.Namespace+"-deployments"
+	_, err := client.ValidatingAdmissionPolicies().Create(t.Context(), &admission.ValidatingAdmissionPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: admission.ValidatingAdmissionPolicySpec{FailurePolicy: &fail,
+			MatchConstraints: &admission.MatchResources{
+				NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{
+					"kubernetes.io/metadata.name": a.Namespace}},
+				ResourceRules: []admission.NamedRuleWithOperations{{RuleWithOperations: admission.RuleWithOperations{
+					Operations: []admission.OperationType{admission.Create, admission.Update},
+					Rule: admission.Rule{APIGroups: []string{"apps"}, APIVersions: []string{"v1"},
+						Resources: []string{"deployments"}}}}}},
+			Validations: []admission.Validation{{Expression: expression, Message: "not here", Reason: &reason}},
+		}}, metav1.CreateOptions{})
+	must(t, err)
+	_, err = client.ValidatingAdmissionPolicyBindings().Create(t.Context(),
+		&admission.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: name},
+			Spec: admission.ValidatingAdmissionPolicyBindingSpec{PolicyName: name,
+				ValidationActions: []admission.ValidationAction{admission.Deny}}}, metav1.CreateOptions{})
+	must(t, err)
+	t.Cleanup(func() {
+		_ = client.ValidatingAdmissionPolicyBindings().Delete(context.Background(), name, metav1.DeleteOptions{})
+		_ = client.ValidatingAdmissionPolicies().Delete(context.Background(), name, metav1.DeleteOptions{})
+	})
+	apitest.Eventually(t, func(ctx context.Context) error {
+		d := a.Deployment("podinfo")
+		probe := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "probe"}, Spec: *d.Spec.DeepCopy()}
+		*probe.Spec.Replicas = 0
+		probe.Spec.Template.Labels = map[string]string{"app": "podinfo-primary"}
+		probe.Spec.Selector.MatchLabels = probe.Spec.Template.Labels
+		_, err := a.Client.AppsV1().Deployments(a.Namespace).Create(ctx, probe,
+			metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		if err == nil {
+			return errors.New("the policy does not hold yet")
+		}
+		return nil
+	})
+}
+
+// TestPoliciesThatRefuse the primary, or the target at rest, do so before anything is made.
+func TestPoliciesThatRefuse(t *testing.T) {
+	cases := map[string]struct {
+		expression string
+		reason     metav1.StatusReason
+	}{
+		"a target at rest":            {"object.spec.replicas > 0", metav1.StatusReasonInvalid},
+		"a target at rest, forbidden": {"object.spec.replicas > 0", metav1.StatusReasonForbidden},
+		"the primary, forbidden": {"object.spec.selector.matchLabels['app'] == 'podinfo'",
+			metav1.StatusReasonForbidden},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := releasetest.New(t)
+			policy(t, a, c.expression, c.reason)
+			refusedWhole(t, a, a.Run("run"), failure.ExitConfig, "not here")
+		})
+	}
+}
+
+// TestRightsThatAreMissing of one object are noticed before anything is made.
+func TestRightsThatAreMissing(t *testing.T) {
+	for _, c := range []struct{ resource, verb string }{
+		{"virtualservices", "patch"}, {"deployments", "patch"}, {"services", "patch"}, {"deployments", "create"},
+	} {
+		t.Run(c.verb+" "+c.resource, func(t *testing.T) {
+			t.Parallel()
+			a := releasetest.New(t)
+			a.ApexService()
+			a.Apply("apiVersion: networking.istio.io/v1\nkind: VirtualService" + inMesh)
+			a.Install("../../config/rbac.yaml", 3)
+			roles := a.Client.RbacV1().Roles(a.Namespace)
+			role, err := roles.Get(t.Context(), "serin", metav1.GetOptions{})
+			must(t, err)
+			without(role, c.resource, c.verb)
+			_, err = roles.Update(t.Context(), role, metav1.UpdateOptions{})
+			must(t, err)
+			as := func(next http.RoundTripper) http.RoundTripper {
+				return impersonating{next, "system:serviceaccount:" + a.Namespace + ":serin"}
+			}
+			apitest.Eventually(t, func(ctx context.Context) error { // the server learns of rights a moment later
+				_, err := a.Run("reader", as).Target(ctx)
+				return err
+			})
+			refusedWhole(t, a, a.Run("run", as), failure.ExitError, "cannot "+c.verb+" resource")
+		})
+	}
+}
+
+func without(role *rbacv1.Role, resource, verb string) {
+	for i, rule := range role.Rules {
+		if rule.Resources[0] != resource {
+			continue
+		}
+		role.Rules[i].Verbs = nil
+		for _, v := range rule.Verbs {
+			if v != verb {
+				role.Rules[i].Verbs = append(role.Rules[i].Verbs, v)
+			}
 		}
 	}
 }

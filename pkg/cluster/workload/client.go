@@ -90,8 +90,7 @@ func (c Deployments) Update(ctx context.Context, name string,
 		if err != nil {
 			return before, err
 		}
-		after, err := c.Objects.Patch(ctx, name, types.JSONPatchType, patch,
-			metav1.PatchOptions{FieldManager: kube.FieldManager})
+		after, err := c.Objects.Patch(ctx, name, types.JSONPatchType, patch, c.Mode.Patch())
 		switch {
 		case err == nil:
 			return FromObject(after)

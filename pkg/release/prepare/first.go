@@ -84,16 +84,21 @@ func settleFirst(ctx context.Context, r *release.Release, f found) error {
 		if d.StampedBy(r.ID) {
 			return nil, nil
 		}
-		ops := mark(d, r, f)
-		if name := f.budget.Name(); name != "" {
-			ops = append(ops, kube.Add(kube.Path("metadata", "annotations", application.BudgetAnnotation), name))
-		}
-		return ops, nil
+		return settledBy(d, r, f), nil
 	})
 	if err != nil || target == nil {
 		return err
 	}
 	return r.Settle(ctx, r.ID)
+}
+
+// settledBy are the operations of mark, and those that tell the target of its PodDisruptionBudget.
+func settledBy(d *workload.Deployment, r *release.Release, f found) []kube.Operation {
+	ops := mark(d, r, f)
+	if name := f.budget.Name(); name != "" {
+		ops = append(ops, kube.Add(kube.Path("metadata", "annotations", application.BudgetAnnotation), name))
+	}
+	return ops
 }
 
 // mark are the operations that give the target the run's stamp and tell it of its autoscaler.

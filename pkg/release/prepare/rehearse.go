@@ -2,6 +2,7 @@ package prepare
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -9,7 +10,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/cluster/workload"
 	"github.com/serin-cd/serin/pkg/release"
+	"github.com/serin-cd/serin/pkg/release/record"
 	"github.com/serin-cd/serin/pkg/task/failure"
 )
 
@@ -54,12 +57,18 @@ func rehearseFirst(ctx context.Context, r *release.Release, p Preparation, f fou
 	}
 	refusals.Add(services.AdmitFirst(ctx, f.apex, f.target, f.copied, f.copied.Selector(f.primary)))
 	refusals.Add(against(services.RehearseApex(ctx, f.apex, f.copied.Selector(f.primary))))
-	if f.whole() {
-		fence := r.Fence
-		fence.Mode = kube.Rehearsal
-		_, _, err := fence.TakeOver(ctx, f.followers)
+	if f.state != nil {
+		rec, err := record.Open(nil, r.ID, f.target.Revision(), "", r.Cluster.Now())
+		if err == nil {
+			err = f.known(r).Rehearse(ctx, rec, f.followers)
+		}
 		refusals.Add(against(err))
 	}
+	_, err = deployments.From(f.target).Update(ctx, r.App.Name,
+		func(d *workload.Deployment) ([]kube.Operation, error) {
+			return append(settledBy(d, r, f), workload.Scale(0)), nil
+		})
+	refusals.Add(against(err))
 	refusals.Add(unscalable)
 	budgets := r.Budgets
 	budgets.Mode = kube.Rehearsal
@@ -70,15 +79,29 @@ func rehearseFirst(ctx context.Context, r *release.Release, p Preparation, f fou
 	return nil
 }
 
-// against is a refusal of the API server's, as configuration where it is of what the object says. A webhook that cannot
-// rehearse is none.
+// against is a refusal of the API server's, as configuration where it is of what the object says, or a policy's or a
+// quota's. A webhook that cannot rehearse is none.
 func against(err error) error {
 	if apierrors.IsBadRequest(err) && strings.Contains(err.Error(), "does not support dry run") {
 		slog.Warn("not rehearsed", "error", err.Error())
 		return nil
 	}
-	if apierrors.IsInvalid(err) {
+	if apierrors.IsInvalid(err) || refused(err) {
 		return failure.As(failure.ErrConfig, err)
 	}
 	return err
+}
+
+// refused says whether a policy, a webhook or a quota has refused an object, with whatever code.
+func refused(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return false
+	}
+	for _, words := range []string{"denied the request", "denied request", "exceeded quota"} {
+		if strings.Contains(status.Status().Message, words) {
+			return true
+		}
+	}
+	return false
 }
