@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"github.com/serin-cd/serin/internal/apitest"
 	"github.com/serin-cd/serin/internal/releasetest"
 	"github.com/serin-cd/serin/pkg/release"
+	"github.com/serin-cd/serin/pkg/release/prepare"
 	"github.com/serin-cd/serin/pkg/task/failure"
 )
 
@@ -243,5 +245,30 @@ func without(role *rbacv1.Role, resource, verb string) {
 				role.Rules[i].Verbs = append(role.Rules[i].Verbs, v)
 			}
 		}
+	}
+}
+
+// TestTargetWithAnotherSelector is a Deployment that was deleted and made anew, because its selector cannot be changed.
+func TestTargetWithAnotherSelector(t *testing.T) {
+	a := releasetest.New(t, onePod)
+	a.First()
+	before := a.Deployment("podinfo")
+	a.Delete("podinfo")
+	labels, two := map[string]string{"app.kubernetes.io/name": "podinfo"}, int32(1)
+	again := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "podinfo"}, Spec: *before.Spec.DeepCopy()}
+	again.Spec.Selector = &metav1.LabelSelector{MatchLabels: labels}
+	again.Spec.Replicas, again.Spec.Template.Labels = &two, maps.Clone(labels)
+	again.Spec.Template.Spec.Containers[0].Image = releasetest.Image("2")
+	_, err := a.Client.AppsV1().Deployments(a.Namespace).Create(t.Context(), again, metav1.CreateOptions{})
+	must(t, err)
+	r := a.Run("second")
+	outcome, err := a.Prepare(r)
+	if err != nil || outcome != prepare.Proceed {
+		t.Fatalf("outcome %q (%v), want %q", outcome, err, prepare.Proceed)
+	}
+	s, err := a.Client.CoreV1().Services(a.Namespace).Get(t.Context(), "podinfo-canary", metav1.GetOptions{})
+	must(t, err)
+	if diff := cmp.Diff(labels, s.Spec.Selector); diff != "" {
+		t.Errorf("Service podinfo-canary selects (-want +got):\n%s", diff)
 	}
 }
