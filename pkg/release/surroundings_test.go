@@ -16,9 +16,11 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/serin-cd/serin/internal/apitest"
 	"github.com/serin-cd/serin/internal/releasetest"
+	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/prepare"
 	"github.com/serin-cd/serin/pkg/task/failure"
@@ -270,5 +272,48 @@ func TestTargetWithAnotherSelector(t *testing.T) {
 	must(t, err)
 	if diff := cmp.Diff(labels, s.Spec.Selector); diff != "" {
 		t.Errorf("Service podinfo-canary selects (-want +got):\n%s", diff)
+	}
+}
+
+// TestRouteOfTwoApplications is refused to the second: there is place for one record.
+func TestRouteOfTwoApplications(t *testing.T) {
+	a := routed(t)
+	_, err := a.Prepare(selecting(t, a.Run("first")))
+	must(t, err)
+	first, _ := states(t, a)
+	text := strings.Replace(first.Record.String(), `"app":"podinfo"`, `"app":"web"`, 1)
+	patch, err := kube.Patch(kube.Add("/metadata/annotations/serin.dev~1run", text))
+	must(t, err)
+	_, err = a.Cluster.VirtualServices(a.Namespace).Patch(t.Context(), "front", types.JSONPatchType, patch,
+		metav1.PatchOptions{FieldManager: kube.FieldManager})
+	must(t, err)
+	a.Push("2")
+	refusedWhole(t, a, selecting(t, a.Run("second")), failure.ExitConfig,
+		"reading VirtualService front: it has the record of application web")
+}
+
+// TestWhatIsNotReleasedIsNamed, because the first release takes nothing over of it.
+func TestWhatIsNotReleasedIsNamed(t *testing.T) {
+	a := releasetest.New(t)
+	a.ApexService()
+	apitest.Apply(t, a.Namespace, []byte(`
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: front}
+spec: {hosts: [shop.test], gateways: [public], http: [{route: [{destination: {host: podinfo}}]}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: others}
+spec: {hosts: [web.test], gateways: [public], http: [{route: [{destination: {host: web}}]}]}
+`))
+	p := releasetest.Preparation()
+	p.Gateways = []string{"mesh"}
+	_, _, err := prepare.Run(t.Context(), a.Run("first"), p)
+	must(t, err)
+	a.WantEvents("VirtualService front leads to podinfo, and none of its callers gets to a canary: name it in " +
+		"virtual-services")
+	if all := strings.Join(a.Events(), "\n"); strings.Contains(all, "VirtualService others") {
+		t.Errorf("events %s, want others not in them", all)
 	}
 }

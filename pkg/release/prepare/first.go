@@ -65,15 +65,24 @@ func first(ctx context.Context, r *release.Release, p Preparation, f found) erro
 	return settleFirst(ctx, r, f)
 }
 
-// warn names the policies that hold for the target's pods and not for the primary's, which serve from now on.
+// warn names the policies that hold for the pods of the target or of the primary alone, which serve from now on, and the
+// VirtualServices that are not shifted.
 func warn(ctx context.Context, r *release.Release, f found) error {
-	lost, err := policy.Lost(ctx, r.Cluster.Objects, r.App.Namespace, f.target, f.copied)
+	lost, gained, err := policy.Differ(ctx, r.Cluster.Objects, r.App.Namespace, f.target, f.copied)
 	if err != nil {
 		return fmt.Errorf("releasing %s for the first time: %w", r.App, err)
 	}
 	for _, name := range lost {
 		r.Events.Warningf(ctx, "%s selects pods of %s, and not those of %s: let its selector match both", name,
 			r.App.Name, r.App.Primary())
+	}
+	for _, name := range gained {
+		r.Events.Warningf(ctx, "%s selects pods of %s, and not those of %s: let its selector match both or neither",
+			name, r.App.Primary(), r.App.Name)
+	}
+	for _, name := range f.unshifted {
+		r.Events.Warningf(ctx, "VirtualService %s leads to %s, and none of its callers gets to a canary: name it in "+
+			"virtual-services", name, r.App.Name)
 	}
 	return nil
 }
