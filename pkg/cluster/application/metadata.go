@@ -12,8 +12,8 @@ type Metadata struct {
 	Exclude []string `env:"METADATA_EXCLUDE"`
 }
 
-// marks are prefixes of labels and annotations by which tools know the objects that they keep, or give images to. A copy
-// that had them would be changed, pruned or published by the tool as one of its own.
+// marks are prefixes of labels and annotations by which tools know the objects that they keep, or give images to. A
+// copy that had them would be changed, pruned or published by the tool as one of its own.
 var marks = []string{
 	"kubectl.kubernetes.io/", "deployment.kubernetes.io/", "serin.dev/",
 	"meta.helm.sh/", "helm.sh/", "app.kubernetes.io/managed-by", "app.kubernetes.io/instance",

@@ -133,8 +133,8 @@ func (b Budgets) Ensure(ctx context.Context, f Found, copied workload.Copy, prim
 	return b.follow(ctx, f.target, copied, primary)
 }
 
-// Follow brings the primary's budget in line with the target's of that name; where that is gone, or counts the primary's
-// pods by now, the primary's is gone afterwards. Without a name it does nothing.
+// Follow brings the primary's budget in line with the target's of that name; where that is gone, or counts the
+// primary's pods by now, the primary's is gone afterwards. Without a name it does nothing.
 func (b Budgets) Follow(ctx context.Context, name string, copied workload.Copy, primary *workload.Deployment) error {
 	if name == "" {
 		return nil

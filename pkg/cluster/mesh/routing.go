@@ -91,8 +91,8 @@ func (r Routing) EnsureDestinationRules(ctx context.Context) (made []string, err
 	for _, rule := range all {
 		if name := rule.Name; (name == r.App.Primary() || name == r.App.Canary()) &&
 			!r.App.Host(name).Matches(rule.Spec.Host) {
-			return nil, failure.Configf("reading DestinationRule %s: it is for host %s, and the host %s gets one of that "+
-				"name: rename it", name, rule.Spec.Host, name)
+			return nil, failure.Configf("reading DestinationRule %s: it is for host %s, and the host %s gets one of "+
+				"that name: rename it", name, rule.Spec.Host, name)
 		}
 	}
 	held := r.policy(all)
@@ -134,8 +134,9 @@ func (r Routing) rules(ctx context.Context) ([]*networking.DestinationRule, erro
 	return all.Items, nil
 }
 
-// policy is the DestinationRule that holds for the application's own Service, as Istio finds it: that of its host, and of
-// several the first with a traffic policy, or else the one whose wildcard is the longest. It is nil where there is none.
+// policy is the DestinationRule that holds for the application's own Service, as Istio finds it: that of its host, and
+// of several the first with a traffic policy, or else the one whose wildcard is the longest. It is nil where there is
+// none.
 func (r Routing) policy(all []*networking.DestinationRule) (held *api.DestinationRule) {
 	var exact *api.DestinationRule
 	longest := 0

@@ -65,8 +65,8 @@ func first(ctx context.Context, r *release.Release, p Preparation, f found) erro
 	return settleFirst(ctx, r, f)
 }
 
-// warn names the policies that hold for the pods of the target or of the primary alone, which serve from now on, and the
-// VirtualServices that are not shifted.
+// warn names the policies that hold for the pods of the target or of the primary alone, which serve from now on, and
+// the VirtualServices that are not shifted.
 func warn(ctx context.Context, r *release.Release, f found) error {
 	lost, gained, err := policy.Differ(ctx, r.Cluster.Objects, r.App.Namespace, f.target, f.copied)
 	if err != nil {

@@ -81,14 +81,15 @@ func unshifted(r *release.Release, all weight.Routes) (names []string) {
 }
 
 // anothers refuses a VirtualService with the record of a run of another application: what undoes a run goes by its
-// record, and there is place for one. A record that was made where one was lost tells no revision, and of no application.
+// record, and there is place for one. A record that was made where one was lost tells no revision, and no application.
 func anothers(r *release.Release, first weight.State) error {
 	rec, name := first.Record, first.VirtualService.Name
 	if rec == nil || rec.Revision == "" || rec.Of(name) == r.App.Name {
 		return nil
 	}
-	return failure.Configf("reading VirtualService %s: it has the record of application %s, and has place for one: let "+
-		"it delegate to a VirtualService for each application, and name these in virtual-services", name, rec.Of(name))
+	return failure.Configf("reading VirtualService %s: it has the record of application %s, and has place for one: "+
+		"let it delegate to a VirtualService for each application, and name these in virtual-services", name,
+		rec.Of(name))
 }
 
 func absent(r *release.Release, name string) error {
