@@ -317,3 +317,39 @@ spec: {hosts: [web.test], gateways: [public], http: [{route: [{destination: {hos
 		t.Errorf("events %s, want others not in them", all)
 	}
 }
+
+// TestLabelsOfAnother are also on the pods of another Deployment, to which the canary's Service would lead.
+func TestLabelsOfAnother(t *testing.T) {
+	for _, kind := range []string{"Deployment", "Job"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			a := releasetest.New(t)
+			switch kind {
+			case "Deployment":
+				a.Apply(`
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: podinfo-worker}
+spec:
+  selector: {matchLabels: {app: podinfo, role: worker}}
+  template:
+    metadata: {labels: {app: podinfo, role: worker}}
+    spec: {containers: [{name: worker, image: "example.test/worker:1"}]}
+`)
+				a.Eventually("the worker runs", func() bool {
+					return a.Deployment("podinfo-worker").Status.ReadyReplicas == 1
+				})
+				refusedWhole(t, a, a.Run("run"), failure.ExitConfig,
+					"its labels app=podinfo select pods of Deployment podinfo-worker too")
+			case "Job":
+				owned := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "migrate-x", Labels: map[string]string{
+					"app": "podinfo"}, OwnerReferences: []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job",
+					Name: "migrate", UID: "1", Controller: new(true)}}},
+					Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "a", Image: "a"}}}}
+				_, err := a.Client.CoreV1().Pods(a.Namespace).Create(t.Context(), owned, metav1.CreateOptions{})
+				must(t, err)
+				a.First()
+			}
+		})
+	}
+}

@@ -55,6 +55,7 @@ func rehearseFirst(ctx context.Context, r *release.Release, p Preparation, f fou
 	if f.state == nil {
 		refusals.Add(against(routing.CreateVirtualService(ctx, p.Hosts, p.Gateways, gateway, "")))
 	}
+	refusals.Add(workload.AdmitPods(ctx, r.Cluster.Objects(kube.Pods, r.App.Namespace), f.target))
 	refusals.Add(services.AdmitFirst(ctx, f.apex, f.target, f.copied, f.copied.Selector(f.primary)))
 	refusals.Add(against(services.RehearseApex(ctx, f.apex, f.copied.Selector(f.primary))))
 	if f.state != nil {
