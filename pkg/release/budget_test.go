@@ -145,3 +145,18 @@ func TestBudgetOfSeveral(t *testing.T) {
 		t.Errorf("two budgets count the primary's pods, whose eviction Kubernetes then refuses: %v", got.Spec.Selector)
 	}
 }
+
+// TestBudgetOfOthersNow has no copy any more, which would count the others a second time.
+func TestBudgetOfOthersNow(t *testing.T) {
+	a := releasetest.New(t)
+	budget(t, a, "podinfo", byApp)
+	a.First()
+	_, err := a.Client.PolicyV1().PodDisruptionBudgets(a.Namespace).Patch(t.Context(), "podinfo", types.MergePatchType,
+		[]byte(`{"spec":{"selector":{"matchLabels":{"app":"web"}}}}`), metav1.PatchOptions{})
+	must(t, err)
+	a.Push("2")
+	must(t, whole(t.Context(), a.Run("second")))
+	if got := copied(t, a); got != nil {
+		t.Errorf("two budgets count the pods of web: %v", got.Spec.Selector)
+	}
+}

@@ -288,6 +288,10 @@ func TestRouteOfTwoApplications(t *testing.T) {
 		metav1.PatchOptions{FieldManager: kube.FieldManager})
 	must(t, err)
 	a.Push("2")
+	a.Eventually("the target is at rest", func() bool {
+		d := a.Deployment("podinfo")
+		return d.Status.ObservedGeneration == d.Generation && d.Status.Replicas == 0
+	})
 	refusedWhole(t, a, selecting(t, a.Run("second")), failure.ExitConfig,
 		"reading VirtualService front: it has the record of application web")
 }

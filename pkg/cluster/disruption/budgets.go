@@ -133,8 +133,8 @@ func (b Budgets) Ensure(ctx context.Context, f Found, copied workload.Copy, prim
 	return b.follow(ctx, f.target, copied, primary)
 }
 
-// Follow brings the primary's budget in line with the target's of that name; where that is gone, or counts the
-// primary's pods by now, the primary's is gone afterwards. Without a name it does nothing.
+// Follow brings the primary's budget in line with the target's of that name; where that is gone, counts the primary's
+// pods by now, or counts only those of others, the primary's is gone afterwards. Without a name it does nothing.
 func (b Budgets) Follow(ctx context.Context, name string, copied workload.Copy, primary *workload.Deployment) error {
 	if name == "" {
 		return nil
@@ -143,10 +143,16 @@ func (b Budgets) Follow(ctx context.Context, name string, copied workload.Copy, 
 	if err != nil {
 		return err
 	}
-	if target == nil || selector(target.Object).Matches(labels.Set(primary.Spec.Template.Metadata.Labels)) {
+	if target == nil || !needed(target, copied, labels.Set(primary.Spec.Template.Metadata.Labels)) {
 		return b.remove(ctx)
 	}
 	return b.follow(ctx, target, copied, primary)
+}
+
+// needed says whether a budget has to be copied for the primary's pods, and can be.
+func needed(target *unstructured.Unstructured, copied workload.Copy, ours labels.Set) bool {
+	return !selector(target.Object).Matches(ours) &&
+		selector(map[string]any{"spec": spec(target, copied)}).Matches(ours)
 }
 
 func (b Budgets) follow(ctx context.Context, target *unstructured.Unstructured, copied workload.Copy,
@@ -223,7 +229,7 @@ func (b Budgets) remove(ctx context.Context) error {
 	if err := workload.RemoveCompanion(ctx, b.Objects, now); err != nil {
 		return fmt.Errorf("deleting PodDisruptionBudget %s: %w", now.GetName(), err)
 	}
-	slog.Info("primary's PodDisruptionBudget deleted: the target has none any more, or one that counts both", "budget",
-		now.GetName())
+	slog.Info("primary's PodDisruptionBudget deleted: the target has none any more, or one that counts both, or others",
+		"budget", now.GetName())
 	return nil
 }
