@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	admission "k8s.io/api/admissionregistration/v1"
@@ -16,11 +17,16 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"sigs.k8s.io/yaml"
 
 	"github.com/serin-cd/serin/internal/apitest"
 	"github.com/serin-cd/serin/internal/releasetest"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
+	policies "github.com/serin-cd/serin/pkg/cluster/policy"
+	"github.com/serin-cd/serin/pkg/cluster/workload"
 	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/prepare"
 	"github.com/serin-cd/serin/pkg/task/failure"
@@ -320,6 +326,63 @@ spec: {hosts: [web.test], gateways: [public], http: [{route: [{destination: {hos
 	if all := strings.Join(a.Events(), "\n"); strings.Contains(all, "VirtualService others") {
 		t.Errorf("events %s, want others not in them", all)
 	}
+}
+
+// TestPoliciesThatAreNotInstalled hold for nobody, and are not waited for.
+func TestPoliciesThatAreNotInstalled(t *testing.T) {
+	a := releasetest.New(t, onePod)
+	target, err := a.Run("reader").Target(t.Context())
+	must(t, err)
+	copied, err := workload.CopyOf(target)
+	must(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	lost, gained, err := policies.Differ(ctx,
+		func(of schema.GroupVersionResource, namespace string) dynamic.ResourceInterface {
+			of.Group = "none." + of.Group
+			return a.Cluster.Objects(of, namespace)
+		}, a.Namespace, target, copied)
+	if err != nil || lost != nil || gained != nil {
+		t.Errorf("lost %v, gained %v (%v), want none", lost, gained, err)
+	}
+}
+
+// TestVerticalPodAutoscalerIsNamed, which goes on to size pods that serve nobody.
+func TestVerticalPodAutoscalerIsNamed(t *testing.T) {
+	a := releasetest.New(t)
+	crds := a.Cluster.Objects(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1",
+		Resource: "customresourcedefinitions"}, "")
+	crd := &unstructured.Unstructured{}
+	must(t, yaml.Unmarshal([]byte(`
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata:
+  name: verticalpodautoscalers.autoscaling.k8s.io
+  annotations: {api-approved.kubernetes.io: "https://github.com/kubernetes/kubernetes/pull/63797"}
+spec:
+  group: autoscaling.k8s.io
+  names: {kind: VerticalPodAutoscaler, plural: verticalpodautoscalers}
+  scope: Namespaced
+  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, properties: {spec: {
+    type: object, x-kubernetes-preserve-unknown-fields: true}}}}}]
+`), &crd.Object))
+	_, err := crds.Create(t.Context(), crd, metav1.CreateOptions{})
+	must(t, err)
+	t.Cleanup(func() { _ = crds.Delete(context.Background(), crd.GetName(), metav1.DeleteOptions{}) })
+	vpa := &unstructured.Unstructured{}
+	must(t, yaml.Unmarshal([]byte(`
+apiVersion: autoscaling.k8s.io/v1
+kind: VerticalPodAutoscaler
+metadata: {name: sizes}
+spec: {targetRef: {apiVersion: apps/v1, kind: Deployment, name: podinfo}}
+`), &vpa.Object))
+	apitest.Eventually(t, func(ctx context.Context) error {
+		_, err := a.Cluster.Objects(schema.GroupVersionResource{Group: "autoscaling.k8s.io", Version: "v1",
+			Resource: "verticalpodautoscalers"}, a.Namespace).Create(ctx, vpa, metav1.CreateOptions{})
+		return err
+	})
+	a.First()
+	a.WantEvents("VerticalPodAutoscaler sizes sizes pods of podinfo, and not those of podinfo-primary")
 }
 
 // TestLabelsOfAnother are also on the pods of another Deployment, to which the canary's Service would lead.

@@ -9,6 +9,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -58,33 +59,65 @@ func Differ(ctx context.Context, objects func(schema.GroupVersionResource, strin
 	pods := labels.Set(target.Spec.Template.Metadata.Labels)
 	primary := labels.Set(copied.Labels(maps.Clone(pods)))
 	for _, k := range kinds {
-		err := kube.Retry(ctx, func(ctx context.Context) error {
-			list, err := objects(k.resource, namespace).List(ctx, metav1.ListOptions{})
-			if err != nil {
-				return err
-			}
-			for _, o := range list.Items {
-				if selects(o.Object["spec"], k.members, pods, primary) {
-					lost = append(lost, k.kind+" "+o.GetName())
-				}
-				if selects(o.Object["spec"], k.members, primary, pods) {
-					gained = append(gained, k.kind+" "+o.GetName())
-				}
-			}
-			return nil
-		})
-		switch {
-		case apierrors.IsNotFound(err): // the kind is not installed
-		case apierrors.IsForbidden(err):
-			slog.Warn("not known which policies hold for the target's pods alone: give the account the rule of "+
-				"config/rbac.yaml", "kind", k.kind, "error", err.Error())
-		case err != nil:
+		all, err := list(ctx, objects(k.resource, namespace), k.kind)
+		if err != nil {
 			return nil, nil, fmt.Errorf("listing the %s of %s: %w", k.resource.Resource, namespace, err)
+		}
+		for _, o := range all {
+			if selects(o.Object["spec"], k.members, pods, primary) {
+				lost = append(lost, k.kind+" "+o.GetName())
+			}
+			if selects(o.Object["spec"], k.members, primary, pods) {
+				gained = append(gained, k.kind+" "+o.GetName())
+			}
 		}
 	}
 	slices.Sort(lost)
 	slices.Sort(gained)
 	return lost, gained, nil
+}
+
+// vertical are VerticalPodAutoscalers, which refer to what they size.
+var vertical = schema.GroupVersionResource{Group: "autoscaling.k8s.io", Version: "v1",
+	Resource: "verticalpodautoscalers"}
+
+// Vertical are the names of the VerticalPodAutoscalers of a Deployment, sorted; none where they are not installed, or
+// may not be read, which is logged.
+func Vertical(ctx context.Context, objects func(schema.GroupVersionResource, string) dynamic.ResourceInterface,
+	namespace, deployment string) (names []string, err error) {
+	all, err := list(ctx, objects(vertical, namespace), "VerticalPodAutoscaler")
+	if err != nil {
+		return nil, fmt.Errorf("listing the %s of %s: %w", vertical.Resource, namespace, err)
+	}
+	for _, o := range all {
+		ref, _, _ := unstructured.NestedStringMap(o.Object, "spec", "targetRef")
+		if ref["kind"] == "Deployment" && ref["name"] == deployment {
+			names = append(names, o.GetName())
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// list reads all objects of a kind. That the server knows no such kind would count as transient.
+func list(ctx context.Context, objects dynamic.ResourceInterface, kind string) (all []unstructured.Unstructured,
+	err error) {
+	err = kube.Retry(ctx, func(ctx context.Context) error {
+		read, err := objects.List(ctx, metav1.ListOptions{})
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		if err == nil {
+			all = read.Items
+		}
+		return err
+	})
+	if apierrors.IsForbidden(err) {
+		slog.Warn("not known which policies hold for the target's pods alone: give the account the rule of "+
+			"config/rbac.yaml", "kind", kind, "error", err.Error())
+		return nil, nil
+	}
+	return all, err
 }
 
 // selects says whether a selector below a node selects these pods and not those.

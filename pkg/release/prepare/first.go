@@ -80,6 +80,14 @@ func warn(ctx context.Context, r *release.Release, f found) error {
 		r.Events.Warningf(ctx, "%s selects pods of %s, and not those of %s: let its selector match both or neither",
 			name, r.App.Primary(), r.App.Name)
 	}
+	sized, err := policy.Vertical(ctx, r.Cluster.Objects, r.App.Namespace, r.App.Name)
+	if err != nil {
+		return fmt.Errorf("releasing %s for the first time: %w", r.App, err)
+	}
+	for _, name := range sized {
+		r.Events.Warningf(ctx, "VerticalPodAutoscaler %s sizes pods of %s, and not those of %s: make one for these too",
+			name, r.App.Name, r.App.Primary())
+	}
 	for _, name := range f.unshifted {
 		r.Events.Warningf(ctx, "VirtualService %s leads to %s, and none of its callers gets to a canary: name it in "+
 			"virtual-services", name, r.App.Name)
