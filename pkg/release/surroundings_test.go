@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"sigs.k8s.io/yaml"
 
+	"github.com/serin-cd/serin/config"
 	"github.com/serin-cd/serin/internal/apitest"
 	"github.com/serin-cd/serin/internal/releasetest"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
@@ -213,47 +215,87 @@ func TestPoliciesThatRefuse(t *testing.T) {
 	}
 }
 
-// TestRightsThatAreMissing of one object are noticed before anything is made.
+// TestRightsThatAreMissing, each by itself, are noticed before anything is made, or not needed for a first release.
 func TestRightsThatAreMissing(t *testing.T) {
-	for _, c := range []struct{ resource, verb string }{
-		{"virtualservices", "patch"}, {"deployments", "patch"}, {"services", "patch"}, {"deployments", "create"},
-	} {
-		t.Run(c.verb+" "+c.resource, func(t *testing.T) {
-			t.Parallel()
-			a := releasetest.New(t)
-			a.ApexService()
-			a.Apply("apiVersion: networking.istio.io/v1\nkind: VirtualService" + inMesh)
-			a.Install("../../config/rbac.yaml", 3)
-			roles := a.Client.RbacV1().Roles(a.Namespace)
-			role, err := roles.Get(t.Context(), "serin", metav1.GetOptions{})
-			must(t, err)
-			without(role, c.resource, c.verb)
-			_, err = roles.Update(t.Context(), role, metav1.UpdateOptions{})
-			must(t, err)
-			as := func(next http.RoundTripper) http.RoundTripper {
-				return impersonating{next, "system:serviceaccount:" + a.Namespace + ":serin"}
+	var role struct{ Rules []rbacv1.PolicyRule }
+	for document := range strings.SplitSeq(string(config.RBAC), "\n---\n") {
+		if strings.Contains(document, "\nkind: Role\n") {
+			must(t, yaml.Unmarshal([]byte(document), &role))
+		}
+	}
+	for _, rule := range role.Rules {
+		for _, resource := range rule.Resources {
+			if slices.Contains([]string{"leases", "configmaps", "pipelineruns", "taskruns", "pods/log"}, resource) {
+				continue // of other steps
 			}
-			apitest.Eventually(t, func(ctx context.Context) error { // the server learns of rights a moment later
-				_, err := a.Run("reader", as).Target(ctx)
-				return err
-			})
-			refusedWhole(t, a, a.Run("run", as), failure.ExitError, "cannot "+c.verb+" resource")
-		})
+			for _, verb := range rule.Verbs {
+				for _, own := range []bool{true, false} {
+					t.Run(fmt.Sprint(verb, " ", resource, " own ", own), func(t *testing.T) {
+						t.Parallel()
+						withoutRight(t, resource, verb, own)
+					})
+				}
+			}
+		}
 	}
 }
 
+// withoutRight releases an application for the first time, without one right, with a Service and a VirtualService of its
+// own or without.
+func withoutRight(t *testing.T, resource, verb string, own bool) {
+	a := releasetest.New(t, onePod)
+	a.Apply(releasetest.ScaledObject)
+	budget(t, a, "podinfo", byApp)
+	if own {
+		a.ApexService()
+		a.Apply("apiVersion: networking.istio.io/v1\nkind: VirtualService" + inMesh)
+	}
+	a.Install("../../config/rbac.yaml", 3)
+	roles := a.Client.RbacV1().Roles(a.Namespace)
+	role, err := roles.Get(t.Context(), "serin", metav1.GetOptions{})
+	must(t, err)
+	without(role, resource, verb)
+	_, err = roles.Update(t.Context(), role, metav1.UpdateOptions{})
+	must(t, err)
+	as := func(next http.RoundTripper) http.RoundTripper {
+		return impersonating{next, "system:serviceaccount:" + a.Namespace + ":serin"}
+	}
+	reading := "services"
+	if resource == "services" {
+		reading = "horizontalpodautoscalers"
+	}
+	apitest.Eventually(t, func(ctx context.Context) error { // the server learns of rights a moment later
+		of := map[string]schema.GroupVersionResource{"services": kube.Services, "horizontalpodautoscalers": kube.HPAs}
+		_, err := a.Run("reader", as).Cluster.Objects(of[reading], a.Namespace).List(ctx, metav1.ListOptions{})
+		return err
+	})
+	before := surroundings(t, a)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	_, _, err = prepare.Run(ctx, a.Run("run", as), releasetest.Preparation())
+	if err == nil {
+		return
+	}
+	if !strings.Contains(err.Error(), "cannot "+verb+" resource") {
+		t.Errorf("error %v, want the right named", err)
+	}
+	if diff := cmp.Diff(before, surroundings(t, a)); diff != "" {
+		t.Errorf("%v: what there is has changed (-before +after):\n%s", err, diff)
+	}
+}
+
+// without takes a right from a Role.
 func without(role *rbacv1.Role, resource, verb string) {
-	for i, rule := range role.Rules {
-		if rule.Resources[0] != resource {
-			continue
+	var left []rbacv1.PolicyRule
+	for _, rule := range role.Rules {
+		if slices.Contains(rule.Resources, resource) {
+			rule.Verbs = slices.DeleteFunc(rule.Verbs, func(v string) bool { return v == verb })
 		}
-		role.Rules[i].Verbs = nil
-		for _, v := range rule.Verbs {
-			if v != verb {
-				role.Rules[i].Verbs = append(role.Rules[i].Verbs, v)
-			}
+		if len(rule.Verbs) > 0 {
+			left = append(left, rule)
 		}
 	}
+	role.Rules = left
 }
 
 // TestTargetWithAnotherSelector is a Deployment that was deleted and made anew, because its selector cannot be changed.

@@ -140,6 +140,18 @@ func (c Deployments) WaitGone(ctx context.Context, name string, deadline time.Du
 		})
 }
 
+// RehearseWait is an error where the pods of a Deployment could not be waited for.
+func (c Deployments) RehearseWait(ctx context.Context, name string) error {
+	return kube.Retry(ctx, func(ctx context.Context) error {
+		w, err := c.Objects.Watch(ctx, kube.Named(name))
+		if err != nil {
+			return fmt.Errorf("watching Deployment %s: %w", name, err)
+		}
+		w.Stop()
+		return nil
+	})
+}
+
 // Scale is the operation that sets how many pods a Deployment asks for.
 func Scale(replicas int32) kube.Operation { return kube.Add("/spec/replicas", replicas) }
 

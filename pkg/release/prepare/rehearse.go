@@ -61,15 +61,13 @@ func rehearseFirst(ctx context.Context, r *release.Release, p Preparation, f fou
 	if f.state != nil {
 		rec, err := record.Open(nil, r.ID, f.target.Revision(), "", r.Cluster.Now())
 		if err == nil {
-			err = f.known(r).Rehearse(ctx, rec, f.followers)
+			err = r.Fence.Rehearse(ctx, rec, f.followers)
 		}
 		refusals.Add(against(err))
+	} else {
+		refusals.Add(r.Fence.RehearseMade(ctx))
 	}
-	_, err = deployments.From(f.target).Update(ctx, r.App.Name,
-		func(d *workload.Deployment) ([]kube.Operation, error) {
-			return append(settledBy(d, r, f), workload.Scale(0)), nil
-		})
-	refusals.Add(against(err))
+	refusals.Add(against(rehearseRest(ctx, r, f)))
 	refusals.Add(unscalable)
 	budgets := r.Budgets
 	budgets.Mode = kube.Rehearsal
@@ -78,6 +76,25 @@ func rehearseFirst(ctx context.Context, r *release.Release, p Preparation, f fou
 		return fmt.Errorf("releasing %s for the first time: %w; nothing was changed", r.App, err)
 	}
 	return nil
+}
+
+// rehearseRest is an error where the primary could not be waited for, or the target not be brought to rest.
+func rehearseRest(ctx context.Context, r *release.Release, f found) error {
+	deployments, autoscalers := r.Deployments, r.Autoscalers
+	deployments.Mode, autoscalers.Mode = kube.Rehearsal, kube.Rehearsal
+	if err := deployments.RehearseWait(ctx, r.App.Primary()); err != nil {
+		return err
+	}
+	err := autoscalers.Rest(ctx, f.scaled.Reference(), f.target.Stamp(), r.ID,
+		func(context.Context) (bool, error) { return true, nil })
+	if err != nil {
+		return err
+	}
+	_, err = deployments.From(f.target).Update(ctx, r.App.Name,
+		func(d *workload.Deployment) ([]kube.Operation, error) {
+			return append(settledBy(d, r, f), workload.Scale(0)), nil
+		})
+	return err
 }
 
 // against is a refusal of the API server's, as configuration where it is of what the object says, or a policy's or a

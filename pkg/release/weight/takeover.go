@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"maps"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/release/record"
 	"github.com/serin-cd/serin/pkg/task/parameter"
@@ -28,6 +31,21 @@ func (f Fence) TakeOver(ctx context.Context, followers map[string]State) (State,
 		}
 	}
 	return first, taken, nil
+}
+
+// RehearseMade is an error where a VirtualService that is made could not be read or written afterwards.
+func (f Fence) RehearseMade(ctx context.Context) error {
+	_, err := f.Read(ctx)
+	if apierrors.IsNotFound(err) {
+		err = kube.Retry(ctx, func(ctx context.Context) error {
+			_, err := f.VirtualServices.Patch(ctx, f.name(), types.JSONPatchType, []byte("[]"), kube.Rehearsal.Patch())
+			return err
+		})
+	}
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
 }
 
 // Rehearse is an error where the API server would not take a run's record, or the routes that are taken over, on one of
