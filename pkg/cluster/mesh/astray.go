@@ -49,7 +49,8 @@ func (s Services) admitApex(apex *unstructured.Unstructured, pods labels.Set, pr
 		return nil
 	}
 	return failure.Configf("reading Service %s: %s, and would lead to %s instead: let it select the pods of "+
-		"Deployment %s (%s), or release that under another name", apex.GetName(), why, s.App.Primary(), s.App.Name, pods)
+		"Deployment %s (%s), or release that under another name", apex.GetName(), why,
+		s.App.Primary(), s.App.Name, pods)
 }
 
 // astray are the Services of the namespace, besides the application's own, that select the target's pods and not the
