@@ -215,6 +215,23 @@ func TestPoliciesThatRefuse(t *testing.T) {
 	}
 }
 
+// TestImageThatAPolicyRefuses is no reason to try again.
+func TestImageThatAPolicyRefuses(t *testing.T) {
+	a := releasetest.New(t)
+	policy(t, a, "object.metadata.name != 'probe' && !object.spec.template.spec.containers[0].image.contains('evil')",
+		metav1.StatusReasonForbidden)
+	p := releasetest.Preparation()
+	p.Image = "evil.test/podinfo:2"
+	before := surroundings(t, a)
+	_, _, err := prepare.Run(t.Context(), a.Run("run"), p)
+	if failure.Code(err) != failure.ExitConfig || !strings.Contains(fmt.Sprint(err), "not here") {
+		t.Errorf("error %v (exit %d), want it refused (exit %d)", err, failure.Code(err), failure.ExitConfig)
+	}
+	if diff := cmp.Diff(before, surroundings(t, a)); diff != "" {
+		t.Errorf("what there is has changed (-before +after):\n%s", diff)
+	}
+}
+
 // TestRightsThatAreMissing, each by itself, are noticed before anything is made, or not needed for a first release.
 func TestRightsThatAreMissing(t *testing.T) {
 	var role struct{ Rules []rbacv1.PolicyRule }

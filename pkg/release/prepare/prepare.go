@@ -129,7 +129,7 @@ func Run(ctx context.Context, r *release.Release, p Preparation) (outcome run.Ou
 	}
 	if p.Image != "" {
 		if f.target, err = setImage(ctx, r, p); err != nil {
-			return "", "", err
+			return "", "", against(err)
 		}
 	}
 	r.Events.UID = f.target.UID
