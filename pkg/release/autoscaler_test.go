@@ -239,8 +239,8 @@ func (w *writes) through() func(http.RoundTripper) http.RoundTripper {
 	return releasetest.Before(func(r *http.Request) error {
 		_, name, _ := strings.Cut(r.URL.Path, "/namespaces/")
 		_, name, _ = strings.Cut(name, "/")
-		if releasetest.Writes(r) && (name == "deployments/podinfo" || name == "scaledobjects/podinfo" ||
-			name == "scaledobjects/podinfo-primary" || name == "scaledobjects" && r.URL.Query().Get("dryRun") == "") {
+		if releasetest.Writes(r) && r.URL.Query().Get("dryRun") == "" && (name == "deployments/podinfo" ||
+			name == "scaledobjects/podinfo" || name == "scaledobjects/podinfo-primary" || name == "scaledobjects") {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.all = append(w.all, r.Method+" "+name)
@@ -341,6 +341,9 @@ func TestAutoscalersThatAreRefused(t *testing.T) {
 		"paused by the user": {make: []string{other(releasetest.ScaledObject, "{name: podinfo, labels",
 			`{name: podinfo, annotations: {autoscaling.keda.sh/paused-replicas: "3"}, labels`)},
 			want: "it is paused at 3 pods (autoscaling.keda.sh/paused-replicas)"},
+		"paused as it is": {make: []string{other(releasetest.ScaledObject, "{name: podinfo, labels",
+			`{name: podinfo, annotations: {autoscaling.keda.sh/paused: "true"}, labels`)},
+			want: "it is paused (autoscaling.keda.sh/paused), and the primary's would not be"},
 		"bounds the wrong way": {make: []string{releasetest.HPA}, bounds: autoscaler.Bounds{Min: 9},
 			want: "at least 9 and at most 5 pods (primary-min-replicas 9, primary-max-replicas not set"},
 	}

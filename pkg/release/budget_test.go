@@ -8,6 +8,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/serin-cd/serin/internal/releasetest"
@@ -114,5 +115,48 @@ func TestForeignBudget(t *testing.T) {
 	}
 	if diff := cmp.Diff(before, snapshot(t, a)); diff != "" {
 		t.Errorf("what there is has changed (-before +after):\n%s", diff)
+	}
+}
+
+// TestBudgetOfSeveral gives the primary's a copy that counts no pods but its own.
+func TestBudgetOfSeveral(t *testing.T) {
+	a := releasetest.New(t)
+	in := func(values ...string) metav1.LabelSelector {
+		return metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
+			{Key: "app", Operator: metav1.LabelSelectorOpIn, Values: values}}}
+	}
+	budget(t, a, "shared", in("podinfo", "web"))
+	a.First()
+	got := copied(t, a)
+	if got == nil {
+		t.Fatal("the primary has no PodDisruptionBudget, want one")
+	}
+	if diff := cmp.Diff(in("podinfo-primary"), *got.Spec.Selector); diff != "" {
+		t.Errorf("the copy counts (-want +got):\n%s", diff)
+	}
+	budgets := a.Client.PolicyV1().PodDisruptionBudgets(a.Namespace)
+	_, err := budgets.Patch(t.Context(), "shared", types.MergePatchType, []byte(`{"spec":{"selector":`+
+		`{"matchExpressions":[{"key":"app","operator":"In","values":["podinfo","podinfo-primary"]}]}}}`),
+		metav1.PatchOptions{})
+	must(t, err)
+	a.Push("2")
+	must(t, whole(t.Context(), a.Run("second")))
+	if got := copied(t, a); got != nil {
+		t.Errorf("two budgets count the primary's pods, whose eviction Kubernetes then refuses: %v", got.Spec.Selector)
+	}
+}
+
+// TestBudgetOfOthersNow has no copy any more, which would count the others a second time.
+func TestBudgetOfOthersNow(t *testing.T) {
+	a := releasetest.New(t)
+	budget(t, a, "podinfo", byApp)
+	a.First()
+	_, err := a.Client.PolicyV1().PodDisruptionBudgets(a.Namespace).Patch(t.Context(), "podinfo", types.MergePatchType,
+		[]byte(`{"spec":{"selector":{"matchLabels":{"app":"web"}}}}`), metav1.PatchOptions{})
+	must(t, err)
+	a.Push("2")
+	must(t, whole(t.Context(), a.Run("second")))
+	if got := copied(t, a); got != nil {
+		t.Errorf("two budgets count the pods of web: %v", got.Spec.Selector)
 	}
 }

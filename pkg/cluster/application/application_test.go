@@ -78,3 +78,21 @@ func TestHostMatches(t *testing.T) {
 		}
 	}
 }
+
+// TestMarksOfTools are never taken over: a copy that has them is pruned, published or given images by the tool.
+func TestMarksOfTools(t *testing.T) {
+	marks := map[string]string{}
+	for _, key := range []string{"applyset.kubernetes.io/part-of", "config.k8s.io/owning-inventory",
+		"kluctl.io/discriminator", "tanka.dev/environment", "qbec.io/application", "keel.sh/policy",
+		"image.openshift.io/triggers", "cloud.google.com/neg", "cloud.google.com/neg-status", "tailscale.com/expose",
+		"kubectl.kubernetes.io/last-applied-configuration", "argocd.argoproj.io/tracking-id"} {
+		marks[key] = "x"
+	}
+	kept := map[string]string{"team": "web", "prometheus.io/scrape": "true", "cloud.google.com/backend-config": "{}"}
+	for key, value := range kept {
+		marks[key] = value
+	}
+	if diff := cmp.Diff(kept, application.Metadata{}.Of(marks)); diff != "" {
+		t.Errorf("taken over (-want +got):\n%s", diff)
+	}
+}

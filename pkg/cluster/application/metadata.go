@@ -12,8 +12,8 @@ type Metadata struct {
 	Exclude []string `env:"METADATA_EXCLUDE"`
 }
 
-// marks are prefixes of labels and annotations by which tools know the objects that they keep. A copy that had them
-// would be changed, pruned or published by the tool as one of its own.
+// marks are prefixes of labels and annotations by which tools know the objects that they keep, or give images to. A
+// copy that had them would be changed, pruned or published by the tool as one of its own.
 var marks = []string{
 	"kubectl.kubernetes.io/", "deployment.kubernetes.io/", "serin.dev/",
 	"meta.helm.sh/", "helm.sh/", "app.kubernetes.io/managed-by", "app.kubernetes.io/instance",
@@ -21,6 +21,8 @@ var marks = []string{
 	"config.kubernetes.io/", "cli-utils.sigs.k8s.io/", "configsync.gke.io/", "configmanagement.gke.io/",
 	"kapp.k14s.io/", "objectset.rio.cattle.io/", "pulumi.com/", "external-dns.alpha.kubernetes.io/",
 	"endpoints.kubernetes.io/", "field.cattle.io/",
+	"applyset.kubernetes.io/", "config.k8s.io/", "kluctl.io/", "tanka.dev/", "qbec.io/",
+	"keel.sh/", "image.openshift.io/triggers", "cloud.google.com/neg", "tailscale.com/",
 	"autoscaling.keda.sh/paused", "scaledobject.keda.sh/", "autoscaling.alpha.kubernetes.io/",
 }
 

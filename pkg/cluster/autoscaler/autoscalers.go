@@ -109,8 +109,7 @@ func (a Autoscalers) update(ctx context.Context, r Reference, known *unstructure
 		if err != nil {
 			return true, err
 		}
-		_, err = a.of(r.Kind).Patch(ctx, r.Name, types.JSONPatchType, body,
-			metav1.PatchOptions{FieldManager: kube.FieldManager})
+		_, err = a.of(r.Kind).Patch(ctx, r.Name, types.JSONPatchType, body, a.Mode.Patch())
 		switch {
 		case err == nil:
 			return true, nil

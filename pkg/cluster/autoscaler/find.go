@@ -174,6 +174,10 @@ func or(text, otherwise string) string {
 func (a Autoscalers) admit(f Found, all []*unstructured.Unstructured) error {
 	var refusals failure.Refusals
 	refusals.Add(a.rests(f.target))
+	if len(f.primary) == 0 && f.target.GetAnnotations()[paused] == "true" {
+		refusals.Addf("reading %s: it is paused (%s), and the primary's would not be: remove the annotation, or set "+
+			"autoscaler to none", f.Reference(), paused)
+	}
 	for _, o := range all {
 		if a.own(o) || o == f.target || o.GetName() != a.App.Primary() && !scales(o, a.App.Primary()) {
 			continue

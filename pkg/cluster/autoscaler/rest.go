@@ -29,7 +29,9 @@ func (a Autoscalers) Rest(ctx context.Context, r Reference, stamp string, by run
 				return nil, err
 			}
 		}
-		slog.Info("KEDA paused", "autoscaler", r.String())
+		if a.Mode != kube.Rehearsal {
+			slog.Info("KEDA paused", "autoscaler", r.String())
+		}
 		return append([]kube.Operation{kube.TestAnnotation(has, application.RunAnnotation)},
 			kube.SetMembers(has, map[string]string{pausedReplicas: "0", application.RunAnnotation: by.String()},
 				"metadata", "annotations")...), nil

@@ -116,10 +116,12 @@ func selector(o map[string]any) labels.Selector {
 
 func (b Budgets) own(o *unstructured.Unstructured) bool { return workload.IsCompanion(o, b.App) }
 
+// spec is that of the copy, which counts the primary's pods alone: Kubernetes evicts no pod that two budgets count.
 func spec(target *unstructured.Unstructured, copied workload.Copy) map[string]any {
 	whole, _ := target.Object["spec"].(map[string]any)
 	spec := runtime.DeepCopyJSON(whole)
-	copied.RenameSelectors(spec["selector"])
+	copied.RenameSelector(spec["selector"])
+	copied.Alone(spec["selector"])
 	return spec
 }
 
@@ -131,8 +133,8 @@ func (b Budgets) Ensure(ctx context.Context, f Found, copied workload.Copy, prim
 	return b.follow(ctx, f.target, copied, primary)
 }
 
-// Follow brings the primary's budget in line with the target's of that name; where that is gone, so is the primary's
-// afterwards. Without a name it does nothing.
+// Follow brings the primary's budget in line with the target's of that name; where that is gone, counts the primary's
+// pods by now, or counts only those of others, the primary's is gone afterwards. Without a name it does nothing.
 func (b Budgets) Follow(ctx context.Context, name string, copied workload.Copy, primary *workload.Deployment) error {
 	if name == "" {
 		return nil
@@ -141,10 +143,16 @@ func (b Budgets) Follow(ctx context.Context, name string, copied workload.Copy, 
 	if err != nil {
 		return err
 	}
-	if target == nil {
+	if target == nil || !needed(target, copied, labels.Set(primary.Spec.Template.Metadata.Labels)) {
 		return b.remove(ctx)
 	}
 	return b.follow(ctx, target, copied, primary)
+}
+
+// needed says whether a budget has to be copied for the primary's pods, and can be.
+func needed(target *unstructured.Unstructured, copied workload.Copy, ours labels.Set) bool {
+	return !selector(target.Object).Matches(ours) &&
+		selector(map[string]any{"spec": spec(target, copied)}).Matches(ours)
 }
 
 func (b Budgets) follow(ctx context.Context, target *unstructured.Unstructured, copied workload.Copy,
@@ -221,6 +229,7 @@ func (b Budgets) remove(ctx context.Context) error {
 	if err := workload.RemoveCompanion(ctx, b.Objects, now); err != nil {
 		return fmt.Errorf("deleting PodDisruptionBudget %s: %w", now.GetName(), err)
 	}
-	slog.Info("primary's PodDisruptionBudget deleted: the target has none any more", "budget", now.GetName())
+	slog.Info("primary's PodDisruptionBudget deleted: the target has none any more, or one that counts both, or others",
+		"budget", now.GetName())
 	return nil
 }

@@ -122,9 +122,7 @@ func deployment(ports ...int32) *workload.Deployment {
 	d.Name = "podinfo"
 	container := workload.Container{Name: "podinfo"}
 	for _, n := range ports {
-		container.Ports = append(container.Ports, struct {
-			ContainerPort int32 `json:"containerPort"`
-		}{n})
+		container.Ports = append(container.Ports, workload.Port{ContainerPort: n, Protocol: "TCP"})
 	}
 	d.Spec.Template.Spec.Containers = []workload.Container{{Name: "proxy"}, container}
 	return d

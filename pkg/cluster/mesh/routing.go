@@ -14,6 +14,7 @@ import (
 
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/task/failure"
 )
 
 // virtualServices and destinationRules are all that is asked of Istio; the generated clients have it.
@@ -81,12 +82,20 @@ func (r Routing) routes(gateways []string, port int64) []*api.HTTPRoute {
 
 // EnsureDestinationRules makes one for each of primary and canary, and names those that were missing; those that exist
 // are left as they are. What is made has the traffic policy that holds for the application's own Service by the
-// DestinationRules of its namespace: theirs would hide it.
+// DestinationRules of its namespace: theirs would hide it. It refuses one of their names that is for another host.
 func (r Routing) EnsureDestinationRules(ctx context.Context) (made []string, err error) {
-	held, err := r.policy(ctx)
+	all, err := r.rules(ctx)
 	if err != nil {
 		return nil, err
 	}
+	for _, rule := range all {
+		if name := rule.Name; (name == r.App.Primary() || name == r.App.Canary()) &&
+			!r.App.Host(name).Matches(rule.Spec.Host) {
+			return nil, failure.Configf("reading DestinationRule %s: it is for host %s, and the host %s gets one of "+
+				"that name: rename it", name, rule.Spec.Host, name)
+		}
+	}
+	held := r.policy(all)
 	for _, host := range []string{r.App.Primary(), r.App.Canary()} {
 		rule := &networking.DestinationRule{ObjectMeta: r.meta(host), Spec: api.DestinationRule{Host: host}}
 		if held != nil {
@@ -107,11 +116,10 @@ func (r Routing) EnsureDestinationRules(ctx context.Context) (made []string, err
 	return made, nil
 }
 
-// policy is the DestinationRule that holds for the application's own Service, as Istio finds it: that of its host, or
-// the one whose wildcard is the longest. It is nil where the namespace has none.
-func (r Routing) policy(ctx context.Context) (held *api.DestinationRule, err error) {
+// rules are the DestinationRules of the namespace, none where they may not be listed.
+func (r Routing) rules(ctx context.Context) ([]*networking.DestinationRule, error) {
 	var all *networking.DestinationRuleList
-	err = kube.Retry(ctx, func(ctx context.Context) (err error) {
+	err := kube.Retry(ctx, func(ctx context.Context) (err error) {
 		all, err = r.DestinationRules.List(ctx, metav1.ListOptions{})
 		return err
 	})
@@ -123,11 +131,19 @@ func (r Routing) policy(ctx context.Context) (held *api.DestinationRule, err err
 	if err != nil {
 		return nil, fmt.Errorf("listing the DestinationRules of %s: %w", r.App.Namespace, err)
 	}
+	return all.Items, nil
+}
+
+// policy is the DestinationRule that holds for the application's own Service, as Istio finds it: that of its host, and
+// of several the first with a traffic policy, or else the one whose wildcard is the longest. It is nil where there is
+// none.
+func (r Routing) policy(all []*networking.DestinationRule) (held *api.DestinationRule) {
+	var exact *api.DestinationRule
 	longest := 0
-	for _, rule := range all.Items {
+	for _, rule := range all {
 		host := rule.Spec.Host
-		if r.App.Host(r.App.Name).Matches(host) {
-			return &rule.Spec, nil
+		if r.App.Host(r.App.Name).Matches(host) && (exact == nil || exact.TrafficPolicy == nil) {
+			exact = &rule.Spec
 		}
 		suffix, wildcard := strings.CutPrefix(host, "*")
 		service := r.App.Name + "." + r.App.Namespace + ".svc." + clusterDomain
@@ -135,7 +151,10 @@ func (r Routing) policy(ctx context.Context) (held *api.DestinationRule, err err
 			held, longest = &rule.Spec, len(host)
 		}
 	}
-	return held, nil
+	if exact != nil {
+		return exact
+	}
+	return held
 }
 
 // clusterDomain is that of Services in Istio's registry, unless a cluster is set up with another.

@@ -13,8 +13,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
+	"github.com/serin-cd/serin/internal/apitest"
 	"github.com/serin-cd/serin/internal/releasetest"
 	"github.com/serin-cd/serin/pkg/cluster/mesh"
+	"github.com/serin-cd/serin/pkg/task/failure"
 )
 
 func (p place) routing(changes ...func(*rest.Config)) mesh.Routing {
@@ -193,6 +195,43 @@ func TestPolicyOfTheApplicationIsKept(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestPolicyBesideSubsets is that of the rule that has one, where two rules are for the host.
+func TestPolicyBesideSubsets(t *testing.T) {
+	p := newPlace(t)
+	apitest.Apply(t, p.app.Namespace, []byte(`
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: a-subsets}
+spec: {host: podinfo, subsets: [{name: v1, labels: {version: "1"}}]}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: policy}
+spec: {host: podinfo, trafficPolicy: {tls: {mode: DISABLE}}}
+`))
+	_, err := p.routing().EnsureDestinationRules(t.Context())
+	must(t, err)
+	if got := p.destinationRule("podinfo-primary").Spec.TrafficPolicy; got.GetTls() == nil {
+		t.Errorf("policy %v, want that of the rule that has one", got)
+	}
+}
+
+// TestDestinationRuleOfAnotherHost has the name that the primary's gets.
+func TestDestinationRuleOfAnotherHost(t *testing.T) {
+	p := newPlace(t)
+	apitest.Apply(t, p.app.Namespace, []byte(`
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: podinfo-canary}
+spec: {host: web}
+`))
+	made, err := p.routing().EnsureDestinationRules(t.Context())
+	if want := "reading DestinationRule podinfo-canary: it is for host web"; failure.Code(err) != failure.ExitConfig ||
+		!strings.Contains(fmt.Sprint(err), want) || made != nil {
+		t.Errorf("made %v, error %v (exit %d), want %s (exit 2)", made, err, failure.Code(err), want)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/serin-cd/serin/pkg/cluster/application"
@@ -21,6 +22,7 @@ import (
 // objects is what is asked of the API for Services; the dynamic client has it as it is.
 type objects interface {
 	Get(context.Context, string, metav1.GetOptions, ...string) (*unstructured.Unstructured, error)
+	List(context.Context, metav1.ListOptions) (*unstructured.UnstructuredList, error)
 	Create(context.Context, *unstructured.Unstructured, metav1.CreateOptions, ...string) (*unstructured.Unstructured,
 		error)
 	Patch(context.Context, string, types.PatchType, []byte, metav1.PatchOptions, ...string) (*unstructured.Unstructured,
@@ -39,6 +41,7 @@ type Services struct {
 type Shape struct {
 	Ports               []any
 	Labels, Annotations map[string]string
+	Settings            map[string]any // other members of the spec
 
 	// Shared says that the Services of primary and canary have these ports.
 	Shared bool
@@ -85,7 +88,8 @@ func carriesHTTP(port map[string]any) bool {
 	return transport == "" || transport == "TCP"
 }
 
-// Shape is that of the apex Service; where there is none, it has one port, http, to the target's first container port.
+// Shape is that of the apex Service; where there is none, it has one port, http, to the target's first
+// container port of TCP.
 func (s Services) Shape(ctx context.Context, target *workload.Deployment, port int32) (Shape, error) {
 	apex, err := s.find(ctx, s.App.Name)
 	if err != nil {
@@ -99,6 +103,9 @@ func (s Services) Shape(ctx context.Context, target *workload.Deployment, port i
 	}
 	for _, c := range target.Spec.Template.Spec.Containers {
 		for _, p := range c.Ports {
+			if p.Protocol != "" && p.Protocol != "TCP" {
+				continue
+			}
 			ports := []any{map[string]any{"name": "http", "port": int64(port), "targetPort": int64(p.ContainerPort)}}
 			return Shape{Ports: ports}, nil
 		}
@@ -107,7 +114,18 @@ func (s Services) Shape(ctx context.Context, target *workload.Deployment, port i
 		"%s", s.App, target.Name, s.App.Name)
 }
 
+// common are the members of the apex's spec that the Services of primary and canary have too, besides the ports: which
+// addresses of the pods are found, and how a caller is given one.
+var common = []string{"ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy", "trafficDistribution",
+	"sessionAffinity", "sessionAffinityConfig", "publishNotReadyAddresses"}
+
 func (s Services) shape(apex *unstructured.Unstructured) (Shape, error) {
+	settings := map[string]any{}
+	for _, name := range common {
+		if value, there, _ := unstructured.NestedFieldCopy(apex.Object, "spec", name); there {
+			settings[name] = value
+		}
+	}
 	ports, _, err := unstructured.NestedSlice(apex.Object, "spec", "ports")
 	for _, p := range ports {
 		if port, ok := p.(map[string]any); ok {
@@ -115,7 +133,7 @@ func (s Services) shape(apex *unstructured.Unstructured) (Shape, error) {
 		}
 	}
 	return Shape{Ports: ports, Labels: s.Metadata.Of(apex.GetLabels()),
-		Annotations: s.Metadata.Of(apex.GetAnnotations())}, err
+		Annotations: s.Metadata.Of(apex.GetAnnotations()), Settings: settings}, err
 }
 
 // Ensure makes a Service that selects these pods, or points it at them. It names who had written the
@@ -235,6 +253,9 @@ func (s Services) create(ctx context.Context, name string, selector map[string]s
 		annotations = map[string]string{application.PortsAnnotation: digest(shape.Ports)}
 	}
 	service.SetAnnotations(annotations)
+	if len(shape.Settings) > 0 {
+		service.Object["spec"] = runtime.DeepCopyJSON(shape.Settings)
+	}
 	err := unstructured.SetNestedStringMap(service.Object, selector, "spec", "selector")
 	if err == nil {
 		err = unstructured.SetNestedSlice(service.Object, shape.Ports, "spec", "ports")

@@ -51,6 +51,12 @@ func TestPortsWithoutApex(t *testing.T) {
 	if diff := cmp.Diff(want, got.Ports); err != nil || diff != "" {
 		t.Errorf("ports (%v, -want +got):\n%s", err, diff)
 	}
+	quic := deployment(443, 9898)
+	quic.Spec.Template.Spec.Containers[1].Ports[0].Protocol = "UDP"
+	got, err = p.of().Shape(t.Context(), quic, 8080)
+	if diff := cmp.Diff(want, got.Ports); err != nil || diff != "" {
+		t.Errorf("ports beside one of UDP (%v, -want +got):\n%s", err, diff)
+	}
 	_, err = p.of().Shape(t.Context(), deployment(), 8080)
 	text := fmt.Sprintf("making Service %s: Deployment podinfo names no container port, "+
 		"want one, or a Service podinfo", p.app)

@@ -1,2 +1,2 @@
-// Package policy finds the policies that hold for the target's pods and do not hold for the primary's.
+// Package policy finds the policies that do not hold for the target's pods and the primary's alike.
 package policy

@@ -90,8 +90,7 @@ func (c Deployments) Update(ctx context.Context, name string,
 		if err != nil {
 			return before, err
 		}
-		after, err := c.Objects.Patch(ctx, name, types.JSONPatchType, patch,
-			metav1.PatchOptions{FieldManager: kube.FieldManager})
+		after, err := c.Objects.Patch(ctx, name, types.JSONPatchType, patch, c.Mode.Patch())
 		switch {
 		case err == nil:
 			return FromObject(after)
@@ -139,6 +138,18 @@ func (c Deployments) WaitGone(ctx context.Context, name string, deadline time.Du
 			d, err := FromObject(object)
 			return err == nil && (event == watch.Deleted || d.Wanted() > 0 || d.Status.Replicas == 0), err
 		})
+}
+
+// RehearseWait is an error where the pods of a Deployment could not be waited for.
+func (c Deployments) RehearseWait(ctx context.Context, name string) error {
+	return kube.Retry(ctx, func(ctx context.Context) error {
+		w, err := c.Objects.Watch(ctx, kube.Named(name))
+		if err != nil {
+			return fmt.Errorf("watching Deployment %s: %w", name, err)
+		}
+		w.Stop()
+		return nil
+	})
 }
 
 // Scale is the operation that sets how many pods a Deployment asks for.

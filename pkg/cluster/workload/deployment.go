@@ -54,9 +54,13 @@ type Spec struct {
 type Container struct {
 	Name  string `json:"name"`
 	Image string `json:"image"`
-	Ports []struct {
-		ContainerPort int32 `json:"containerPort"`
-	} `json:"ports"`
+	Ports []Port `json:"ports"`
+}
+
+// Port is what is read of a container's port.
+type Port struct {
+	ContainerPort int32  `json:"containerPort"`
+	Protocol      string `json:"protocol"`
 }
 
 // Status is what is read of a Deployment's status.

@@ -25,14 +25,17 @@ var identities = []string{"app", "name", "app.kubernetes.io/name"}
 
 // Copy turns a target's pod template into the primary's: the label that names the application gets the
 // suffix -primary, in the pods' labels and wherever affinity and topology spread select by it.
-type Copy struct{ key, from, to string }
+type Copy struct {
+	key, from, to string
+	pods          labels.Set // of the target
+}
 
 // CopyOf finds the label in the target's selector.
 func CopyOf(target *Deployment) (Copy, error) {
 	selector := target.Spec.Selector.MatchLabels
 	for _, key := range append(identities, slices.Sorted(maps.Keys(selector))...) {
 		if value, ok := selector[key]; ok && (slices.Contains(identities, key) || len(selector) == 1) {
-			copied := Copy{key, value, value + "-primary"}
+			copied := Copy{key, value, value + "-primary", target.Spec.Template.Metadata.Labels}
 			if problems := validation.IsValidLabelValue(copied.to); len(problems) > 0 {
 				long, most := len(copied.to), validation.LabelValueMaxLength
 				return Copy{}, failure.Configf("reading Deployment %s: the primary's pods would have the label "+
@@ -69,7 +72,8 @@ func setLabels(template map[string]any, set map[string]string) {
 	}
 }
 
-// RenameSelectors changes the application's name in every label selector below a node.
+// RenameSelectors changes the application's name in every selector of pods below a node. What selects nodes or
+// namespaces stays.
 func (c Copy) RenameSelectors(node any) {
 	switch n := node.(type) {
 	case []any:
@@ -77,20 +81,59 @@ func (c Copy) RenameSelectors(node any) {
 			c.RenameSelectors(member)
 		}
 	case map[string]any:
-		if match, ok := n["matchLabels"].(map[string]any); ok && match[c.key] == c.from {
-			match[c.key] = c.to
-		}
-		if values, ok := n["values"].([]any); ok && n["key"] == c.key {
-			for i, v := range values {
-				if v == c.from {
-					values[i] = c.to
-				}
+		for name, member := range n {
+			if name == "labelSelector" {
+				c.RenameSelector(member)
+			} else {
+				c.RenameSelectors(member)
 			}
 		}
-		for _, member := range n {
-			c.RenameSelectors(member)
+	}
+}
+
+// RenameSelector changes the application's name in a selector of pods, if that tells the target's from the primary's:
+// one that selects others, which have the name too and another label besides, stays.
+func (c Copy) RenameSelector(node any) {
+	selector, ok := node.(map[string]any)
+	if !ok || !c.tells(selector) {
+		return
+	}
+	if match, ok := selector["matchLabels"].(map[string]any); ok && match[c.key] == c.from {
+		match[c.key] = c.to
+	}
+	expressions, _ := selector["matchExpressions"].([]any)
+	for _, e := range expressions {
+		expression, _ := e.(map[string]any)
+		values, _ := expression["values"].([]any)
+		for i, v := range values {
+			if expression["key"] == c.key && v == c.from {
+				values[i] = c.to
+			}
 		}
 	}
+}
+
+// Alone has a selector that was renamed select no pods of other applications besides the primary's.
+func (c Copy) Alone(node any) {
+	selector, _ := node.(map[string]any)
+	expressions, _ := selector["matchExpressions"].([]any)
+	for _, e := range expressions {
+		expression, _ := e.(map[string]any)
+		values, _ := expression["values"].([]any)
+		if expression["key"] == c.key && expression["operator"] == "In" && slices.Contains(values, any(c.to)) {
+			expression["values"] = []any{c.to}
+		}
+	}
+}
+
+// tells says whether a selector selects the target's pods or the primary's, and not both.
+func (c Copy) tells(selector map[string]any) bool {
+	var read metav1.LabelSelector
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(selector, &read); err != nil {
+		return false
+	}
+	parsed, err := metav1.LabelSelectorAsSelector(&read)
+	return err == nil && parsed.Matches(c.pods) != parsed.Matches(labels.Set(c.Labels(maps.Clone(c.pods))))
 }
 
 // Clash is an error where target and primary would own each other's pods.
@@ -135,7 +178,7 @@ func (c Copy) Selector(primary *Deployment) map[string]string {
 func (c Deployments) CreatePrimary(ctx context.Context, app application.Application, target *Deployment, copied Copy,
 	taken application.Metadata, by run.ID) (*Deployment, error) {
 	spec := runtime.DeepCopyJSON(target.spec)
-	copied.RenameSelectors(spec["selector"])
+	copied.RenameSelector(spec["selector"])
 	spec["template"] = copied.Template(target, nil)
 	spec["replicas"] = int64(max(target.Wanted(), 1))
 	delete(spec, "paused")

@@ -57,6 +57,19 @@ func TestTemplateOfThePrimary(t *testing.T) {
 			  preferredDuringSchedulingIgnoredDuringExecution: [{weight: 1, podAffinityTerm: {labelSelector: {matchExpressions: [{key: app, operator: In, values: [podinfo-primary, other]}]}}}]},
 			 podAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{labelSelector: {matchLabels: {app: redis}}}, {labelSelector: {matchExpressions: [{key: name, operator: In, values: [podinfo]}]}}]}},
 			topologySpreadConstraints: [{maxSkew: 1, labelSelector: {matchLabels: {app: podinfo-primary}}}]}}`},
+		"what selects nodes, namespaces and other pods stays": {"{matchLabels: {app: shop, component: web}}",
+			"{app: shop, component: web}", `{containers: [], affinity: {
+			 nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: app, operator: In, values: [shop]}]}]}},
+			 podAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [
+			  {namespaceSelector: {matchLabels: {app: shop}}, labelSelector: {matchLabels: {app: shop, component: web}}},
+			  {labelSelector: {matchLabels: {app: shop, component: cache}}}]},
+			 podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{labelSelector: {matchExpressions: [{key: app, operator: NotIn, values: [shop]}]}}]}}}`, "",
+			`{metadata: {labels: {app: shop-primary, component: web}}, spec: {containers: [], affinity: {
+			 nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: app, operator: In, values: [shop]}]}]}},
+			 podAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [
+			  {namespaceSelector: {matchLabels: {app: shop}}, labelSelector: {matchLabels: {app: shop-primary, component: web}}},
+			  {labelSelector: {matchLabels: {app: shop, component: cache}}}]},
+			 podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{labelSelector: {matchExpressions: [{key: app, operator: NotIn, values: [shop-primary]}]}}]}}}}`},
 		"unknown fields": {"{matchLabels: {app: podinfo}}", "{app: podinfo}",
 			"{fromTheFuture: {a: [1]}, containers: [{name: a, new: true}]}", "",
 			"{metadata: {labels: {app: podinfo-primary}}, spec: {fromTheFuture: {a: [1]}, containers: [{name: a, " +

@@ -65,15 +65,32 @@ func first(ctx context.Context, r *release.Release, p Preparation, f found) erro
 	return settleFirst(ctx, r, f)
 }
 
-// warn names the policies that hold for the target's pods and not for the primary's, which serve from now on.
+// warn names the policies that hold for the pods of the target or of the primary alone, which serve from now on, and
+// the VirtualServices that are not shifted.
 func warn(ctx context.Context, r *release.Release, f found) error {
-	lost, err := policy.Lost(ctx, r.Cluster.Objects, r.App.Namespace, f.target, f.copied)
+	lost, gained, err := policy.Differ(ctx, r.Cluster.Objects, r.App.Namespace, f.target, f.copied)
 	if err != nil {
 		return fmt.Errorf("releasing %s for the first time: %w", r.App, err)
 	}
 	for _, name := range lost {
 		r.Events.Warningf(ctx, "%s selects pods of %s, and not those of %s: let its selector match both", name,
 			r.App.Name, r.App.Primary())
+	}
+	for _, name := range gained {
+		r.Events.Warningf(ctx, "%s selects pods of %s, and not those of %s: let its selector match both or neither",
+			name, r.App.Primary(), r.App.Name)
+	}
+	sized, err := policy.Vertical(ctx, r.Cluster.Objects, r.App.Namespace, r.App.Name)
+	if err != nil {
+		return fmt.Errorf("releasing %s for the first time: %w", r.App, err)
+	}
+	for _, name := range sized {
+		r.Events.Warningf(ctx, "VerticalPodAutoscaler %s sizes pods of %s, and not those of %s: make one for these too",
+			name, r.App.Name, r.App.Primary())
+	}
+	for _, name := range f.unshifted {
+		r.Events.Warningf(ctx, "VirtualService %s leads to %s, and none of its callers gets to a canary: name it in "+
+			"virtual-services", name, r.App.Name)
 	}
 	return nil
 }
@@ -84,16 +101,21 @@ func settleFirst(ctx context.Context, r *release.Release, f found) error {
 		if d.StampedBy(r.ID) {
 			return nil, nil
 		}
-		ops := mark(d, r, f)
-		if name := f.budget.Name(); name != "" {
-			ops = append(ops, kube.Add(kube.Path("metadata", "annotations", application.BudgetAnnotation), name))
-		}
-		return ops, nil
+		return settledBy(d, r, f), nil
 	})
 	if err != nil || target == nil {
 		return err
 	}
 	return r.Settle(ctx, r.ID)
+}
+
+// settledBy are the operations of mark, and those that tell the target of its PodDisruptionBudget.
+func settledBy(d *workload.Deployment, r *release.Release, f found) []kube.Operation {
+	ops := mark(d, r, f)
+	if name := f.budget.Name(); name != "" {
+		ops = append(ops, kube.Add(kube.Path("metadata", "annotations", application.BudgetAnnotation), name))
+	}
+	return ops
 }
 
 // mark are the operations that give the target the run's stamp and tell it of its autoscaler.

@@ -82,6 +82,7 @@ type found struct {
 	state   *weight.State        // nil where there is no VirtualService
 	// the other VirtualServices whose routes are shifted
 	followers map[string]weight.State
+	unshifted []string                   // VirtualServices that lead to the application and are not selected
 	taken     error                      // why no VirtualService can be made where there is none
 	apex      *unstructured.Unstructured // the Service of the application itself, nil where there is none
 	copied    workload.Copy
@@ -128,7 +129,7 @@ func Run(ctx context.Context, r *release.Release, p Preparation) (outcome run.Ou
 	}
 	if p.Image != "" {
 		if f.target, err = setImage(ctx, r, p); err != nil {
-			return "", "", err
+			return "", "", against(err)
 		}
 	}
 	r.Events.UID = f.target.UID

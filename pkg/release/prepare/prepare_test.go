@@ -544,6 +544,26 @@ apiVersion: networking.istio.io/v1
 kind: Sidecar
 metadata: {name: egress}
 spec: {workloadSelector: {labels: {app: podinfo}}, egress: [{hosts: ["./*"]}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: rest}
+spec: {podSelector: {matchExpressions: [{key: app, operator: NotIn, values: [podinfo]}]}}
+---
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {name: limit}
+spec: {workloadSelector: {labels: {app: podinfo}}, configPatches: []}
+---
+apiVersion: telemetry.istio.io/v1
+kind: Telemetry
+metadata: {name: sampling}
+spec: {selector: {matchLabels: {app: podinfo}}}
+---
+apiVersion: extensions.istio.io/v1alpha1
+kind: WasmPlugin
+metadata: {name: auth}
+spec: {selector: {matchLabels: {app: podinfo}}, url: "oci://example.test/auth"}
 `))
 	a.First()
 	var named []string
@@ -553,8 +573,10 @@ spec: {workloadSelector: {labels: {app: podinfo}}, egress: [{hosts: ["./*"]}]}
 			named = append(named, name)
 		}
 	}
-	want := []string{"AuthorizationPolicy readers", "NetworkPolicy callers", "NetworkPolicy database", "Sidecar egress"}
+	want := []string{"AuthorizationPolicy readers", "EnvoyFilter limit", "NetworkPolicy callers",
+		"NetworkPolicy database", "Sidecar egress", "Telemetry sampling", "WasmPlugin auth"}
 	if diff := cmp.Diff(want, named); diff != "" {
 		t.Errorf("named (-want +got):\n%s", diff)
 	}
+	a.WantEvents("NetworkPolicy rest selects pods of podinfo-primary, and not those of podinfo")
 }

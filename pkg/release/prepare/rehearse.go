@@ -2,6 +2,7 @@ package prepare
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -9,7 +10,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/cluster/workload"
 	"github.com/serin-cd/serin/pkg/release"
+	"github.com/serin-cd/serin/pkg/release/record"
 	"github.com/serin-cd/serin/pkg/task/failure"
 )
 
@@ -52,13 +55,19 @@ func rehearseFirst(ctx context.Context, r *release.Release, p Preparation, f fou
 	if f.state == nil {
 		refusals.Add(against(routing.CreateVirtualService(ctx, p.Hosts, p.Gateways, gateway, "")))
 	}
+	refusals.Add(workload.AdmitPods(ctx, r.Cluster.Objects(kube.Pods, r.App.Namespace), f.target))
+	refusals.Add(services.AdmitFirst(ctx, f.apex, f.target, f.copied, f.copied.Selector(f.primary)))
 	refusals.Add(against(services.RehearseApex(ctx, f.apex, f.copied.Selector(f.primary))))
-	if f.whole() {
-		fence := r.Fence
-		fence.Mode = kube.Rehearsal
-		_, _, err := fence.TakeOver(ctx, f.followers)
+	if f.state != nil {
+		rec, err := record.Open(nil, r.ID, f.target.Revision(), "", r.Cluster.Now())
+		if err == nil {
+			err = r.Fence.Rehearse(ctx, rec, f.followers)
+		}
 		refusals.Add(against(err))
+	} else {
+		refusals.Add(r.Fence.RehearseMade(ctx))
 	}
+	refusals.Add(against(rehearseRest(ctx, r, f)))
 	refusals.Add(unscalable)
 	budgets := r.Budgets
 	budgets.Mode = kube.Rehearsal
@@ -69,15 +78,48 @@ func rehearseFirst(ctx context.Context, r *release.Release, p Preparation, f fou
 	return nil
 }
 
-// against is a refusal of the API server's, as configuration where it is of what the object says. A webhook that cannot
-// rehearse is none.
+// rehearseRest is an error where the primary could not be waited for, or the target not be brought to rest.
+func rehearseRest(ctx context.Context, r *release.Release, f found) error {
+	deployments, autoscalers := r.Deployments, r.Autoscalers
+	deployments.Mode, autoscalers.Mode = kube.Rehearsal, kube.Rehearsal
+	if err := deployments.RehearseWait(ctx, r.App.Primary()); err != nil {
+		return err
+	}
+	err := autoscalers.Rest(ctx, f.scaled.Reference(), f.target.Stamp(), r.ID,
+		func(context.Context) (bool, error) { return true, nil })
+	if err != nil {
+		return err
+	}
+	_, err = deployments.From(f.target).Update(ctx, r.App.Name,
+		func(d *workload.Deployment) ([]kube.Operation, error) {
+			return append(settledBy(d, r, f), workload.Scale(0)), nil
+		})
+	return err
+}
+
+// against is a refusal of the API server's, as configuration where it is of what the object says, or a policy's or a
+// quota's. A webhook that cannot rehearse is none.
 func against(err error) error {
 	if apierrors.IsBadRequest(err) && strings.Contains(err.Error(), "does not support dry run") {
 		slog.Warn("not rehearsed", "error", err.Error())
 		return nil
 	}
-	if apierrors.IsInvalid(err) {
+	if apierrors.IsInvalid(err) || refused(err) {
 		return failure.As(failure.ErrConfig, err)
 	}
 	return err
+}
+
+// refused says whether a policy, a webhook or a quota has refused an object, with whatever code.
+func refused(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return false
+	}
+	for _, words := range []string{"denied the request", "denied request", "exceeded quota"} {
+		if strings.Contains(status.Status().Message, words) {
+			return true
+		}
+	}
+	return false
 }

@@ -31,6 +31,9 @@ func rest(ctx context.Context, r *release.Release, p Preparation, f *found, sett
 	if writer != "" {
 		r.Events.Warningf(ctx, "Service %s pointed at the primary again: %s had changed it", r.App, writer)
 	}
+	if err := reselect(ctx, r, p, *f); err != nil {
+		return err
+	}
 	if err := r.Autoscalers.Ensure(ctx, f.scaled, f.copied, f.primary); err != nil {
 		return fmt.Errorf("preparing %s: %w", r.App, err)
 	}
@@ -53,6 +56,19 @@ func rest(ctx context.Context, r *release.Release, p Preparation, f *found, sett
 		return err
 	}
 	return r.SettleTarget(ctx, target)
+}
+
+// reselect points the canary's Service at the pods of a target that was made anew, which may have another selector. One
+// that Serin has known has its stamp, and the selector of then.
+func reselect(ctx context.Context, r *release.Release, p Preparation, f found) error {
+	if f.target.Stamp() != "" {
+		return nil
+	}
+	shape, err := r.Services.Shape(ctx, f.target, int32(p.Port))
+	if err == nil {
+		_, err = r.Services.Ensure(ctx, r.App.Canary(), f.target.Spec.Selector.MatchLabels, shape)
+	}
+	return err
 }
 
 // routing makes what is missing of an application that was released before, where its VirtualService is: to ask for the

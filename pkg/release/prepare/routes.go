@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -30,6 +32,7 @@ func lookAtRoutes(ctx context.Context, r *release.Release, p Preparation, f *fou
 		return err
 	}
 	first := all.VirtualServices[selection.First(r.App)]
+	f.unshifted = unshifted(r, all)
 	for on, rec := range all.Records(r.App) {
 		if rec.Open() && !rec.Copied(on) && on != selection.First(r.App) {
 			return fmt.Errorf("preparing %s: on VirtualService %s, which is not the first of virtual-services: %w",
@@ -46,6 +49,7 @@ func lookAtRoutes(ctx context.Context, r *release.Release, p Preparation, f *fou
 	} else {
 		state, err := weight.Observe(first, r.App, selection)
 		refusals.Add(err)
+		refusals.Add(anothers(r, state))
 		f.state = &state
 	}
 	f.followers = map[string]weight.State{}
@@ -60,6 +64,32 @@ func lookAtRoutes(ctx context.Context, r *release.Release, p Preparation, f *fou
 		f.followers[name] = state
 	}
 	return refusals.Err()
+}
+
+// unshifted are the VirtualServices that lead to the application and are not selected, in order.
+func unshifted(r *release.Release, all weight.Routes) (names []string) {
+	selection := r.Fence.Selection
+	for _, name := range slices.Sorted(maps.Keys(all.VirtualServices)) {
+		if name == selection.First(r.App) || slices.Contains(selection.Others(), name) {
+			continue
+		}
+		if splits, _, err := mesh.FindSplits(all.VirtualServices[name], r.App); err == nil && splits.Whole() {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// anothers refuses a VirtualService with the record of a run of another application: what undoes a run goes by its
+// record, and there is place for one. A record that was made where one was lost tells no revision, and no application.
+func anothers(r *release.Release, first weight.State) error {
+	rec, name := first.Record, first.VirtualService.Name
+	if rec == nil || rec.Revision == "" || rec.Of(name) == r.App.Name {
+		return nil
+	}
+	return failure.Configf("reading VirtualService %s: it has the record of application %s, and has place for one: "+
+		"let it delegate to a VirtualService for each application, and name these in virtual-services", name,
+		rec.Of(name))
 }
 
 func absent(r *release.Release, name string) error {

@@ -217,8 +217,10 @@ func (f Fence) write(ctx context.Context, before State,
 	switch {
 	case err == nil:
 		after, err = Observe(vs, f.App, f.Selection)
-		slog.Info("route written", "virtualService", f.String(), "canaryWeight", share, "phase",
-			phaseOf(after.Record))
+		if f.Mode != kube.Rehearsal {
+			slog.Info("route written", "virtualService", f.String(), "canaryWeight", share, "phase",
+				phaseOf(after.Record))
+		}
 		return after, false, err
 	case kube.Transient(err):
 		slog.Warn("writing the route again", "error", err.Error())

@@ -32,7 +32,8 @@ import (
 
 // on is the fence at a follower.
 func (f Fence) on(follower string) Fence {
-	other := Fence{App: f.App, VirtualServices: f.VirtualServices, Selection: f.Selection, follower: follower}
+	other := Fence{App: f.App, VirtualServices: f.VirtualServices, Selection: f.Selection, Mode: f.Mode,
+		follower: follower}
 	if state, ok := f.seen[follower]; ok {
 		other.known = &state
 	}
