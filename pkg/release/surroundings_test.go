@@ -257,8 +257,8 @@ func TestRightsThatAreMissing(t *testing.T) {
 	}
 }
 
-// withoutRight releases an application for the first time, without one right, and with a Service and a VirtualService of
-// its own or without.
+// withoutRight releases an application for the first time, without one right, and with a Service and a VirtualService
+// of its own or without.
 func withoutRight(t *testing.T, resource, verb string, own bool) {
 	a := releasetest.New(t, onePod)
 	a.Apply(releasetest.ScaledObject)
