@@ -28,8 +28,11 @@ type Aborted struct {
 	Settled bool             `json:"settled"` // the canary has no traffic and no pods
 }
 
+// ErrLeft is the drain's of one who leaves the canary's pods to the run's finally, the janitor or the next run.
+var ErrLeft = errors.New("the canary's pods are left to who settles")
+
 // Abort ends an application's run, even one that is alive, and settles what it leaves. Its own steps then find the
-// record closed, and stop.
+// record closed, and stop. All traffic is the primary's when the drain begins.
 func Abort(ctx context.Context, cluster *kube.Cluster, app application.Application, reason string,
 	deadline time.Duration, drain func(*release.Release) error) (Aborted, error) {
 	done := Aborted{App: app.String()}
@@ -76,6 +79,9 @@ func Abort(ctx context.Context, cluster *kube.Cluster, app application.Applicati
 			done.Outcome = run.RolledBack
 		}
 	}
+	if errors.Is(err, ErrLeft) {
+		return done, nil
+	}
 	if err != nil {
 		return done, fmt.Errorf("aborting the release of %s: %w", app, err)
 	}
@@ -98,8 +104,13 @@ func (a Aborted) Print(w io.Writer) {
 	default:
 		fmt.Fprintf(w, "%s: run %s is %s, canary weight %d, and was not ended\n", a.App, a.Run, a.Phase, a.Weight)
 	}
-	if a.Run != "" && a.Settled && a.Outcome != run.Unfinished {
+	switch {
+	case a.Run == "" || a.Outcome == run.Unfinished:
+	case a.Settled:
 		fmt.Fprintf(w, "%s: the canary is at rest\n", a.App)
+	case a.Ended || a.Phase == run.Closed:
+		fmt.Fprintf(w, "%s: the canary's pods go when nobody sends to them: the run's finally, the janitor or the "+
+			"next run sees to it\n", a.App)
 	}
 }
 

@@ -183,3 +183,27 @@ func TestAbortWithoutRoute(t *testing.T) {
 	}
 	a.WantEvents("VirtualService podinfo.", "is gone: bringing run second to its end")
 }
+
+// TestAbortThatDoesNotWait gives the traffic back at once and leaves the canary's pods to the next who settles.
+func TestAbortThatDoesNotWait(t *testing.T) {
+	a := releasetest.New(t)
+	r := a.Second()
+	must(t, stage.Shift(t.Context(), r, 40, time.Minute))
+	began := time.Now()
+	done, err := rollback.Abort(t.Context(), a.Cluster, r.App, "aborted: for a test", time.Minute,
+		func(r *release.Release) error {
+			r.Drain = func(context.Context) error { return rollback.ErrLeft }
+			return nil
+		})
+	must(t, err)
+	if took := time.Since(began); took > time.Second || !done.Ended || done.Settled {
+		t.Errorf("%+v after %s, want it ended within a second, and not settled", done, took)
+	}
+	left := taken(1)
+	left.Target = 2
+	a.Want(left)
+	if _, err := rollback.Run(t.Context(), r, r.ID, "none", time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	a.Want(taken(1))
+}

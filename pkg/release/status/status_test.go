@@ -271,3 +271,22 @@ func TestRuns(t *testing.T) {
 		t.Errorf("%+v, want a run of podinfo", got)
 	}
 }
+
+func TestHistory(t *testing.T) {
+	a := releasetest.New(t)
+	r := second(t, a)
+	if _, err := promote.Run(t.Context(), r, 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Cluster.Objects(kube.PipelineRuns, a.Namespace).Delete(t.Context(), "second",
+		metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	all, err := status.History(t.Context(), a.Cluster, a.Namespace)
+	if err != nil || len(all) != 1 {
+		t.Fatalf("%v (%v), want the run that the record tells of", all, err)
+	}
+	if got := all[0]; got.ID != r.ID || got.App != "podinfo" || got.Outcome != run.Promoted || got.Ended.IsZero() {
+		t.Errorf("%+v, want run second of podinfo, promoted", got)
+	}
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/util/duration"
+	"sigs.k8s.io/yaml"
+
+	"github.com/serin-cd/serin/pkg/release/status"
+	"github.com/serin-cd/serin/pkg/task/failure"
+)
+
+func histories() *cobra.Command {
+	l := looking{}
+	cmd := &cobra.Command{
+		Use:   "history [APP]",
+		Short: "List the releases of the past",
+		Long: `List the runs of all applications of a namespace, or of one, the newest first: from their
+PipelineRuns, and where those were pruned from the record that each application keeps of
+its last run.`,
+		Example: `  tkn canary history -n production
+  tkn canary history shop -n production -o json`,
+		Args:              atMostOne,
+		ValidArgsFunction: l.complete,
+		RunE:              func(cmd *cobra.Command, args []string) error { return l.history(cmd, args) },
+	}
+	l.cluster.add(cmd)
+	f := cmd.Flags()
+	f.BoolVarP(&l.all, "all-namespaces", "A", false, "runs of all namespaces")
+	f.StringVarP(&l.output, "output", "o", "table", "table, json or yaml")
+	return cmd
+}
+
+func (l *looking) history(cmd *cobra.Command, args []string) error {
+	if l.output != "table" && l.output != "json" && l.output != "yaml" {
+		return failure.Configf("reading output: %q, want table, json or yaml", l.output)
+	}
+	cluster, namespace, err := l.cluster.connect()
+	if err != nil {
+		return err
+	}
+	if l.all {
+		namespace = ""
+	}
+	all, err := status.History(cmd.Context(), cluster, namespace)
+	if err != nil {
+		return err
+	}
+	all = slices.DeleteFunc(all, func(r status.Run) bool { return len(args) > 0 && r.App != args[0] })
+	switch l.output {
+	case "json":
+		encoder := json.NewEncoder(cmd.OutOrStdout())
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(append([]status.Run{}, all...))
+	case "yaml":
+		text, err := yaml.Marshal(append([]status.Run{}, all...))
+		if err != nil {
+			return err
+		}
+		_, err = cmd.OutOrStdout().Write(text)
+		return err
+	}
+	table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	columns := "APP\tRUN\tSTARTED\tTOOK\tOUTCOME\tREASON\n"
+	if l.all {
+		columns = "NAMESPACE\t" + columns
+	}
+	fmt.Fprint(table, columns)
+	for _, r := range all {
+		if l.all {
+			fmt.Fprintf(table, "%s\t", r.ID.Namespace)
+		}
+		took := "-"
+		if !r.Ended.IsZero() {
+			took = duration.HumanDuration(r.Ended.Sub(r.Created))
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", r.App, r.ID.Name, r.Created.Local().Format(time.DateTime), took,
+			cmp.Or(string(r.Outcome), r.State), cmp.Or(r.Reason, r.Message, "-"))
+	}
+	return table.Flush()
+}
