@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/spf13/cobra"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/serin-cd/serin/pkg/cluster/kube"
@@ -20,6 +21,16 @@ func (f *clusterFlags) add(cmd *cobra.Command) {
 }
 
 func (f *clusterFlags) connect() (*kube.Cluster, string, error) {
+	server, namespace, err := f.config()
+	if err != nil {
+		return nil, "", err
+	}
+	cluster, err := kube.New(server)
+	return cluster, namespace, err
+}
+
+// config is the configuration of a client, and the namespace.
+func (f *clusterFlags) config() (*rest.Config, string, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = f.kubeconfig
 	overrides := &clientcmd.ConfigOverrides{CurrentContext: f.context}
@@ -34,6 +45,5 @@ func (f *clusterFlags) connect() (*kube.Cluster, string, error) {
 			return nil, "", failure.Configf("reading the kubeconfig: %w", err)
 		}
 	}
-	cluster, err := kube.New(server)
-	return cluster, namespace, err
+	return server, namespace, nil
 }

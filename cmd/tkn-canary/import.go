@@ -12,11 +12,11 @@ import (
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
 
+	"github.com/serin-cd/serin/internal/importing"
+	"github.com/serin-cd/serin/internal/importing/flagger"
+	"github.com/serin-cd/serin/internal/importing/values"
 	"github.com/serin-cd/serin/internal/pipeline"
 	"github.com/serin-cd/serin/pkg/cluster/application"
-	"github.com/serin-cd/serin/pkg/importing"
-	"github.com/serin-cd/serin/pkg/importing/flagger"
-	"github.com/serin-cd/serin/pkg/importing/values"
 	"github.com/serin-cd/serin/pkg/task/failure"
 	"github.com/serin-cd/serin/tasks"
 )

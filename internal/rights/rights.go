@@ -61,6 +61,18 @@ func Release(app application.Application, virtualServices ...string) ([]rbac.Pol
 	return limited(role.Rules, app, virtualServices, func(_, _ string) bool { return true }), nil
 }
 
+// Needed are the rights of a run of an application, or of any where it has no name.
+func Needed(app application.Application) ([]rbac.PolicyRule, error) {
+	if app.Name != "" {
+		return Release(app)
+	}
+	role, err := role()
+	if err != nil {
+		return nil, err
+	}
+	return role.Rules, nil
+}
+
 // stages is what stages need, by resource.
 var stages = map[string][]string{
 	"virtualservices": {"get", "watch", "create", "patch"}, // create: to make again what somebody deletes meanwhile

@@ -27,7 +27,7 @@ func Writer(object metav1.Object, path ...string) string {
 func Other(object metav1.Object, path ...string) (writer string, ok bool) {
 	newest := metav1.Time{}
 	for _, entry := range object.GetManagedFields() {
-		if entry.Manager == FieldManager || entry.Time == nil || entry.Time.Before(&newest) || !owns(entry, path) {
+		if entry.Manager == FieldManager || entry.Time == nil || entry.Time.Before(&newest) || !Owns(entry, path) {
 			continue
 		}
 		writer, newest, ok = entry.Manager, *entry.Time, true
@@ -35,8 +35,8 @@ func Other(object metav1.Object, path ...string) (writer string, ok bool) {
 	return writer, ok
 }
 
-// owns says whether an entry has the field at a path, or one beneath it. One that cannot be read has none.
-func owns(entry metav1.ManagedFieldsEntry, path []string) bool {
+// Owns says whether an entry has the field at a path, or one beneath it. One that cannot be read has none.
+func Owns(entry metav1.ManagedFieldsEntry, path []string) bool {
 	var fields fieldpath.Set
 	return entry.FieldsV1 != nil && fields.FromJSON(bytes.NewReader(entry.FieldsV1.GetRawBytes())) == nil &&
 		has(&fields, path)

@@ -150,6 +150,15 @@ func Run(ctx context.Context, r *release.Release, p Preparation) (outcome run.Ou
 	return Proceed, revision, err
 }
 
+// Examine is an error where Run would refuse a release. It changes nothing.
+func Examine(ctx context.Context, r *release.Release, p Preparation) error {
+	f, err := look(ctx, r, p)
+	if err != nil {
+		return err
+	}
+	return rehearse(ctx, r, p, f)
+}
+
 // look reads everything and refuses what cannot be released; it changes nothing.
 func look(ctx context.Context, r *release.Release, p Preparation) (f found, err error) {
 	// the routes first: a run that promotes after that has to change them, and this one is then opened on none

@@ -59,6 +59,14 @@ func (a Application) Application() application.Application {
 	return application.Application{Namespace: a.Namespace, Name: a.Name}
 }
 
+// Owner is the last run; nothing where there was none.
+func (a Application) Owner() run.ID {
+	if a.record == nil {
+		return run.ID{}
+	}
+	return a.record.ID
+}
+
 // Busy says whether a run has the application.
 func (a Application) Busy() bool { return a.record.Open() }
 

@@ -4,9 +4,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/serin-cd/serin/internal/importing"
+	"github.com/serin-cd/serin/internal/importing/flagger"
 	"github.com/serin-cd/serin/internal/pipeline"
-	"github.com/serin-cd/serin/pkg/importing"
-	"github.com/serin-cd/serin/pkg/importing/flagger"
 	"github.com/serin-cd/serin/pkg/task/failure"
 	"github.com/serin-cd/serin/tasks"
 )

@@ -4,10 +4,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/serin-cd/serin/internal/importing"
+	"github.com/serin-cd/serin/internal/importing/values"
 	"github.com/serin-cd/serin/internal/pipeline"
 	"github.com/serin-cd/serin/pkg/cluster/application"
-	"github.com/serin-cd/serin/pkg/importing"
-	"github.com/serin-cd/serin/pkg/importing/values"
 	"github.com/serin-cd/serin/pkg/task/failure"
 	"github.com/serin-cd/serin/tasks"
 )

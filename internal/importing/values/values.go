@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/serin-cd/serin/internal/importing"
 	"github.com/serin-cd/serin/pkg/cluster/application"
-	"github.com/serin-cd/serin/pkg/importing"
 	"github.com/serin-cd/serin/pkg/task/failure"
 )
 

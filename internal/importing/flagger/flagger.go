@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/serin-cd/serin/internal/importing"
 	"github.com/serin-cd/serin/pkg/cluster/application"
-	"github.com/serin-cd/serin/pkg/importing"
 	"github.com/serin-cd/serin/pkg/judge/classic"
 	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/task/failure"

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/serin-cd/serin/pkg/importing"
+	"github.com/serin-cd/serin/internal/importing"
 )
 
 //go:embed testdata/fields.txt

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/serin-cd/serin/pkg/importing"
+	"github.com/serin-cd/serin/internal/importing"
 	"github.com/serin-cd/serin/pkg/judge/classic"
 	"github.com/serin-cd/serin/pkg/judge/verdict"
 )

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/serin-cd/serin/pkg/importing"
+	"github.com/serin-cd/serin/internal/importing"
 )
 
 type rule = importing.Rule[*canary]

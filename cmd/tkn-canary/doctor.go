@@ -1,0 +1,120 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/yaml"
+
+	"github.com/serin-cd/serin/internal/doctor"
+	"github.com/serin-cd/serin/pkg/cluster/application"
+	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/release/prepare"
+	"github.com/serin-cd/serin/pkg/task/failure"
+	"github.com/serin-cd/serin/pkg/task/parameter"
+)
+
+// patience is how long a check waits for pods to become ready.
+const patient = 5 * time.Second
+
+// examining is what doctor is told.
+type examining struct {
+	looking
+	account  string
+	pipeline string
+	given    map[string]string // of what prepare takes
+}
+
+func doctors() *cobra.Command {
+	e := examining{given: map[string]string{}}
+	cmd := &cobra.Command{
+		Use:   "doctor [APP]",
+		Short: "Check a namespace, and an application, before a release",
+		Long: `Check what a release needs: Tekton and its features, Istio, the Pipeline and its Tasks, the
+account and what it may do, Pod Security, the janitor, and what runs have left behind.
+
+With an application's name it also rehearses what a run begins with, as the API server would
+have it, and finds tools that would put back what a run changes. Nothing is changed.
+
+Each line is ok, a warning or an error, and says what to do. The exit code is 1 if there is an
+error.`,
+		Example: `  tkn canary doctor -n production
+  tkn canary doctor shop -n production --gateways istio-system/public -o json`,
+		Args:              atMostOne,
+		ValidArgsFunction: e.complete,
+		RunE:              func(cmd *cobra.Command, args []string) error { return e.run(cmd, args) },
+	}
+	e.cluster.add(cmd)
+	f := cmd.Flags()
+	f.StringVar(&e.account, "service-account", "serin", "ServiceAccount of the runs")
+	f.StringVar(&e.pipeline, "pipeline", "canary", "name of the Pipeline")
+	f.StringVarP(&e.output, "output", "o", "table", "table, json or yaml")
+	offer(cmd, e.given, parameter.Of(prepare.Config{}))
+	return cmd
+}
+
+func (e *examining) run(cmd *cobra.Command, args []string) error {
+	if e.output != "table" && e.output != "json" && e.output != "yaml" {
+		return failure.Configf("reading output: %q, want table, json or yaml", e.output)
+	}
+	config, namespace, err := e.cluster.config()
+	if err != nil {
+		return err
+	}
+	p := doctor.Patient{Namespace: namespace, Account: e.account, Pipeline: e.pipeline}
+	if len(args) > 0 {
+		p.Application = args[0]
+		if err := (application.Application{Namespace: namespace, Name: args[0]}).Validate(); err != nil {
+			return err
+		}
+	}
+	if err := parameter.Decode(cmd.Context(), e.given, &p.Preparation.Config); err != nil {
+		return err
+	}
+	p.Preparation.Deadline = patient
+	if p.Cluster, err = kube.New(config); err != nil {
+		return err
+	}
+	as := rest.CopyConfig(config)
+	as.Impersonate.UserName = fmt.Sprintf("system:serviceaccount:%s:%s", namespace, e.account)
+	if p.As, err = kube.New(as); err != nil {
+		return err
+	}
+	found := doctor.Examine(cmd.Context(), p)
+	if err := e.print(cmd.OutOrStdout(), found); err != nil {
+		return err
+	}
+	if doctor.Worst(found) == doctor.Error {
+		return fmt.Errorf("examining %s: there are errors", namespace)
+	}
+	return nil
+}
+
+func (e *examining) print(w io.Writer, found []doctor.Finding) error {
+	switch e.output {
+	case "json":
+		encoder := json.NewEncoder(w)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(found)
+	case "yaml":
+		text, err := yaml.Marshal(found)
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(text)
+		return err
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, f := range found {
+		fmt.Fprintf(table, "%s\t%s\t%s\n", f.Level, f.Check, f.Text)
+		if f.Advice != "" {
+			fmt.Fprintf(table, "\t\t→ %s\n", f.Advice)
+		}
+	}
+	return table.Flush()
+}

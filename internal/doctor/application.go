@@ -1,0 +1,188 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	rbac "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/component-helpers/auth/rbac/validation"
+
+	allowed "github.com/serin-cd/serin/internal/rights"
+	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/release"
+	"github.com/serin-cd/serin/pkg/release/prepare"
+	"github.com/serin-cd/serin/pkg/task/run"
+)
+
+var rulesReviews = schema.GroupVersionResource{Group: "authorization.k8s.io", Version: "v1",
+	Resource: "selfsubjectrulesreviews"}
+
+func account(ctx context.Context, p Patient) []Finding {
+	_, err := p.Cluster.Objects(accounts, p.Namespace).Get(ctx, p.Account, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return wrong(fmt.Sprintf("namespace %s has no ServiceAccount %s", p.Namespace, p.Account),
+			"apply Serin's manifest in this namespace")
+	}
+	if err != nil {
+		return unseen(err)
+	}
+	return fine("ServiceAccount " + p.Account + " is there")
+}
+
+// rights asks the API server, as the runs' account, what that may do.
+func rights(ctx context.Context, p Patient) []Finding {
+	asked := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"namespace": p.Namespace}}}
+	asked.SetAPIVersion("authorization.k8s.io/v1")
+	asked.SetKind("SelfSubjectRulesReview")
+	answer, err := p.As.Objects(rulesReviews, "").Create(ctx, asked, metav1.CreateOptions{})
+	if err != nil {
+		return unseen(fmt.Errorf("asking as ServiceAccount %s: %w", p.Account, err))
+	}
+	var may struct {
+		Status struct {
+			Rules []rbac.PolicyRule `json:"resourceRules"`
+		} `json:"status"`
+	}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(answer.Object, &may); err != nil {
+		return unseen(err)
+	}
+	needed, err := allowed.Needed(p.app())
+	if err != nil {
+		return unseen(err)
+	}
+	covered, missing := validation.Covers(may.Status.Rules, needed)
+	if covered {
+		return fine(fmt.Sprintf("ServiceAccount %s may do all that a run does", p.Account))
+	}
+	verbs := map[string][]string{} // by resource
+	for _, rule := range missing {
+		for _, resource := range rule.Resources {
+			verbs[resource] = append(verbs[resource], rule.Verbs...)
+		}
+	}
+	lacks := map[Level][]string{}
+	for _, resource := range slices.Sorted(maps.Keys(verbs)) {
+		level := Error
+		if slices.Contains(optional, resource) {
+			level = Warning
+		}
+		slices.Sort(verbs[resource])
+		lacks[level] = append(lacks[level], strings.Join(slices.Compact(verbs[resource]), ", ")+" "+resource)
+	}
+	var all []Finding
+	for _, level := range []Level{Error, Warning} {
+		if len(lacks[level]) > 0 {
+			all = append(all, Finding{Level: level,
+				Text:   fmt.Sprintf("ServiceAccount %s may not %s", p.Account, strings.Join(lacks[level], "; ")),
+				Advice: "apply Serin's manifest in this namespace, or what tkn canary render --rbac writes"})
+		}
+	}
+	return all
+}
+
+// optional are the resources without which a run goes on: kinds that not each cluster has, and policies that are only
+// named.
+var optional = []string{
+	"scaledobjects", "horizontalpodautoscalers", "poddisruptionbudgets", "networkpolicies", "authorizationpolicies",
+	"peerauthentications", "requestauthentications", "sidecars", "envoyfilters", "telemetries", "wasmplugins",
+	"verticalpodautoscalers", "pods/log",
+}
+
+// examined rehearses what a run begins with: it refuses the same, and changes nothing.
+func examined(ctx context.Context, p Patient) []Finding {
+	r, err := release.New(p.Cluster, p.Application, run.ID{Namespace: p.Namespace, Name: "doctor", UID: "doctor"})
+	if err == nil {
+		err = prepare.Examine(ctx, r, p.Preparation)
+	}
+	if err == nil {
+		return fine(p.Application + " can be released")
+	}
+	var all []Finding
+	for _, e := range each(err) {
+		all = append(all, Finding{Level: Error, Text: e.Error(), Advice: "see what the text says"})
+	}
+	return all
+}
+
+// each are the errors that are joined in one.
+func each(err error) []error {
+	var several interface{ Unwrap() []error }
+	if errors.As(err, &several) && len(several.Unwrap()) > 1 {
+		return several.Unwrap()
+	}
+	return []error{err}
+}
+
+// owner is a tool that applies objects again and again, and puts back what a run changes.
+type owner struct{ name, advice string }
+
+// The advice to each, with the group, kind and name of an object, and the path of the field.
+const (
+	toArgo = "add to the Application: ignoreDifferences: [{group: %q, kind: %s, name: %s, jsonPointers: [%s]}], and " +
+		"syncOptions: [RespectIgnoreDifferences=true]"
+	toKustomize = "annotate the %[2]s %[3]s with kustomize.toolkit.fluxcd.io/ssa: Merge, and leave %[4]s out of its " +
+		"manifest"
+	toHelm = "leave %[4]s of %[2]s %[3]s out of the chart, and out of driftDetection of the HelmRelease"
+)
+
+// ownerOf knows tools by the names under which they write.
+func ownerOf(manager string) (owner, bool) {
+	switch {
+	case strings.HasPrefix(manager, "argocd"):
+		return owner{"Argo CD", toArgo}, true
+	case manager == "kustomize-controller":
+		return owner{"Flux", toKustomize}, true
+	case manager == "helm-controller":
+		return owner{"Flux", toHelm}, true
+	}
+	return owner{}, false
+}
+
+// owners finds tools that own the fields which a run changes.
+func owners(ctx context.Context, p Patient) []Finding {
+	var all []Finding
+	for _, field := range []struct {
+		kind     schema.GroupVersionResource
+		singular string
+		path     []string
+	}{
+		{kube.Deployments, "Deployment", []string{"spec", "replicas"}},
+		{kube.Services, "Service", []string{"spec", "selector"}},
+		{virtualServices, "VirtualService", []string{"spec", "http"}},
+	} {
+		found, err := p.Cluster.Objects(field.kind, p.Namespace).Get(ctx, p.Application, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return unseen(err)
+		}
+		for _, entry := range found.GetManagedFields() {
+			o, ok := ownerOf(entry.Manager)
+			if !ok || !kube.Owns(entry, field.path) {
+				continue
+			}
+			pointer := "/" + strings.Join(field.path, "/")
+			all = append(all, Finding{Level: Warning,
+				Text: fmt.Sprintf("%s owns %s of %s %s, and puts back what a run changes there", o.name, pointer,
+					field.singular, p.Application),
+				Advice: fmt.Sprintf(o.advice, field.kind.Group, field.singular, p.Application, pointer)})
+		}
+	}
+	if len(all) == 0 {
+		return fine("no tool that applies again and again owns what a run changes")
+	}
+	return all
+}
+
+var virtualServices = schema.GroupVersionResource{Group: "networking.istio.io", Version: "v1",
+	Resource: "virtualservices"}

@@ -1,0 +1,101 @@
+// Package doctor checks a namespace before its first release, and an application before its own. It changes nothing.
+package doctor
+
+import (
+	"context"
+	"time"
+
+	"github.com/serin-cd/serin/pkg/cluster/application"
+	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/release/prepare"
+)
+
+// Level is how much a finding matters.
+type Level string
+
+const (
+	OK      Level = "ok"
+	Warning Level = "warning" // a release may go on, but not as well
+	Error   Level = "error"   // a release would fail, or do harm
+)
+
+// Finding is what a check has found.
+type Finding struct {
+	Check  string `json:"check"`
+	Level  Level  `json:"level"`
+	Text   string `json:"text"`             // what was found, and what it means
+	Advice string `json:"advice,omitempty"` // what to do; empty where nothing is to be done
+}
+
+// Patient is what is examined.
+type Patient struct {
+	Cluster     *kube.Cluster
+	Namespace   string
+	Account     string        // ServiceAccount of the runs
+	As          *kube.Cluster // the cluster as that account sees it
+	Pipeline    string        // that releases
+	Application string        // empty: the namespace alone
+	Preparation prepare.Preparation
+	Now         time.Time
+}
+
+func (p Patient) app() application.Application {
+	return application.Application{Namespace: p.Namespace, Name: p.Application}
+}
+
+// check looks at one thing.
+type check struct {
+	name string
+	look func(context.Context, Patient) []Finding
+}
+
+// checks are all, in the order in which one would mend what they find.
+func (p Patient) checks() []check {
+	all := []check{
+		{"tekton", tekton}, {"features", features}, {"istio", istio}, {"pipeline", pipelines}, {"account", account},
+		{"rights", rights}, {"pod security", podSecurity}, {"janitor", janitor}, {"orphans", orphans},
+	}
+	if p.Application != "" {
+		all = append(all, check{"application", examined}, check{"owners", owners})
+	}
+	return all
+}
+
+// Examine makes all checks.
+func Examine(ctx context.Context, p Patient) []Finding {
+	var all []Finding
+	for _, c := range p.checks() {
+		for _, f := range c.look(ctx, p) {
+			f.Check = c.name
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
+// Worst is the worst of findings.
+func Worst(all []Finding) Level {
+	worst := OK
+	for _, f := range all {
+		if f.Level == Error || f.Level == Warning && worst == OK {
+			worst = f.Level
+		}
+	}
+	return worst
+}
+
+// unseen is a check that could not look.
+func unseen(err error) []Finding {
+	return []Finding{{Level: Warning, Text: "not looked at: " + err.Error(),
+		Advice: "look again with an account that may read it"}}
+}
+
+func fine(text string) []Finding { return []Finding{{Level: OK, Text: text}} }
+
+func warning(text, advice string) []Finding {
+	return []Finding{{Level: Warning, Text: text, Advice: advice}}
+}
+
+func wrong(text, advice string) []Finding {
+	return []Finding{{Level: Error, Text: text, Advice: advice}}
+}
