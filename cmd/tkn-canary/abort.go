@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -114,9 +113,7 @@ func (a aborting) drainOf(r *release.Release, w io.Writer) error {
 
 func (a aborting) print(done rollback.Aborted, w io.Writer) error {
 	if a.output == "json" {
-		encoder := json.NewEncoder(w)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(done)
+		return encode(w, a.output, done)
 	}
 	done.Print(w)
 	return nil

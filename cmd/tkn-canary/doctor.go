@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -9,17 +8,15 @@ import (
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
-	"sigs.k8s.io/yaml"
 
 	"github.com/serin-cd/serin/internal/doctor"
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/release/prepare"
-	"github.com/serin-cd/serin/pkg/task/failure"
 	"github.com/serin-cd/serin/pkg/task/parameter"
 )
 
-// patience is how long a check waits for pods to become ready.
+// patient is how long a check waits for pods to become ready.
 const patient = 5 * time.Second
 
 // examining is what doctor is told.
@@ -59,8 +56,8 @@ error.`,
 }
 
 func (e *examining) run(cmd *cobra.Command, args []string) error {
-	if e.output != "table" && e.output != "json" && e.output != "yaml" {
-		return failure.Configf("reading output: %q, want table, json or yaml", e.output)
+	if err := formatted(e.output, "table", "json", "yaml"); err != nil {
+		return err
 	}
 	config, namespace, err := e.cluster.config()
 	if err != nil {
@@ -96,18 +93,8 @@ func (e *examining) run(cmd *cobra.Command, args []string) error {
 }
 
 func (e *examining) print(w io.Writer, found []doctor.Finding) error {
-	switch e.output {
-	case "json":
-		encoder := json.NewEncoder(w)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(found)
-	case "yaml":
-		text, err := yaml.Marshal(found)
-		if err != nil {
-			return err
-		}
-		_, err = w.Write(text)
-		return err
+	if e.output != "table" {
+		return encode(w, e.output, found)
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, f := range found {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"text/tabwriter"
@@ -10,10 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/duration"
-	"sigs.k8s.io/yaml"
 
 	"github.com/serin-cd/serin/pkg/release/status"
-	"github.com/serin-cd/serin/pkg/task/failure"
 )
 
 func histories() *cobra.Command {
@@ -38,8 +35,8 @@ its last run.`,
 }
 
 func (l *looking) history(cmd *cobra.Command, args []string) error {
-	if l.output != "table" && l.output != "json" && l.output != "yaml" {
-		return failure.Configf("reading output: %q, want table, json or yaml", l.output)
+	if err := formatted(l.output, "table", "json", "yaml"); err != nil {
+		return err
 	}
 	cluster, namespace, err := l.cluster.connect()
 	if err != nil {
@@ -53,18 +50,8 @@ func (l *looking) history(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	all = slices.DeleteFunc(all, func(r status.Run) bool { return len(args) > 0 && r.App != args[0] })
-	switch l.output {
-	case "json":
-		encoder := json.NewEncoder(cmd.OutOrStdout())
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(append([]status.Run{}, all...))
-	case "yaml":
-		text, err := yaml.Marshal(append([]status.Run{}, all...))
-		if err != nil {
-			return err
-		}
-		_, err = cmd.OutOrStdout().Write(text)
-		return err
+	if l.output != "table" {
+		return encode(cmd.OutOrStdout(), l.output, append([]status.Run{}, all...))
 	}
 	table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	columns := "APP\tRUN\tSTARTED\tTOOK\tOUTCOME\tREASON\n"

@@ -61,8 +61,8 @@ where it stays, or why it is not supported. Keys that nobody knows are errors.`,
 }
 
 func (i importer) run(cmd *cobra.Command, args []string) error {
-	if i.output != "yaml" && i.output != "json" && i.output != "table" {
-		return failure.Configf("reading output: %q, want yaml, json or table", i.output)
+	if err := formatted(i.output, "yaml", "json", "table"); err != nil {
+		return err
 	}
 	releases, err := i.read(cmd.InOrStdin(), args)
 	if err != nil {
@@ -80,9 +80,7 @@ func (i importer) run(cmd *cobra.Command, args []string) error {
 		all = append(all, w)
 	}
 	if i.output == "json" {
-		encoder := json.NewEncoder(cmd.OutOrStdout())
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(all)
+		return encode(cmd.OutOrStdout(), i.output, all)
 	}
 	for k, w := range all {
 		if k > 0 {

@@ -35,8 +35,8 @@ the weight changed. It changes nothing and exits 0 whatever the judges say.`,
 // replay judges it again, from a file if one is named.
 func (p *past) replay(cmd *cobra.Command, files []string, output string) error {
 	quiet(cmd)
-	if output != "table" && output != "json" {
-		return failure.Configf("reading output: %q, want table or json", output)
+	if err := formatted(output, "table", "json"); err != nil {
+		return err
 	}
 	read := p.read
 	if len(files) > 0 {

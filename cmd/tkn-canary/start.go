@@ -12,7 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	"sigs.k8s.io/yaml"
 
 	"github.com/serin-cd/serin/internal/importing"
 	"github.com/serin-cd/serin/pkg/cluster/application"
@@ -65,8 +64,8 @@ but for the image.`,
 
 func (s *starting) start(cmd *cobra.Command, name string) error {
 	ctx := cmd.Context()
-	if s.output != "table" && s.output != "json" {
-		return failure.Configf("reading output: %q, want table or json", s.output)
+	if err := formatted(s.output, "table", "json"); err != nil {
+		return err
 	}
 	cluster, namespace, err := s.cluster.connect()
 	if err != nil {
@@ -89,12 +88,7 @@ func (s *starting) start(cmd *cobra.Command, name string) error {
 		return err
 	}
 	if s.dry {
-		text, err := yaml.Marshal(wanted)
-		if err != nil {
-			return err
-		}
-		_, err = cmd.OutOrStdout().Write(text)
-		return err
+		return encode(cmd.OutOrStdout(), "yaml", wanted)
 	}
 	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(wanted)
 	if err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/duration"
-	"sigs.k8s.io/yaml"
 
 	"github.com/serin-cd/serin/pkg/release/status"
 	"github.com/serin-cd/serin/pkg/task/failure"
@@ -55,8 +53,8 @@ has counted and decided.`,
 }
 
 func (l *looking) run(cmd *cobra.Command, args []string) error {
-	if l.output != "table" && l.output != "json" && l.output != "yaml" {
-		return failure.Configf("reading output: %q, want table, json or yaml", l.output)
+	if err := formatted(l.output, "table", "json", "yaml"); err != nil {
+		return err
 	}
 	cluster, namespace, err := l.cluster.connect()
 	if err != nil {
@@ -90,18 +88,8 @@ func (l *looking) run(cmd *cobra.Command, args []string) error {
 }
 
 func (l *looking) print(w io.Writer, shown []detailed, details bool, now time.Time) error {
-	switch l.output {
-	case "json":
-		encoder := json.NewEncoder(w)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(append([]detailed{}, shown...))
-	case "yaml":
-		text, err := yaml.Marshal(append([]detailed{}, shown...))
-		if err != nil {
-			return err
-		}
-		_, err = w.Write(text)
-		return err
+	if l.output != "table" {
+		return encode(w, l.output, append([]detailed{}, shown...))
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	columns := "APP\tSERVES\tCANARY\tWEIGHT\tSTATE\tSINCE\tRUN\tREASON\n"

@@ -42,8 +42,8 @@ It watches the cluster and asks nothing while nothing changes.`,
 		Args:              one,
 		ValidArgsFunction: w.complete,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if w.output != "table" && w.output != "json" {
-				return failure.Configf("reading output: %q, want table or json", w.output)
+			if err := formatted(w.output, "table", "json"); err != nil {
+				return err
 			}
 			cluster, namespace, err := w.cluster.connect()
 			if err != nil {
