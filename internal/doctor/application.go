@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -20,6 +19,7 @@ import (
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/prepare"
+	"github.com/serin-cd/serin/pkg/task/failure"
 	"github.com/serin-cd/serin/pkg/task/run"
 )
 
@@ -107,19 +107,10 @@ func examined(ctx context.Context, p Patient) []Finding {
 		return fine(p.Application + " can be released")
 	}
 	var all []Finding
-	for _, e := range each(err) {
+	for _, e := range failure.Each(err) {
 		all = append(all, Finding{Level: Error, Text: e.Error(), Advice: "see what the text says"})
 	}
 	return all
-}
-
-// each are the errors that are joined in one.
-func each(err error) []error {
-	var several interface{ Unwrap() []error }
-	if errors.As(err, &several) && len(several.Unwrap()) > 1 {
-		return several.Unwrap()
-	}
-	return []error{err}
 }
 
 // owner is a tool that applies objects again and again, and puts back what a run changes.

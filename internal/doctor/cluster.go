@@ -217,13 +217,13 @@ func janitor(ctx context.Context, p Patient) []Finding {
 	}
 	text, _, _ := unstructured.NestedString(found.Object, "status", "lastSuccessfulTime")
 	last, err := time.Parse(time.RFC3339, text)
-	switch young := p.Now.Sub(found.GetCreationTimestamp().Time) < late; {
+	switch young := p.Cluster.Now().Sub(found.GetCreationTimestamp().Time) < late; {
 	case err != nil && young:
 		return fine("it has not run yet")
 	case err != nil:
 		return warning("it has never succeeded",
 			"see the Jobs of CronJob serin-janitor")
-	case p.Now.Sub(last) > late:
+	case p.Cluster.Now().Sub(last) > late:
 		return warning(fmt.Sprintf("it succeeded last at %s", last.Format(time.RFC3339)),
 			"see the Jobs of CronJob serin-janitor")
 	}

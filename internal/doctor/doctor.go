@@ -3,7 +3,6 @@ package doctor
 
 import (
 	"context"
-	"time"
 
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
@@ -36,7 +35,6 @@ type Patient struct {
 	Pipeline    string        // that releases
 	Application string        // empty: the namespace alone
 	Preparation prepare.Preparation
-	Now         time.Time
 }
 
 func (p Patient) app() application.Application {

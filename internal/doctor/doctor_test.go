@@ -20,6 +20,7 @@ import (
 	"github.com/serin-cd/serin/internal/releasetest"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/release/stage"
+	"github.com/serin-cd/serin/pkg/task/failure"
 )
 
 func TestMain(m *testing.M) { apitest.Main(m, apitest.Controllers) }
@@ -147,6 +148,11 @@ func TestFindings(t *testing.T) {
 				[]byte(`{"spec":{"suspend":true}}`), metav1.PatchOptions{})
 			must(t, err)
 		}, doctor.Warning, "janitor", "it is suspended", "spec.suspend"},
+		"the janitor is late": {func(t *testing.T, a *releasetest.App) {
+			_, err := a.Client.BatchV1().CronJobs(a.Namespace).Patch(t.Context(), "serin-janitor", types.MergePatchType,
+				[]byte(`{"status":{"lastSuccessfulTime":"2026-01-01T00:00:00Z"}}`), metav1.PatchOptions{}, "status")
+			must(t, err)
+		}, doctor.Warning, "janitor", "it succeeded last at 2026-01-01T00:00:00Z", "see the Jobs"},
 		"a run that is gone": {func(t *testing.T, a *releasetest.App) {
 			a.First()
 			a.Push("2")
@@ -189,6 +195,9 @@ func TestFindings(t *testing.T) {
 			for _, f := range found {
 				if f.Level != doctor.OK && f.Advice == "" {
 					t.Errorf("%s without advice: %s", f.Check, f.Text)
+				}
+				if f.Text == failure.ErrConfig.Error() {
+					t.Errorf("%s %s: %q, want what is wrong", f.Level, f.Check, f.Text)
 				}
 				if f.Level != doctor.OK && f.Check != c.check {
 					t.Errorf("besides %s %s: %s", f.Level, f.Check, f.Text)

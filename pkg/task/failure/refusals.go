@@ -28,15 +28,24 @@ func (r *Refusals) Err() error {
 	for i, err := range r.all {
 		texts = append(texts, fmt.Sprintf("(%d) %s", i+1, err))
 	}
-	return refused{errors.Join(r.all...), strings.Join(texts, "; ")}
+	return refused{r.all, strings.Join(texts, "; ")}
+}
+
+// Each are the errors that Refusals tell as one, or the error itself.
+func Each(err error) []error {
+	var several refused
+	if errors.As(err, &several) {
+		return several.all
+	}
+	return []error{err}
 }
 
 // refused is several errors in one line.
 type refused struct {
-	error
+	all  []error
 	text string
 }
 
 func (r refused) Error() string { return r.text }
 
-func (r refused) Unwrap() error { return r.error }
+func (r refused) Unwrap() []error { return r.all }
