@@ -1,7 +1,6 @@
 package flagger
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -190,9 +189,9 @@ func (c *canary) asked(template object) (query, note string, err error) {
 		if err != nil {
 			return "", "", err
 		}
-		switch used := cmp.Or(c.Parameters["prometheus-url"], c.metrics.server); used {
+		switch used := c.Parameters["prometheus-url"]; used {
 		case "", server:
-			c.metrics.server = server
+			c.Parameters["prometheus-url"] = server
 			note += ", of " + importing.Assignment("prometheus-url", server)
 		default:
 			return "", fmt.Sprintf("MetricTemplate %s asks %s: a run asks one Prometheus, %s", template.name, server,

@@ -40,7 +40,7 @@ type objects struct {
 
 // object is one of Flagger's.
 type object struct {
-	kind, namespace, name string
+	namespace, name string
 	importing.Value
 }
 
@@ -132,7 +132,7 @@ func (o *objects) own(v importing.Value, kind string) error {
 			return err
 		}
 	}
-	found := object{kind, namespace, name, v}
+	found := object{namespace, name, v}
 	switch kind {
 	case "Canary":
 		o.canaries = append(o.canaries, found)
@@ -186,7 +186,6 @@ func (s steps) all() []int {
 type metrics struct {
 	list   []classic.Metric
 	custom bool // some are not Istio's own
-	server string
 }
 
 // release reads a Canary.
@@ -248,6 +247,11 @@ func (c *canary) collect(v importing.Value) error {
 				return v.Refusef("%d, want 1 to 100", n)
 			}
 			*to = n
+		}
+	}
+	if v, ok := spec.Get("metricsServer"); ok { // before what templates ask
+		if _, _, err := server(c, v); err != nil {
+			return err
 		}
 	}
 	c.scaler = usualScaler

@@ -54,11 +54,6 @@ func (v Version) String() string {
 	return cmp.Or(strings.Join(short, ", "), v.Revision, "-")
 }
 
-// Application says whose status it is.
-func (a Application) Application() application.Application {
-	return application.Application{Namespace: a.Namespace, Name: a.Name}
-}
-
 // Owner is the last run; nothing where there was none.
 func (a Application) Owner() run.ID {
 	if a.record == nil {

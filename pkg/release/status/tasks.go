@@ -55,10 +55,7 @@ type taskRun struct {
 		Conditions []struct {
 			Reason string `json:"reason"`
 		} `json:"conditions"`
-		Results []struct {
-			Name  string `json:"name"`
-			Value any    `json:"value"`
-		} `json:"results"`
+		Results []named `json:"results"`
 	} `json:"status"`
 }
 
