@@ -119,8 +119,8 @@ func (s step) object() tekton.Step {
 			o.Results = append(o.Results, tekton.StepResult{Name: name})
 		}
 	}
-	if s.when != "" {
-		o.When = pipeline.Proceeds(s.when)
+	if len(s.when) > 0 {
+		o.When = pipeline.When(prepared, s.when...)
 	}
 	if s.keepOn {
 		o.OnError = tekton.Continue

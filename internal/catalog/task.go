@@ -28,7 +28,7 @@ type step struct {
 	program string
 	results map[string]string // name to path
 	fixed   map[string]string // parameters that the Task sets itself
-	when    string            // an expression that must be "proceed"
+	when    []string          // outcomes of prepare-canary, of which it must be one
 	keepOn  bool              // later steps run even if this one fails
 }
 
@@ -71,7 +71,7 @@ var (
 		"512 bytes."}
 	why = result{name: "reason", description: "Why the task failed: config or error, a colon, and a " +
 		"sentence; at most 512 bytes. Empty if it did not fail."}
-	outcome = result{name: "outcome", description: "proceed: there is a canary to judge. initialized: this " +
+	outcome = result{name: "outcome", description: "proceed: there is a canary to judge. promote: there is one to promote without analysis. initialized: this " +
 		"was the first release, and it serves. unchanged: the primary runs this revision already. superseded: a " +
 		"newer run has the application or waits for it."}
 
@@ -139,16 +139,18 @@ func both(a, b map[string]string) map[string]string {
 	return all
 }
 
+// prepared is the outcome of prepare-canary in the same pod.
+const prepared = "$(steps.prepare-canary.results.outcome)"
+
 // compact is a whole release in one pod.
 func compact(weights []int) task {
-	const proceeds = "$(steps.prepare-canary.results.outcome)"
 	t := task{
 		name: "canary-compact", title: "Release by canary in one pod",
 		description: "Does what canary-prepare, canary-stage and canary-promote do, one after the other in one " +
 			"pod. It is about 3 s a stage faster, and the stages show only in its log. Use it through the " +
 			"Pipeline canary-compact, which also finishes the run.",
 		results: []result{
-			{name: outcome.name, description: outcome.description, from: proceeds},
+			{name: outcome.name, description: outcome.description, from: prepared},
 			{name: revision.name, description: revision.description, from: "$(steps.prepare-canary.results.revision)"},
 			verdict, reason,
 		},
@@ -160,20 +162,21 @@ func compact(weights []int) task {
 			},
 		},
 	}
+	judged := []string{pipeline.Judged}
 	for i, w := range weights {
 		share := map[string]string{"weight": fmt.Sprint(w)}
 		gate := map[string]string{"gate": pipeline.Gate(i == len(weights)-1)}
 		t.steps = append(t.steps,
 			step{
-				name: fmt.Sprintf("shift-%d", w), program: "shift-weight", when: proceeds, fixed: share,
+				name: fmt.Sprintf("shift-%d", w), program: "shift-weight", when: judged, fixed: share,
 				results: toTask("verdict", "reason"),
 			},
 			step{
-				name: fmt.Sprintf("analyze-%d", w), program: "analyze-metrics", when: proceeds, fixed: gate,
+				name: fmt.Sprintf("analyze-%d", w), program: "analyze-metrics", when: judged, fixed: gate,
 				results: toTask("verdict", "reason"),
 			})
 	}
-	t.steps = append(t.steps, step{program: "promote-primary", when: proceeds})
+	t.steps = append(t.steps, step{program: "promote-primary", when: []string{pipeline.Judged, pipeline.Unjudged}})
 	return t
 }
 

@@ -51,6 +51,7 @@ type plan struct {
 	passes  bool
 	busy    prepare.Busy
 	overlap time.Duration
+	skip    string // who releases without analysis
 }
 
 func deadline() time.Duration { return 60 * time.Second }
@@ -125,14 +126,24 @@ func (w *world) stages(ctx context.Context, r *release.Release, p plan) bool {
 	beating.Go(func() { r.Lease.Keep(kept) })
 	defer beating.Wait()
 	defer stop()
-	outcome, _, err := prepare.Run(limited, r, preparing(p.busy))
+	wanted := preparing(p.busy)
+	wanted.SkipAnalysis = p.skip
+	outcome, revision, err := prepare.Run(limited, r, wanted)
 	if err != nil {
 		return false
 	}
-	if outcome != prepare.Proceed {
+	weights := []parameter.Weight{20, 60}
+	switch outcome {
+	case prepare.Proceed:
+	case prepare.Promote:
+		weights = nil
+		w.mu.Lock()
+		w.judged[w.image[revision]] = true // somebody takes the responsibility
+		w.mu.Unlock()
+	default:
 		return true
 	}
-	for _, weight := range []parameter.Weight{20, 60} {
+	for _, weight := range weights {
 		if err := stage.Shift(ctx, r, weight, time.Minute); err != nil {
 			return true
 		}
@@ -306,7 +317,7 @@ func (w *world) second() {
 }
 
 // play is one world: two runs and what disturbs them, then rest, then a run that nothing disturbs. Every second world
-// has two routes.
+// has two routes, and in every fifth a run may release without analysis.
 func play(seed uint64, planted bug) *world {
 	w := start(seed, planted)
 	if seed%2 == 0 {
@@ -322,6 +333,9 @@ func play(seed uint64, planted bug) *world {
 		p := plan{ending: ending(random.IntN(int(endings))), after: random.IntN(60), passes: random.IntN(3) > 0,
 			busy:    []prepare.Busy{prepare.Fail, prepare.Wait, prepare.Supersede}[random.IntN(3)],
 			overlap: time.Duration(random.IntN(5e9))}
+		if skips(seed) && w.draw("skip", name).IntN(2) == 0 {
+			p.skip = "ann: urgent"
+		}
 		if i == 1 {
 			p.begin = time.Duration(random.IntN(200e9))
 			p.image = []string{"", "v2", "v3", "v4-crashing"}[random.IntN(4)]
@@ -352,10 +366,13 @@ func play(seed uint64, planted bug) *world {
 	}
 	w.rest()
 	if seed%4 == 0 {
-		w.next()
+		w.next(map[bool]string{true: "ann: urgent"}[skips(seed)])
 	}
 	return w
 }
+
+// skips says whether runs of a world may release without analysis.
+func skips(seed uint64) bool { return seed%5 == 2 }
 
 // rest is what must hold when everything has come to its end.
 func (w *world) rest() {
@@ -386,8 +403,8 @@ func (w *world) rest() {
 	}
 }
 
-// next is a run that nothing disturbs: it must go through, whatever was before.
-func (w *world) next() {
+// next is a run that nothing disturbs: it must go through, whatever was before. skip is who wants no analysis of it.
+func (w *world) next(skip string) {
 	for _, name := range []string{"a", "b"} {
 		w.pipelineRun(name, "False")
 	}
@@ -400,7 +417,7 @@ func (w *world) next() {
 		return
 	}
 	r := w.release(&process{w: w, actor: "next", dieAfter: -1}, "next")
-	w.stages(context.Background(), r, plan{passes: true, busy: prepare.Fail})
+	w.stages(context.Background(), r, plan{passes: true, busy: prepare.Fail, skip: skip})
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.record.Outcome != run.Promoted || w.record.ID != r.ID || imageOf(w.stable) != "v9" ||

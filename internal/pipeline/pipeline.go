@@ -26,9 +26,9 @@ func (b *builder) canary(p Plan) (*tekton.Pipeline, error) {
 	t := b.timeouts
 	b.fixed = map[string]string{"timeouts": t.String()}
 	all := []tekton.PipelineTask{b.task("prepare", "Prepare the canary", "canary-prepare", t.Prepare)}
-	add := func(t tekton.PipelineTask) {
+	add := func(t tekton.PipelineTask, on ...string) {
 		t.RunAfter = []string{all[len(all)-1].Name}
-		t.When = Proceeds("$(tasks.prepare.results.outcome)")
+		t.When = When("$(tasks.prepare.results.outcome)", on...)
 		all = append(all, t)
 	}
 	for i, w := range p.Weights {
@@ -37,9 +37,9 @@ func (b *builder) canary(p Plan) (*tekton.Pipeline, error) {
 			limit = t.Prove
 		}
 		b.fixed = map[string]string{"weight": fmt.Sprint(w), "gate": Gate(last)}
-		add(b.task(stageName(w), fmt.Sprintf("Traffic to %d %%", w), "canary-stage", limit))
+		add(b.task(stageName(w), fmt.Sprintf("Traffic to %d %%", w), "canary-stage", limit), Judged)
 	}
-	add(b.task("promote", "Promote the canary", "canary-promote", t.Promote))
+	add(b.task("promote", "Promote the canary", "canary-promote", t.Promote), Judged, Unjudged)
 	return b.pipeline(p.Name, "Canary release", tekton.PipelineSpec{
 		Description: p.describe(),
 		Tasks:       all,
@@ -69,9 +69,15 @@ func Gate(last bool) string {
 	return "time-box"
 }
 
-// Proceeds is the condition that an outcome is to go on with a canary.
-func Proceeds(outcome string) tekton.WhenExpressions {
-	return tekton.WhenExpressions{{Input: outcome, Operator: selection.In, Values: []string{"proceed"}}}
+// The outcomes of a preparation after which a run goes on.
+const (
+	Judged   = "proceed" // with a canary that stages judge
+	Unjudged = "promote" // with one that is promoted without analysis
+)
+
+// When is the condition that an outcome is one of those.
+func When(outcome string, on ...string) tekton.WhenExpressions {
+	return tekton.WhenExpressions{{Input: outcome, Operator: selection.In, Values: on}}
 }
 
 // pipeline is what has been built, with what its tasks ask of it.

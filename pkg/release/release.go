@@ -47,6 +47,8 @@ type Release struct {
 	Lease       lease.Lease
 	Metadata    application.Metadata // what Serin's objects take over
 
+	Keep time.Duration // how long the pods of a canary that fails stay up for a look
+
 	// Drain waits until no proxy sends to the canary's pods any more, after a change of the route that has been made by
 	// now.
 	Drain func(context.Context) error

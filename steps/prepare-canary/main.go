@@ -9,6 +9,7 @@ import (
 	"github.com/serin-cd/serin/pkg/judge"
 	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/prepare"
+	"github.com/serin-cd/serin/pkg/release/rollback"
 	"github.com/serin-cd/serin/pkg/task/step"
 )
 
@@ -18,6 +19,7 @@ type config struct {
 	Settling release.Settling
 	Judge    judge.Config
 	Limits   prepare.Limits
+	Keep     rollback.Keep
 }
 
 func main() { os.Exit(step.Main(prepareCanary)) }
@@ -25,6 +27,9 @@ func main() { os.Exit(step.Main(prepareCanary)) }
 func prepareCanary(ctx context.Context, c config, out *step.Results) error {
 	r, err := c.Release.ConnectSettling(c.Settling)
 	if err != nil {
+		return err
+	}
+	if err := c.Keep.Check(); err != nil {
 		return err
 	}
 	if err := c.Limits.Check(r, c.Settling, c.Judge); err != nil {

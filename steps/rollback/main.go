@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/rollback"
@@ -16,6 +17,7 @@ type config struct {
 	Release  release.Config
 	Tasks    rollback.Tasks
 	Settling release.Settling
+	Keep     rollback.Keep
 }
 
 func main() { os.Exit(step.Main(takeBack)) }
@@ -25,6 +27,7 @@ func takeBack(ctx context.Context, c config, out *step.Results) error {
 	if err != nil {
 		return err
 	}
+	r.Keep = time.Duration(c.Keep.KeepFailed) // prepare-canary has checked it
 	outcome, reason, err := rollback.Finish(ctx, r, c.Tasks, c.Settling.Deadline())
 	return errors.Join(err, out.SetAll("outcome", string(outcome), "settled", strconv.FormatBool(err == nil)),
 		out.SetText("reason", reason))

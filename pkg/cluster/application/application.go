@@ -21,6 +21,9 @@ const (
 	// TemplateAnnotation is on the primary: the pod template of the revision in PreviousAnnotation.
 	TemplateAnnotation = "serin.dev/previous-template"
 
+	// KeepAnnotation is on the target: until when, in RFC 3339, its pods stay up though its run has failed.
+	KeepAnnotation = "serin.dev/keep-until"
+
 	AutoscalerAnnotation = "serin.dev/autoscaler"        // on the target: KIND/NAME of its autoscaler
 	BudgetAnnotation     = "serin.dev/disruption-budget" // on the target: name of its PodDisruptionBudget
 )

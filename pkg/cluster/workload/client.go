@@ -155,9 +155,19 @@ func (c Deployments) RehearseWait(ctx context.Context, name string) error {
 // Scale is the operation that sets how many pods a Deployment asks for.
 func Scale(replicas int32) kube.Operation { return kube.Add("/spec/replicas", replicas) }
 
-// Stamp are the operations that give a Deployment the stamp of a run.
+// Stamp are the operations that give a Deployment the stamp of a run. Pods that were kept for a look are kept no more.
 func Stamp(d *Deployment, by run.ID) []kube.Operation {
-	return kube.Annotate(d.Annotations, application.RunAnnotation, by.String())
+	ops := kube.Annotate(d.Annotations, application.RunAnnotation, by.String())
+	if _, there := d.Annotations[application.KeepAnnotation]; there {
+		ops = append(ops, kube.Operation{Op: "remove", Path: kube.Path("metadata", "annotations",
+			application.KeepAnnotation)})
+	}
+	return ops
+}
+
+// Keep are the operations that keep a target's pods up until an instant.
+func Keep(d *Deployment, until time.Time) []kube.Operation {
+	return kube.Annotate(d.Annotations, application.KeepAnnotation, until.UTC().Format(time.RFC3339))
 }
 
 // NoteAutoscaler are the operations that tell a target of its autoscaler, after those of Stamp; empty tells of none.

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -146,6 +147,12 @@ func (d *Deployment) Promoted() string { return d.Annotations[application.Revisi
 // Previous is the revision from which the run of the stamp promoted a primary, empty where it has not, or has undone
 // it.
 func (d *Deployment) Previous() string { return d.Annotations[application.PreviousAnnotation] }
+
+// KeptUntil is until when a target's pods stay up though its run has failed; zero where nobody wants that.
+func (d *Deployment) KeptUntil() time.Time {
+	until, _ := time.Parse(time.RFC3339, d.Annotations[application.KeepAnnotation])
+	return until
+}
 
 // Autoscaler is what a target was told of its autoscaler, empty for nothing.
 func (d *Deployment) Autoscaler() string { return d.Annotations[application.AutoscalerAnnotation] }

@@ -4,13 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"strconv"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
-	"github.com/serin-cd/serin/pkg/cluster/application"
-	"github.com/serin-cd/serin/pkg/cluster/kube"
 )
 
 // revisionNumber is the annotation by which the Deployment controller numbers ReplicaSets.
@@ -36,30 +32,14 @@ func TemplateOf(ctx context.Context, replicaSets lister, primary *Deployment, re
 
 func templateOfSet(ctx context.Context, replicaSets lister, primary *Deployment, revision string) (map[string]any,
 	error) {
-	var all *unstructured.UnstructuredList
-	err := kube.Retry(ctx, func(ctx context.Context) (err error) {
-		all, err = replicaSets.List(ctx,
-			metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(primary.Spec.Selector)})
-		return err
-	})
+	history, err := History(ctx, replicaSets, primary)
 	if err != nil {
-		return nil, fmt.Errorf("looking for revision %.12s of %s: %w", revision, primary.Name, err)
+		return nil, fmt.Errorf("looking for revision %.12s: %w", revision, err)
 	}
-	var template map[string]any
-	newest := -1
-	for _, set := range all.Items {
-		owner := metav1.GetControllerOf(&set)
-		number, _ := strconv.Atoi(set.GetAnnotations()[revisionNumber])
-		if owner == nil || owner.UID != primary.UID ||
-			set.GetAnnotations()[application.RevisionAnnotation] != revision || number <= newest {
-			continue
+	for _, e := range history {
+		if e.promoted == revision {
+			return e.Template, nil
 		}
-		found, _, err := unstructured.NestedMap(set.Object, "spec", "template")
-		if err != nil {
-			return nil, fmt.Errorf("reading ReplicaSet %s: %w", set.GetName(), err)
-		}
-		unstructured.RemoveNestedField(found, "metadata", "labels", "pod-template-hash")
-		template, newest = found, number
 	}
-	return template, nil
+	return nil, nil
 }

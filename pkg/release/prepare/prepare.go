@@ -25,6 +25,12 @@ import (
 // Proceed is the outcome of a preparation whose canary is ready to be judged.
 const Proceed run.Outcome = "proceed"
 
+// Promote is the outcome of a preparation whose canary is ready to be promoted without analysis.
+const Promote run.Outcome = "promote"
+
+// longestReason is how many bytes the reason for leaving out the analysis may have: the record keeps it.
+const longestReason = 512
+
 // Config says what a run wants prepared.
 type Config struct {
 	// Result turn of acquire-lease: superseded leaves the application alone.
@@ -35,6 +41,13 @@ type Config struct {
 	Image string `env:"IMAGE"`
 	// Container that gets the image. Needed only if the pod has several.
 	Container string `env:"CONTAINER"`
+	// Revision to go back to: its first digits, at least 6, or previous for the one that the primary ran before. The
+	// Deployment gets the pod template that one of its ReplicaSets has kept of it. Empty releases the Deployment as it
+	// is.
+	ToRevision string `env:"TO_REVISION"`
+	// Who wants a release without analysis, and why, for the record: the revision is then promoted as soon as its pods
+	// are ready, and the canary gets no traffic. Empty judges it. Use it to go back, or for an urgent fix.
+	SkipAnalysis string `env:"SKIP_ANALYSIS"`
 	// Hosts of the VirtualService, separated by commas; the application's name is always added. Used only if the
 	// VirtualService has to be made.
 	Hosts []string `env:"HOSTS"`
@@ -63,11 +76,17 @@ func Step(ctx context.Context, r *release.Release, c Config, s release.Settling,
 	if c.Turn == Superseded {
 		return run.Superseded, "none", nil
 	}
+	if n := len(c.SkipAnalysis); n > longestReason {
+		return "", "", failure.Configf("reading skip-analysis: %d bytes, want at most %d", n, longestReason)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	probe, err := prober(r.App, rules, s.Prometheus)
 	if err != nil {
 		return "", "", err
+	}
+	if c.SkipAnalysis != "" {
+		probe = func(context.Context) error { return nil }
 	}
 	r.Take(c.Metadata)
 	r.Autoscalers.Bounds = c.Autoscaler.Bounds
@@ -112,13 +131,17 @@ func (f found) first() bool {
 	return rec.Previous == "" && rec.Outcome == run.Unfinished
 }
 
-// Run prepares a release and returns initialized, unchanged or proceed, and the target's revision.
+// Run prepares a release and returns initialized, unchanged, proceed or promote, and the target's revision.
 func Run(ctx context.Context, r *release.Release, p Preparation) (outcome run.Outcome, revision string, err error) {
 	f, err := look(ctx, r, p)
 	if err != nil {
 		return "", "", err
 	}
 	if err := rehearse(ctx, r, p, f); err != nil {
+		return "", "", err
+	}
+	back, err := earlier(ctx, r, p, f)
+	if err != nil {
 		return "", "", err
 	}
 	if err := p.Probe(ctx); err != nil {
@@ -129,6 +152,11 @@ func Run(ctx context.Context, r *release.Release, p Preparation) (outcome run.Ou
 	}
 	if p.Image != "" {
 		if f.target, err = setImage(ctx, r, p); err != nil {
+			return "", "", against(err)
+		}
+	}
+	if back != nil {
+		if f, err = revert(ctx, r, p, f, *back); err != nil {
 			return "", "", against(err)
 		}
 	}
@@ -146,6 +174,9 @@ func Run(ctx context.Context, r *release.Release, p Preparation) (outcome run.Ou
 	err = start(ctx, r, p, f, revision)
 	if errors.Is(err, weight.ErrChanged) {
 		return Run(ctx, r, p)
+	}
+	if p.SkipAnalysis != "" {
+		return Promote, revision, err
 	}
 	return Proceed, revision, err
 }

@@ -16,7 +16,7 @@ import (
 
 // start records the run, stamps the target, scales it up and waits until it is ready.
 func start(ctx context.Context, r *release.Release, p Preparation, f found, revision string) error {
-	store := f.known(r).Inheriting(f.target.Wanted() > 0)
+	store := f.known(r).Inheriting(f.target.Wanted() > 0).Unjudged(p.SkipAnalysis)
 	state, err := store.Open(ctx, r.ID, revision, f.primary.Promoted(), r.Cluster)
 	if err != nil {
 		return fmt.Errorf("preparing %s: %w", r.App, err)
@@ -33,6 +33,10 @@ func start(ctx context.Context, r *release.Release, p Preparation, f found, revi
 	})
 	if err != nil {
 		return r.TakeBack(ctx, err)
+	}
+	if p.SkipAnalysis != "" {
+		r.Events.Warningf(ctx, "Releasing %s without analysis: %s", r.App, p.SkipAnalysis)
+		return nil
 	}
 	r.Events.Normalf(ctx, "Starting canary analysis for %s", r.App)
 	return nil

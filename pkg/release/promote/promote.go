@@ -44,7 +44,7 @@ func Step(ctx context.Context, r *release.Release, deadline time.Duration) (revi
 	return Run(ctx, r, deadline)
 }
 
-// Run promotes what the run has judged, and returns its revision. Until the primary is changed an error takes the
+// Run promotes what the run has judged, or was begun to release without analysis, and returns its revision. Until the primary is changed an error takes the
 // traffic back; after that the run stays promoting, to be undone by rollback. A step that is told to end while the
 // change is on its way does not know whether the primary has changed, and undoes it itself.
 func Run(ctx context.Context, r *release.Release, deadline time.Duration) (revision string, err error) {
@@ -81,6 +81,9 @@ func Run(ctx context.Context, r *release.Release, deadline time.Duration) (revis
 	}
 	if now := closed.Record; now != nil && now.Outcome != run.Promoted {
 		return "", fmt.Errorf("promoting %s: the run was ended meanwhile as %q: %s", r.App, now.Outcome, now.Reason)
+	}
+	if state.Record.Untouched() {
+		r = r.Undrained()
 	}
 	r.Events.Normalf(ctx, "Promotion completed! Scaling down %s", r.App)
 	return state.Record.Revision, settle(ctx, r, target)
@@ -124,10 +127,9 @@ func undone(ctx context.Context, r *release.Release, err error) error {
 	return err
 }
 
-const passed = "every stage passed"
-
 // end closes the run as promoted, on a VirtualService that is made again where somebody has deleted it.
 func end(ctx context.Context, r *release.Release, state weight.State) (weight.State, error) {
+	passed := state.Record.PromotedFor()
 	closed, err := r.Fence.From(state).Close(ctx, r.ID, run.Promoted, passed, r.Cluster)
 	if !apierrors.IsNotFound(err) {
 		return closed, err

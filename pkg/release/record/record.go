@@ -28,6 +28,9 @@ type Record struct {
 	// Inherited says that the target had pods when the run began: proxies may send to them for a while.
 	Inherited bool `json:"inherited,omitempty"`
 
+	// Unjudged says who releases the revision without analysis, and why. It is empty where stages judge it.
+	Unjudged string `json:"unjudged,omitempty"`
+
 	// Where the run shifts, and of which application, if not in the VirtualService of its name by the rule. The first
 	// VirtualService has the record, the others copies of it.
 	App string `json:"app,omitempty"`
@@ -76,6 +79,14 @@ func (r *Record) Of(virtualService string) string {
 // Copied says whether a record that was found on a VirtualService is a copy: the record itself is on another.
 func (r *Record) Copied(virtualService string) bool {
 	return r != nil && len(r.VirtualServices) > 0 && r.VirtualServices[0] != virtualService
+}
+
+// PromotedFor is the reason of a run that has promoted.
+func (r *Record) PromotedFor() string {
+	if r != nil && r.Unjudged != "" {
+		return "released without analysis by " + r.Unjudged
+	}
+	return "every stage passed"
 }
 
 // Open says whether the run may still change the application.

@@ -65,6 +65,9 @@ func Shift(now *Record, id run.ID, weight parameter.Weight, at time.Time) (*Reco
 	if err := held(now, id, run.Preparing, run.Shifting); err != nil {
 		return nil, err
 	}
+	if now.Unjudged != "" {
+		return nil, fmt.Errorf("%w: run %s releases without analysis: its canary gets no traffic", ErrFenced, id.Name)
+	}
 	if now.Phase == run.Shifting && now.Weight() == weight {
 		return now, nil
 	}
@@ -77,9 +80,15 @@ func Shift(now *Record, id run.ID, weight parameter.Weight, at time.Time) (*Reco
 	return &next, nil
 }
 
-// BeginPromotion says that every stage has passed, and that from now on the primary may differ from what it was.
+// BeginPromotion says that every stage has passed, or that the run was begun without any, and that from now on the
+// primary may differ from what it was.
 func BeginPromotion(now *Record, id run.ID, at time.Time) (*Record, error) {
-	if err := held(now, id, run.Shifting, run.Promoting); err != nil {
+	from := []run.Phase{run.Shifting, run.Promoting}
+	unjudged := now != nil && now.Unjudged != ""
+	if unjudged {
+		from = []run.Phase{run.Preparing, run.Promoting}
+	}
+	if err := held(now, id, from...); err != nil {
 		return nil, err
 	}
 	if now.Outcome == run.RolledBack {
@@ -89,7 +98,10 @@ func BeginPromotion(now *Record, id run.ID, at time.Time) (*Record, error) {
 		return now, nil
 	}
 	next := *now
-	next.Phase, next.Verdict, next.Passed = run.Promoting, verdict.Pass, at
+	next.Phase = run.Promoting
+	if !unjudged {
+		next.Verdict, next.Passed = verdict.Pass, at
+	}
 	return &next, nil
 }
 

@@ -23,7 +23,7 @@ func Left(ctx context.Context, by *release.Release, state weight.State, deadline
 	of, idle := by.ID, state.Weight() == 0
 	if idle && state.Damage() == "" {
 		target, err := by.Deployments.Get(ctx, by.App.Name)
-		if err != nil || target == nil || target.Wanted() == 0 {
+		if err != nil || target == nil || target.Wanted() == 0 || stays(by, target) {
 			return false, err
 		}
 		if of, err = run.ParseID(target.Stamp()); err != nil || of.Namespace != by.App.Namespace {

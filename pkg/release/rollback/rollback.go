@@ -148,6 +148,9 @@ func settle(ctx context.Context, by *release.Release, of run.ID, rec *record.Rec
 	if err != nil || target == nil {
 		return err
 	}
+	if stay, err := kept(ctx, by, target, rec); err != nil || stay {
+		return err
+	}
 	switch {
 	case rec == nil:
 	case rec.Outcome == run.Promoted || rec.Outcome == run.Initialized:

@@ -40,7 +40,7 @@ func Settled(ctx context.Context, r *release.Release) error {
 		return nil
 	}
 	target, err := r.Unsettled(ctx, r.ID)
-	if err != nil || target == nil {
+	if err != nil || target == nil || stays(r, target) {
 		return err
 	}
 	return fmt.Errorf("releasing %s: its target still has %d pods: run rollback, which drains them", r.App,

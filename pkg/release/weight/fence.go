@@ -39,8 +39,9 @@ type Fence struct {
 	Mode            kube.Mode // whether writes count
 
 	since    *State
-	inherits bool // a run that begins takes pods over
-	taking   bool // routes that go to the application's own Service are taken over
+	inherits bool   // a run that begins takes pods over
+	unjudged string // why a run that begins needs no stage
+	taking   bool   // routes that go to the application's own Service are taken over
 	known    *State
 	last     *record.Record
 	decision verdict.Decision

@@ -22,7 +22,7 @@ func (f Fence) Open(ctx context.Context, id run.ID, revision, previous string, c
 	state, err := f.Update(ctx, func(now State) (*record.Record, parameter.Weight, error) {
 		next, err := record.Open(now.Record, id, revision, previous, clock.Now())
 		if err == nil && next != now.Record {
-			next.Inherited = f.inherits
+			next.Inherited, next.Unjudged = f.inherits, f.unjudged
 			if f.since != nil && f.since.VirtualService.ResourceVersion != now.VirtualService.ResourceVersion {
 				return nil, now.Weight(), ErrChanged
 			}
@@ -51,6 +51,12 @@ func (f Fence) Since(looked State) Fence {
 // Inheriting is a store whose runs begin with pods that the target has already.
 func (f Fence) Inheriting(pods bool) Fence {
 	f.inherits = pods
+	return f
+}
+
+// Unjudged is a store whose runs promote without a stage; why says who wants that, and why. Empty has them judged.
+func (f Fence) Unjudged(why string) Fence {
+	f.unjudged = why
 	return f
 }
 

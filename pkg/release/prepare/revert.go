@@ -1,0 +1,70 @@
+package prepare
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/cluster/workload"
+	"github.com/serin-cd/serin/pkg/release"
+	"github.com/serin-cd/serin/pkg/task/failure"
+)
+
+// Previous is the word for the revision that the primary ran before the one that it runs.
+const Previous = "previous"
+
+// earlier finds the template that a run is to go back to, nil where it goes back to none.
+func earlier(ctx context.Context, r *release.Release, p Preparation, f found) (*workload.Earlier, error) {
+	if p.ToRevision == "" {
+		return nil, nil
+	}
+	if p.Image != "" {
+		return nil, failure.Configf("reading to-revision: %q, and image is %q: want one of them", p.ToRevision, p.Image)
+	}
+	if f.first() {
+		return nil, failure.Configf("reading to-revision: %q: %s was never released, so there is nothing to go back to",
+			p.ToRevision, r.App)
+	}
+	digits := p.ToRevision
+	if digits == Previous {
+		history, err := workload.History(ctx, r.Deployments.ReplicaSets, f.primary)
+		if err != nil {
+			return nil, err
+		}
+		if digits = workload.Before(f.primary, history); digits == "" {
+			return nil, failure.Configf("reading to-revision: %q: Deployment %s does not tell which revision it ran "+
+				"before %s: name one by its digits", Previous, f.primary.Name, workload.Short(f.primary.Promoted()))
+		}
+	}
+	history, err := workload.History(ctx, r.Deployments.ReplicaSets, f.target)
+	if err != nil {
+		return nil, err
+	}
+	to, err := workload.Named(history, digits)
+	if err != nil {
+		return nil, fmt.Errorf("reading to-revision: %q: looking in the ReplicaSets of Deployment %s: %w: deploy that "+
+			"version again, and release it with skip-analysis", p.ToRevision, f.target.Name, err)
+	}
+	return &to, nil
+}
+
+// revert gives the target an earlier template, and looks again: its labels may be others.
+func revert(ctx context.Context, r *release.Release, p Preparation, f found, to workload.Earlier) (found, error) {
+	before := f.target.Revision()
+	if before == to.Revision {
+		return f, nil
+	}
+	target, err := r.Deployments.From(f.target).Update(ctx, r.App.Name,
+		func(d *workload.Deployment) ([]kube.Operation, error) { return workload.Return(d, to), nil })
+	if err == nil && target == nil {
+		err = failure.Configf("the target was deleted")
+	}
+	if err != nil {
+		return f, fmt.Errorf("preparing %s: going back to revision %s: %w", r.App, workload.Short(to.Revision), err)
+	}
+	slog.Info("target reverted", "deployment", r.App.String(), "from", workload.Short(before), "to", to.String())
+	r.Events.UID = target.UID
+	r.Events.Normalf(ctx, "Going back to revision %s", workload.Short(to.Revision))
+	return look(ctx, r, p)
+}
