@@ -1,7 +1,13 @@
 package main
 
 import (
+	"context"
+	"fmt"
+
 	"github.com/spf13/cobra"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	authentication "k8s.io/client-go/kubernetes/typed/authentication/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -27,6 +33,23 @@ func (f *clusterFlags) connect() (*kube.Cluster, string, error) {
 	}
 	cluster, err := kube.New(server)
 	return cluster, namespace, err
+}
+
+// user is the name by which the cluster knows who runs the command.
+func (f *clusterFlags) user(ctx context.Context) (string, error) {
+	config, _, err := f.config()
+	if err != nil {
+		return "", err
+	}
+	client, err := authentication.NewForConfig(config)
+	if err != nil {
+		return "", fmt.Errorf("connecting to %s: %w", config.Host, err)
+	}
+	review, err := client.SelfSubjectReviews().Create(ctx, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
+	if err != nil {
+		return "", fmt.Errorf("asking the cluster who you are, for the record: %w", err)
+	}
+	return review.Status.UserInfo.Username, nil
 }
 
 // config is the configuration of a client, and the namespace.

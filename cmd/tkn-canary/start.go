@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +21,9 @@ import (
 	"github.com/serin-cd/serin/pkg/task/failure"
 )
 
+// once are parameters of what a single run releases: the next one does not take them over.
+var once = []string{"image", "to-revision", "skip-analysis"}
+
 // starting is what start is told.
 type starting struct {
 	looking
@@ -30,6 +34,9 @@ type starting struct {
 	last     bool
 	watch    bool
 	dry      bool
+	skip     string        // why there is no analysis
+	keep     time.Duration // of a failed canary's pods
+	back     string        // revision that is gone back to
 }
 
 func starts() *cobra.Command {
@@ -41,25 +48,38 @@ func starts() *cobra.Command {
 parameters that are given. Those that the Pipeline does not have are errors.
 
 With --last it takes over the Pipeline and the parameters of the application's last run,
-but for the image.`,
+but for what is released: image, and the parameters of a run that went back.
+
+With --skip-analysis the version is promoted as soon as its pods are ready: no stage sends it
+traffic or judges it. The record, the report and the history say who wanted that, and why.
+With --keep-failed the pods of a canary that fails stay up at weight 0 for a look.`,
 		Example: `  tkn canary start shop -n production --image registry.example.com/shop:1.5.0 --watch
   tkn canary start shop -n production --last --dry-run
-  tkn canary start shop --pipeline canary-slow --param interval=2m --param success-rate=99.9`,
+  tkn canary start shop --last --image registry.example.com/shop:1.5.1 --skip-analysis 'checkout is broken'
+  tkn canary start shop --pipeline canary-slow --param interval=2m --keep-failed 1h`,
 		Args:              one,
 		ValidArgsFunction: s.complete,
 		RunE:              func(cmd *cobra.Command, args []string) error { return s.start(cmd, args[0]) },
 	}
+	s.flags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&s.image, "image", "", "image to release (default: what the Deployment has)")
+	f.BoolVar(&s.last, "last", false, "take over the Pipeline and the parameters of the last run")
+	f.StringVar(&s.skip, "skip-analysis", "", "release without analysis, for this reason")
+	f.DurationVar(&s.keep, "keep-failed", 0, "keep the pods of a canary that fails up for so long, at most 24h")
+	return cmd
+}
+
+// flags are those of each command that starts a run.
+func (s *starting) flags(cmd *cobra.Command) {
 	s.cluster.add(cmd)
 	f := cmd.Flags()
 	f.StringVar(&s.pipeline, "pipeline", "canary", "name of the Pipeline")
 	f.StringVar(&s.account, "service-account", "serin", "ServiceAccount of the run")
-	f.StringVar(&s.image, "image", "", "image to release (default: what the Deployment has)")
 	f.StringArrayVarP(&s.given, "param", "p", nil, "parameter of the Pipeline, as NAME=VALUE; may be repeated")
-	f.BoolVar(&s.last, "last", false, "take over the Pipeline and the parameters of the last run")
 	f.BoolVarP(&s.watch, "watch", "w", false, "follow the run until it ends; the exit code says how")
 	f.BoolVar(&s.dry, "dry-run", false, "print the PipelineRun as YAML, and start nothing")
 	f.StringVarP(&s.output, "output", "o", "table", "with --watch: table, or json for a line of JSON a change")
-	return cmd
 }
 
 func (s *starting) start(cmd *cobra.Command, name string) error {
@@ -74,6 +94,11 @@ func (s *starting) start(cmd *cobra.Command, name string) error {
 	app := application.Application{Namespace: namespace, Name: name}
 	if err := app.Validate(); err != nil {
 		return err
+	}
+	if s.back != "" {
+		if err := idle(ctx, cluster, app); err != nil {
+			return err
+		}
 	}
 	parameters, err := s.parameters(ctx, cluster, app, cmd.Flags().Changed("pipeline"))
 	if err != nil {
@@ -115,13 +140,20 @@ func (s *starting) start(cmd *cobra.Command, name string) error {
 func (s *starting) parameters(ctx context.Context, cluster *kube.Cluster, app application.Application,
 	named bool) (map[string]string, error) {
 	all := map[string]string{}
-	if s.last {
+	if s.last || s.back != "" {
 		last, err := s.lastOf(ctx, cluster, app)
 		if err != nil {
 			return nil, err
 		}
+		if last == nil && (s.last || len(s.given) == 0) {
+			return nil, failure.Configf("starting the release of %s: it has no last run: give its parameters with "+
+				"--param", app)
+		}
+		if last == nil {
+			last = &tekton.PipelineRun{}
+		}
 		for _, p := range last.Spec.Params {
-			if p.Name != "image" {
+			if !slices.Contains(once, p.Name) {
 				all[p.Name] = p.Value.StringVal
 			}
 		}
@@ -134,6 +166,19 @@ func (s *starting) parameters(ctx context.Context, cluster *kube.Cluster, app ap
 	}
 	if s.image != "" {
 		all["image"] = s.image
+	}
+	if s.back != "" {
+		all["to-revision"] = s.back
+	}
+	if s.keep != 0 {
+		all["keep-failed"] = s.keep.String()
+	}
+	if s.skip != "" {
+		who, err := s.cluster.user(ctx)
+		if err != nil {
+			return nil, err
+		}
+		all["skip-analysis"] = who + ": " + s.skip
 	}
 	all["app"] = app.Name
 	return all, nil
@@ -151,7 +196,7 @@ func assign(to map[string]string, given []string) error {
 	return nil
 }
 
-// lastOf is the newest run of an application.
+// lastOf is the newest run of an application, nil where it has none any more.
 func (s *starting) lastOf(ctx context.Context, cluster *kube.Cluster, app application.Application) (*tekton.PipelineRun,
 	error) {
 	all, err := status.Runs(ctx, cluster, app.Namespace)
@@ -170,7 +215,7 @@ func (s *starting) lastOf(ctx context.Context, cluster *kube.Cluster, app applic
 		err = runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &last)
 		return &last, err
 	}
-	return nil, failure.Configf("starting the release of %s: it has no last run: name its parameters", app)
+	return nil, nil
 }
 
 func pipelineOf(ctx context.Context, cluster *kube.Cluster, namespace, name string) (*tekton.Pipeline, error) {

@@ -115,6 +115,10 @@ func (l *looking) print(w io.Writer, shown []detailed, details bool, now time.Ti
 		if err := stages(w, d.Tasks, now); err != nil {
 			return err
 		}
+		if d.KeptUntil.After(now) {
+			fmt.Fprintf(w, "\nThe pods of the canary that failed stay up for %s, without traffic. Look into one with\n"+
+				"  kubectl -n %s exec -it deployment/%s -- sh\n", age(now, d.KeptUntil), d.Namespace, d.Name)
+		}
 	}
 	return nil
 }

@@ -111,11 +111,20 @@ func TestFromTheTerminal(t *testing.T) {
 	p.nothingLost()
 	p.load(100)
 	p.wantText(p.tkn(0, "status"), `shop +app:2.0.0 +- +0 % +promoted `)
-	p.wantText(p.tkn(3, "start", "shop", "--last", "--image", p.app.Image(trial.Errors), "--watch"),
+	p.wantText(p.tkn(3, "start", "shop", "--last", "--image", p.app.Image(trial.Errors), "--watch",
+		"--keep-failed", "10m"),
 		`ended rolled-back: `, `stage-20 StepFailed: fail, (worse|hard-failure): `)
-	p.wantText(p.tkn(0, "status", "shop"), `shop +app:2.0.0 +- +0 % +rolled-back `, `stage-20 .* fail, `)
+	p.wantText(p.tkn(0, "status", "shop"), `shop +app:2.0.0 +- +0 % +rolled-back `, `stage-20 .* fail, `,
+		`The pods of the canary that failed stay up for 9m`)
 	p.wantText(p.tkn(2, "start", "shop", "--param", "weights=1"), `has no parameter weights: the nearest known key is `)
 	p.serves(trial.V2)
+
+	p.stop()
+	p.load(100)
+	p.wantText(p.tkn(0, "rollback", "shop", "--reason", "nobody likes it", "--watch"),
+		`(?s)promoting.*ended promoted: released without analysis by .*: nobody likes it`)
+	p.serves(trial.V1)
+	p.nothingLost()
 }
 
 // wantText wants a text to match patterns.

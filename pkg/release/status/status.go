@@ -25,16 +25,17 @@ import (
 type Application struct {
 	Namespace string           `json:"namespace"`
 	Name      string           `json:"app"`
-	Serving   Version          `json:"serving"`           // of the primary
-	Canary    *Version         `json:"canary,omitempty"`  // while a run has the application
-	Weight    parameter.Weight `json:"weight"`            // of the canary in the route, in percent
-	Phase     run.Phase        `json:"phase,omitempty"`   // of the last run; empty where there was none
-	Outcome   run.Outcome      `json:"outcome,omitempty"` // of the last run, once it has ended
-	Reason    string           `json:"reason,omitempty"`  // of the outcome
-	Run       string           `json:"run,omitempty"`     // name of the PipelineRun
-	Since     time.Time        `json:"since,omitzero"`    // when the last weight was written, or the run ended
-	Weights   []run.Stage      `json:"weights,omitempty"` // that the last run has written
-	Problem   string           `json:"problem,omitempty"` // with the record or the route
+	Serving   Version          `json:"serving"`            // of the primary
+	Canary    *Version         `json:"canary,omitempty"`   // while a run has the application
+	Weight    parameter.Weight `json:"weight"`             // of the canary in the route, in percent
+	Phase     run.Phase        `json:"phase,omitempty"`    // of the last run; empty where there was none
+	Outcome   run.Outcome      `json:"outcome,omitempty"`  // of the last run, once it has ended
+	Reason    string           `json:"reason,omitempty"`   // of the outcome
+	Run       string           `json:"run,omitempty"`      // name of the PipelineRun
+	Since     time.Time        `json:"since,omitzero"`     // when the last weight was written, or the run ended
+	Weights   []run.Stage      `json:"weights,omitempty"`  // that the last run has written
+	Problem   string           `json:"problem,omitempty"`  // with the record or the route
+	KeptUntil time.Time        `json:"keptUntil,omitzero"` // until when the pods of a canary that failed stay up
 
 	record *record.Record
 }
@@ -128,9 +129,13 @@ func of(app application.Application, routes weight.Routes,
 	if primary != nil {
 		a.Serving = version(primary, primary.Promoted())
 	}
+	target := deployments[app]
+	if target != nil && target.Wanted() > 0 {
+		a.KeptUntil = target.KeptUntil()
+	}
 	if rec := state.Record; rec != nil {
 		a.tell(rec)
-		if target := deployments[app]; target != nil && rec.Open() {
+		if target != nil && rec.Open() {
 			v := version(target, rec.Revision)
 			a.Canary = &v
 		}
