@@ -71,9 +71,9 @@ var (
 		"512 bytes."}
 	why = result{name: "reason", description: "Why the task failed: config or error, a colon, and a " +
 		"sentence; at most 512 bytes. Empty if it did not fail."}
-	outcome = result{name: "outcome", description: "proceed: there is a canary to judge. promote: there is one to promote without analysis. initialized: this " +
-		"was the first release, and it serves. unchanged: the primary runs this revision already. superseded: a " +
-		"newer run has the application or waits for it."}
+	outcome = result{name: "outcome", description: "proceed: there is a canary to judge. promote: there is one to " +
+		"promote without analysis. initialized: this was the first release, and it serves. unchanged: the primary " +
+		"runs this revision already. superseded: a newer run has the application or waits for it."}
 
 	// toTurn tells the step after acquire-lease whether it is the run's turn.
 	toTurn = toStep("turn")

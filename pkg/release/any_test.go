@@ -41,32 +41,42 @@ func TestAnyApplication(t *testing.T) {
 	var mu sync.Mutex
 	var failed []string
 	reasons := map[string]int{}
+	draw := func() (this int, over bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		if over = next >= cases || len(failed) > 3; !over {
+			next++
+		}
+		return seed + next - 1, over
+	}
+	note := func(this int, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case err == nil:
+			released++
+		case errors.Is(err, errRefused):
+			refused++
+			reasons[shape(err)]++
+		default:
+			failed = append(failed, fmt.Sprintf("ANY_SEED=%d ANY_CASES=1: %v", this, err))
+		}
+	}
 	t.Run("workers", func(t *testing.T) {
 		for range 12 {
 			t.Run("", func(t *testing.T) {
 				t.Parallel()
-				a := newAny(t)
-				for {
-					mu.Lock()
-					this := seed + next
-					next++
-					over := next > cases || len(failed) > 3
-					mu.Unlock()
-					if over {
-						return
-					}
-					err := a.play(uint64(this))
-					mu.Lock()
-					switch {
-					case err == nil:
-						released++
-					case errors.Is(err, errRefused):
-						refused++
-						reasons[shape(err)]++
-					default:
-						failed = append(failed, fmt.Sprintf("ANY_SEED=%d ANY_CASES=1: %v", this, err))
-					}
-					mu.Unlock()
+				for over := false; !over; {
+					t.Run("", func(t *testing.T) {
+						a := newAny(t)
+						for range neighbours {
+							var this int
+							if this, over = draw(); over {
+								return
+							}
+							note(this, a.play(uint64(this)))
+						}
+					})
 				}
 			})
 		}
@@ -79,6 +89,9 @@ func TestAnyApplication(t *testing.T) {
 		t.Errorf("%d released and %d refused of %d, want a tenth of each at least", released, refused, cases)
 	}
 }
+
+// neighbours are how many applications are made in one namespace, whose objects each release lists.
+const neighbours = 42
 
 func numberOf(name string, otherwise int) int {
 	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {

@@ -81,7 +81,8 @@ func TestGoingBack(t *testing.T) {
 	wentTo(t, a, "forth", prepare.Previous, "2")
 	released(t, a, "fourth", "4")
 	wentTo(t, a, "named", second[:8], "2")
-	a.WantEvents("Going back to revision "+second[:12], "Releasing podinfo.", "without analysis: ann: checkout is broken")
+	a.WantEvents("Going back to revision "+second[:12], "Releasing podinfo.",
+		"without analysis: ann: checkout is broken")
 }
 
 func TestGoingBackToTheRevisionThatServes(t *testing.T) {

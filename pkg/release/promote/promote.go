@@ -44,9 +44,10 @@ func Step(ctx context.Context, r *release.Release, deadline time.Duration) (revi
 	return Run(ctx, r, deadline)
 }
 
-// Run promotes what the run has judged, or was begun to release without analysis, and returns its revision. Until the primary is changed an error takes the
-// traffic back; after that the run stays promoting, to be undone by rollback. A step that is told to end while the
-// change is on its way does not know whether the primary has changed, and undoes it itself.
+// Run promotes what the run has judged, or was begun to release without analysis, and returns its revision. Until the
+// primary is changed an error takes the traffic back; after that the run stays promoting, to be undone by rollback. A
+// step that is told to end while the change is on its way does not know whether the primary has changed, and undoes it
+// itself.
 func Run(ctx context.Context, r *release.Release, deadline time.Duration) (revision string, err error) {
 	state, err := r.Fence.Read(ctx)
 	if err != nil {
