@@ -45,7 +45,8 @@ func (f *clusterFlags) user(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("connecting to %s: %w", config.Host, err)
 	}
-	review, err := client.SelfSubjectReviews().Create(ctx, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
+	review, err := client.SelfSubjectReviews().Create(ctx, &authenticationv1.SelfSubjectReview{},
+		metav1.CreateOptions{})
 	if err != nil {
 		return "", fmt.Errorf("asking the cluster who you are, for the record: %w", err)
 	}
