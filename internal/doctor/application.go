@@ -99,8 +99,16 @@ var optional = []string{
 
 // examined rehearses what a run begins with: it refuses the same, and changes nothing.
 func examined(ctx context.Context, p Patient) []Finding {
+	if absent(ctx, p.Cluster, routes) {
+		return nil
+	}
 	r, err := release.New(p.Cluster, p.Application, run.ID{Namespace: p.Namespace, Name: "doctor", UID: "doctor"})
 	if err == nil {
+		err = r.Select(p.Routes)
+	}
+	if err == nil {
+		r.Take(p.Preparation.Metadata)
+		r.Autoscalers.Bounds = p.Preparation.Autoscaler.Bounds
 		err = prepare.Examine(ctx, r, p.Preparation)
 	}
 	if err == nil {

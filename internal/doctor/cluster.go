@@ -62,8 +62,20 @@ func served(ctx context.Context, c *kube.Cluster, name string) (bool, error) {
 	return err == nil, err
 }
 
+// The kinds without which other checks have nothing to look at.
+const (
+	pipelineRuns = "pipelineruns.tekton.dev"
+	routes       = "virtualservices.networking.istio.io"
+)
+
+// absent says whether it is certain that the cluster lacks a kind of object.
+func absent(ctx context.Context, c *kube.Cluster, name string) bool {
+	there, err := served(ctx, c, name)
+	return err == nil && !there
+}
+
 func tekton(ctx context.Context, p Patient) []Finding {
-	there, err := served(ctx, p.Cluster, "pipelineruns.tekton.dev")
+	there, err := served(ctx, p.Cluster, pipelineRuns)
 	if err != nil {
 		return unseen(err)
 	}
@@ -113,18 +125,25 @@ func features(ctx context.Context, p Patient) []Finding {
 }
 
 func istio(ctx context.Context, p Patient) []Finding {
-	for _, name := range []string{"virtualservices.networking.istio.io", "destinationrules.networking.istio.io"} {
+	for _, name := range []string{routes, "destinationrules.networking.istio.io"} {
 		there, err := served(ctx, p.Cluster, name)
 		if err != nil {
 			return unseen(err)
 		}
 		if !there {
-			return wrong("the cluster has no "+name,
-				"install Istio 1.22 or later: "+
-					"Serin shifts weights in VirtualServices")
+			return wrong("the cluster has no "+name+gatewayAPI(ctx, p), "install Istio 1.22 or later: Serin shifts "+
+				"weights in VirtualServices")
 		}
 	}
 	return fine("VirtualServices and DestinationRules are served")
+}
+
+// gatewayAPI says so where the cluster has the other kind of routes.
+func gatewayAPI(ctx context.Context, p Patient) string {
+	if there, err := served(ctx, p.Cluster, "httproutes.gateway.networking.k8s.io"); err != nil || !there {
+		return ""
+	}
+	return ", but HTTPRoutes of the Gateway API, which Serin does not shift"
 }
 
 // pipelines checks that the Pipeline and the Tasks that it names are there.
@@ -232,6 +251,9 @@ func janitor(ctx context.Context, p Patient) []Finding {
 
 // orphans are runs that have an application and are gone.
 func orphans(ctx context.Context, p Patient) []Finding {
+	if absent(ctx, p.Cluster, routes) {
+		return nil
+	}
 	all, err := status.List(ctx, p.Cluster, p.Namespace)
 	if err != nil {
 		return unseen(err)

@@ -3,6 +3,8 @@ package doctor_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -53,7 +55,7 @@ func tell(t *testing.T, a *releasetest.App, name string, values map[string]strin
 }
 
 // installed is an application in a namespace that has all that Serin needs.
-func installed(t *testing.T) *releasetest.App {
+func installed(t *testing.T, m monitoring) *releasetest.App {
 	t.Helper()
 	a := releasetest.New(t)
 	tell(t, a, "pipelines-info", map[string]string{"version": "v1.15.0"})
@@ -66,8 +68,9 @@ func installed(t *testing.T) *releasetest.App {
 		must(t, err)
 		apitest.Apply(t, a.Namespace, text)
 	}
+	given := told(m.of(t, a.Namespace, sound, 0), nil)
 	apitest.Eventually(t, func(ctx context.Context) error { // the server learns of rights a moment later
-		for _, f := range doctor.Examine(ctx, patient(t, a)) {
+		for _, f := range doctor.Examine(ctx, patient(t, a, given)) {
 			if f.Check == "rights" && f.Level != doctor.OK {
 				return errors.New(f.Text)
 			}
@@ -77,20 +80,30 @@ func installed(t *testing.T) *releasetest.App {
 	return a
 }
 
-func patient(t *testing.T, a *releasetest.App) doctor.Patient {
+// told are the parameters of a run, with others above them.
+func told(prometheus string, above map[string]string) map[string]string {
+	all := map[string]string{"port": "80", "hosts": "podinfo.test", "gateways": "public", "prometheus-url": prometheus}
+	maps.Copy(all, above)
+	return all
+}
+
+func patient(t *testing.T, a *releasetest.App, given map[string]string) doctor.Patient {
 	t.Helper()
 	config := apitest.Config(t)
 	config.Impersonate.UserName = "system:serviceaccount:" + a.Namespace + ":serin"
 	as, err := kube.New(config)
 	must(t, err)
-	p := doctor.Patient{Cluster: a.Cluster, As: as, Namespace: a.Namespace, Account: "serin", Pipeline: "canary",
-		Application: "podinfo", Preparation: releasetest.Preparation()}
+	p := doctor.Patient{Cluster: a.Cluster, Config: apitest.Config(t), As: as, Namespace: a.Namespace, Account: "serin",
+		Application: "podinfo"}
+	must(t, p.Learn(t.Context(), given))
 	p.Preparation.Deadline = time.Second
 	return p
 }
 
 func TestNothingIsWrongWithASoundOne(t *testing.T) {
-	a := installed(t)
+	m := monitor(t)
+	a := installed(t, m)
+	given := told(m.of(t, a.Namespace, sound, 0), nil)
 	for _, state := range []string{"before the first release", "after it", "while a canary runs"} {
 		switch state {
 		case "after it":
@@ -102,7 +115,7 @@ func TestNothingIsWrongWithASoundOne(t *testing.T) {
 			must(t, err)
 			must(t, stage.Shift(t.Context(), r, 20, time.Minute))
 		}
-		for _, f := range doctor.Examine(t.Context(), patient(t, a)) {
+		for _, f := range doctor.Examine(t.Context(), patient(t, a, given)) {
 			if f.Level != doctor.OK {
 				t.Errorf("%s: %s %s: %s", state, f.Level, f.Check, f.Text)
 			}
@@ -111,11 +124,8 @@ func TestNothingIsWrongWithASoundOne(t *testing.T) {
 }
 
 func TestFindings(t *testing.T) {
-	cases := map[string]struct {
-		breaks              func(*testing.T, *releasetest.App)
-		level               doctor.Level
-		check, text, advice string
-	}{
+	m := monitor(t)
+	cases := map[string]finding{
 		"old Tekton": {func(t *testing.T, a *releasetest.App) {
 			tell(t, a, "pipelines-info", map[string]string{"version": "v1.12.0"})
 		}, doctor.Warning, "tekton", "Tekton Pipelines 1.12.0: a run that is cancelled", "update it to 1.13.0"},
@@ -179,30 +189,105 @@ func TestFindings(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			a := installed(t)
+			a := installed(t, m)
 			c.breaks(t, a)
-			var found []doctor.Finding
-			apitest.Eventually(t, func(ctx context.Context) error {
-				found = doctor.Examine(ctx, patient(t, a))
-				for _, f := range found {
-					if f.Level == c.level && f.Check == c.check && strings.Contains(f.Text, c.text) &&
-						strings.Contains(f.Advice, c.advice) {
-						return nil
-					}
-				}
-				return errors.New("not found")
-			})
-			for _, f := range found {
-				if f.Level != doctor.OK && f.Advice == "" {
-					t.Errorf("%s without advice: %s", f.Check, f.Text)
-				}
-				if f.Text == failure.ErrConfig.Error() {
-					t.Errorf("%s %s: %q, want what is wrong", f.Level, f.Check, f.Text)
-				}
-				if f.Level != doctor.OK && f.Check != c.check {
-					t.Errorf("besides %s %s: %s", f.Level, f.Check, f.Text)
-				}
+			c.found(t, a, told(m.of(t, a.Namespace, sound, 0), nil))
+		})
+	}
+}
+
+// finding is what doctor says of an application that somebody has broken.
+type finding struct {
+	breaks              func(*testing.T, *releasetest.App)
+	level               doctor.Level
+	check, text, advice string
+}
+
+// found wants it, and nothing else that is wrong.
+func (c finding) found(t *testing.T, a *releasetest.App, given map[string]string) {
+	t.Helper()
+	var found []doctor.Finding
+	apitest.Eventually(t, func(ctx context.Context) error {
+		found = doctor.Examine(ctx, patient(t, a, given))
+		for _, f := range found {
+			if f.Level == c.level && f.Check == c.check && strings.Contains(f.Text, c.text) &&
+				strings.Contains(f.Advice, c.advice) {
+				return nil
 			}
+		}
+		return fmt.Errorf("not found in %v", found)
+	})
+	for _, f := range found {
+		if f.Level != doctor.OK && f.Advice == "" {
+			t.Errorf("%s without advice: %s", f.Check, f.Text)
+		}
+		if f.Text == failure.ErrConfig.Error() {
+			t.Errorf("%s %s: %q, want what is wrong", f.Level, f.Check, f.Text)
+		}
+		if f.Level != doctor.OK && f.Check != c.check {
+			t.Errorf("besides %s %s: %s", f.Level, f.Check, f.Text)
+		}
+	}
+}
+
+// TestWhatPrometheusTells is of one sound application, whose proxies are scraped in other ways.
+func TestWhatPrometheusTells(t *testing.T) {
+	m := monitor(t)
+	a := installed(t, m)
+	none := monitoring{} // of which nobody is asked
+	cases := map[string]struct {
+		of     monitoring
+		known  string
+		ahead  time.Duration
+		params map[string]string
+		finding
+	}{
+		"slow scrapes": {of: m, known: slow, finding: finding{level: doctor.Warning, check: "scrapes",
+			text:   "the proxies are scraped each 45s, and a run looks each 1m0s, which should be two scrapes",
+			advice: "set the parameter interval to 1m30s or more"}},
+		"slow scrapes for the classic judge": {of: m, known: slow, params: map[string]string{"judge": "classic"},
+			finding: finding{level: doctor.Error, check: "scrapes", text: "would find no values",
+				advice: "1m30s"}},
+		"scrapes beyond the interval": {of: m, known: slow, params: map[string]string{"interval": "30s"},
+			finding: finding{level: doctor.Error, check: "scrapes", text: "each 45s, and a run looks each 30s"}},
+		"another reporter": {of: m, known: waypoints, finding: finding{level: doctor.Error, check: "metrics",
+			text:   "istio_requests_total of podinfo is there by reporter waypoint",
+			advice: "set the parameter reporter to waypoint"}},
+		"the reporter that is asked for": {of: m, known: slow, params: map[string]string{"reporter": "destination"},
+			finding: finding{level: doctor.Error, check: "metrics", text: "is there by reporter source and",
+				advice: "set the parameter reporter to source, or to auto"}},
+		"no codes": {of: m, known: uncoded, finding: finding{level: doctor.Error, check: "metrics",
+			text: "has no label response_code", advice: "keep that label"}},
+		"no namespaces": {of: m, known: unplaced, params: map[string]string{"prometheus-matchers": `mesh="two"`}, finding: finding{level: doctor.Error, check: "metrics",
+			text: "has no label destination_service_namespace", advice: "keep that label"}},
+		"no traffic": {of: m, known: idle, finding: finding{level: doctor.Warning, check: "metrics",
+			text: "source 0; source counts. Without requests", advice: "send it requests"}},
+		"nobody counts": {of: m, known: silent, params: map[string]string{"prometheus-matchers": `mesh="one"`},
+			finding: finding{level: doctor.Warning, check: "metrics", text: "no proxy has counted a request of podinfo",
+				advice: "send it requests through the gateway"}},
+		"nobody counts anything": {of: m, known: silent, params: map[string]string{"prometheus-matchers": `cluster="eu-1"`},
+			finding: finding{level: doctor.Error, check: "metrics", text: "Prometheus has no istio_requests_total",
+				advice: "scrape gateways and sidecars"}},
+		"another clock": {of: m, known: sound, ahead: 30 * time.Second, finding: finding{level: doctor.Warning,
+			check: "clocks", text: "Prometheus's clock is 30s ahead of the API server's", advice: "set the clocks"}},
+		"no such Prometheus": {of: none, params: map[string]string{"prometheus-url": "http://prometheus.nowhere:9090"},
+			finding: finding{level: doctor.Error, check: "prometheus",
+				text:   "namespace nowhere has no Service prometheus",
+				advice: "set the parameter prometheus-url"}},
+		"one that does not answer": {of: none, params: map[string]string{"prometheus-url": "http://127.0.0.1:1"},
+			finding: finding{level: doctor.Warning, check: "prometheus", text: "directly: ",
+				advice: "--prometheus-url"}},
+		"no address": {of: none, params: map[string]string{"prometheus-url": "prometheus:9090"},
+			finding: finding{level: doctor.Error, check: "prometheus", text: "want http:// or https://",
+				advice: "correct that parameter"}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			address := ""
+			if c.of != none {
+				address = c.of.of(t, a.Namespace, c.known, c.ahead)
+			}
+			c.found(t, a, told(address, c.params))
 		})
 	}
 }
