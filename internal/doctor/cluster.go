@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/version"
 
+	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/release/status"
 	"github.com/serin-cd/serin/pkg/task/run"
@@ -190,32 +191,6 @@ func references(pipeline *unstructured.Unstructured) []string {
 	return names
 }
 
-// podSecurity checks that Tekton gives its containers what the namespace asks for.
-func podSecurity(ctx context.Context, p Patient) []Finding {
-	namespace, err := p.Cluster.Objects(namespaces, "").Get(ctx, p.Namespace, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return wrong("there is no namespace "+p.Namespace,
-			"make it, or name another with -n")
-	}
-	if err != nil {
-		return unseen(err)
-	}
-	level := namespace.GetLabels()["pod-security.kubernetes.io/enforce"]
-	if level != "restricted" {
-		return fine("not restricted")
-	}
-	flags, err := data(ctx, p.Cluster, "feature-flags")
-	if err != nil {
-		return unseen(err)
-	}
-	if flags["set-security-context"] != "true" {
-		return wrong("Pod Security refuses Tekton's pods: the namespace is restricted, and Tekton's own "+
-			"init containers do not say that they keep to that",
-			`set set-security-context: "true" in ConfigMap feature-flags of Tekton`)
-	}
-	return fine("restricted, and Tekton's containers keep to it")
-}
-
 // late is how long the janitor may not have run.
 const late = 5 * time.Minute
 
@@ -276,10 +251,37 @@ func orphans(ctx context.Context, p Patient) []Finding {
 			found = append(found, Finding{Level: Error, Text: text, Advice: advice})
 		}
 	}
-	if len(found) == 0 {
+	left, err := targetless(ctx, p)
+	if err != nil {
+		return unseen(err)
+	}
+	if found = append(found, left...); len(found) == 0 {
 		return fine("no run has left an application half-way")
 	}
 	return found
+}
+
+// targetless are the primaries whose Deployments somebody has deleted.
+func targetless(ctx context.Context, p Patient) ([]Finding, error) {
+	list, err := p.Cluster.Objects(kube.Deployments, p.Namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	there := map[string]bool{}
+	for _, d := range list.Items {
+		there[d.GetName()] = true
+	}
+	var found []Finding
+	for _, d := range list.Items {
+		app := application.Application{Namespace: p.Namespace, Name: d.GetLabels()[application.Label]}
+		if app.Name != "" && d.GetName() == app.Primary() && !there[app.Name] {
+			text := fmt.Sprintf("%s: Deployment %s serves, and %s is gone: nothing can be released", app.Name,
+				d.GetName(), app.Name)
+			found = append(found, Finding{Level: Warning, Text: text, Advice: fmt.Sprintf("apply Deployment %s again, or "+
+				"delete what has the label %s=%s", app.Name, application.Label, app.Name)})
+		}
+	}
+	return found, nil
 }
 
 // ended says how a run is no more; nothing while it goes on.

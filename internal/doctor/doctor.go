@@ -96,7 +96,8 @@ type check struct {
 func (p Patient) checks() []check {
 	all := []check{
 		{"tekton", tekton}, {"features", features}, {"istio", istio}, {"pipeline", pipelines}, {"account", account},
-		{"rights", rights}, {"pod security", podSecurity}, {"janitor", janitor}, {"orphans", orphans},
+		{"rights", rights}, {"pod security", podSecurity}, {"sidecars", sidecars},
+		{"janitor", janitor}, {"orphans", orphans},
 		{"prometheus", observed},
 	}
 	if p.Application != "" {

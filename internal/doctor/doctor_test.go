@@ -45,12 +45,12 @@ func tell(t *testing.T, a *releasetest.App, name string, values map[string]strin
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		t.Fatal(err)
 	}
-	maps := a.Client.CoreV1().ConfigMaps(home)
-	if err := maps.Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-		t.Fatal(err)
+	maps, wanted := a.Client.CoreV1().ConfigMaps(home), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name},
+		Data: values}
+	_, err = maps.Create(t.Context(), wanted, metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
+		_, err = maps.Update(t.Context(), wanted, metav1.UpdateOptions{})
 	}
-	_, err = maps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: values},
-		metav1.CreateOptions{})
 	must(t, err)
 }
 
@@ -123,15 +123,34 @@ func TestNothingIsWrongWithASoundOne(t *testing.T) {
 	}
 }
 
-func TestFindings(t *testing.T) {
+// TestFindingsAboutTekton changes what all applications share, so one comes after the other.
+func TestFindingsAboutTekton(t *testing.T) {
 	m := monitor(t)
-	cases := map[string]finding{
+	for name, c := range map[string]finding{
 		"old Tekton": {func(t *testing.T, a *releasetest.App) {
 			tell(t, a, "pipelines-info", map[string]string{"version": "v1.12.0"})
 		}, doctor.Warning, "tekton", "Tekton Pipelines 1.12.0: a run that is cancelled", "update it to 1.13.0"},
 		"pods kept on cancel": {func(t *testing.T, a *releasetest.App) {
 			tell(t, a, "feature-flags", map[string]string{"keep-pod-on-cancel": "true"})
 		}, doctor.Warning, "features", "keep-pod-on-cancel is true", "set it to false"},
+		"restricted pods": {func(t *testing.T, a *releasetest.App) {
+			tell(t, a, "feature-flags", nil)
+			_, err := a.Client.CoreV1().Namespaces().Patch(t.Context(), a.Namespace, types.MergePatchType,
+				[]byte(`{"metadata":{"labels":{"pod-security.kubernetes.io/enforce":"restricted"}}}`), metav1.PatchOptions{})
+			must(t, err)
+		}, doctor.Error, "pod security", "Pod Security refuses Tekton's pods", "set-security-context"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := installed(t, m)
+			c.breaks(t, a)
+			c.found(t, a, told(m.of(t, a.Namespace, sound, 0), nil))
+		})
+	}
+}
+
+func TestFindings(t *testing.T) {
+	m := monitor(t)
+	cases := map[string]finding{
 		"no Pipeline": {func(t *testing.T, a *releasetest.App) {
 			must(t, a.Cluster.Objects(kube.Pipelines, a.Namespace).Delete(t.Context(), "canary",
 				metav1.DeleteOptions{}))
@@ -143,12 +162,6 @@ func TestFindings(t *testing.T) {
 		"no account": {func(t *testing.T, a *releasetest.App) {
 			must(t, a.Client.CoreV1().ServiceAccounts(a.Namespace).Delete(t.Context(), "serin", metav1.DeleteOptions{}))
 		}, doctor.Error, "account", "has no ServiceAccount serin", "apply Serin's manifest"},
-		"restricted pods": {func(t *testing.T, a *releasetest.App) {
-			tell(t, a, "feature-flags", nil)
-			_, err := a.Client.CoreV1().Namespaces().Patch(t.Context(), a.Namespace, types.MergePatchType,
-				[]byte(`{"metadata":{"labels":{"pod-security.kubernetes.io/enforce":"restricted"}}}`), metav1.PatchOptions{})
-			must(t, err)
-		}, doctor.Error, "pod security", "Pod Security refuses Tekton's pods", "set-security-context"},
 		"no janitor": {func(t *testing.T, a *releasetest.App) {
 			must(t, a.Client.BatchV1().CronJobs(a.Namespace).Delete(t.Context(), "serin-janitor",
 				metav1.DeleteOptions{}))
@@ -185,10 +198,74 @@ func TestFindings(t *testing.T) {
 			`ignoreDifferences: [{group: "apps", kind: Deployment, name: podinfo, jsonPointers: [/spec/replicas]}]`},
 		"Flux": {func(t *testing.T, a *releasetest.App) {
 			a.Patch("podinfo", "kustomize-controller", `[{"op":"replace","path":"/spec/replicas","value":3}]`)
-		}, doctor.Warning, "owners", "Flux owns /spec/replicas", "kustomize.toolkit.fluxcd.io/ssa: Merge"},
+		}, doctor.Warning, "owners", "Flux owns /spec/replicas", `patches: [{target: {group: "apps", ` +
+			`kind: Deployment, name: podinfo}, patch: '[{"op": "remove", "path": "/spec/replicas"}]'}]`},
+		"Helm of Flux": {func(t *testing.T, a *releasetest.App) {
+			a.Patch("podinfo", "helm-controller", `[{"op":"replace","path":"/spec/replicas","value":3}]`)
+		}, doctor.Warning, "owners", "Flux owns /spec/replicas", `driftDetection: {ignore: [{target: {group: "apps", ` +
+			`kind: Deployment, name: podinfo}, paths: [/spec/replicas]}]}`},
+		"Argo CD has the routes": {func(t *testing.T, a *releasetest.App) {
+			a.First()
+			a.Route("argocd-controller", `[{"op":"add","path":"/spec/http/0/name","value":"main"}]`)
+		}, doctor.Warning, "owners", "Argo CD owns /spec/http of VirtualService podinfo",
+			"name: podinfo, jqPathExpressions: ['.spec.http[].route[].weight']}"},
+		"Flux has the Service": {func(t *testing.T, a *releasetest.App) {
+			a.First()
+			_, err := a.Client.CoreV1().Services(a.Namespace).Patch(t.Context(), "podinfo", types.JSONPatchType,
+				[]byte(`[{"op":"replace","path":"/spec/selector","value":{"app":"podinfo"}}]`),
+				metav1.PatchOptions{FieldManager: "kustomize-controller"})
+			must(t, err)
+		}, doctor.Warning, "owners", "Flux owns /spec/selector of Service podinfo",
+			"'{apiVersion: v1, kind: Service, metadata: {name: podinfo, annotations: {kustomize.toolkit.fluxcd.io/ssa: " +
+				"IfNotPresent}}}'"},
+		"a NetworkPolicy for the target alone": {func(_ *testing.T, a *releasetest.App) {
+			a.Apply("apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: callers}\n" +
+				"spec: {podSelector: {matchLabels: {app: podinfo}}, ingress: [{}]}")
+		}, doctor.Warning, "surroundings", "NetworkPolicy callers selects pods of podinfo, and not those of podinfo-primary",
+			"let its selector match both"},
+		"an AuthorizationPolicy for the primary alone": {func(_ *testing.T, a *releasetest.App) {
+			a.First()
+			a.Apply("apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: callers}\n" +
+				"spec: {selector: {matchLabels: {app: podinfo-primary}}, rules: [{}]}")
+		}, doctor.Warning, "surroundings", "AuthorizationPolicy callers selects pods of podinfo-primary, and not those of " +
+			"podinfo", "let its selector match both or neither"},
+		"a Service that came later": {func(_ *testing.T, a *releasetest.App) {
+			a.First()
+			a.Apply("apiVersion: v1\nkind: Service\nmetadata: {name: admin}\n" +
+				"spec: {selector: {app: podinfo}, ports: [{port: 80}]}")
+		}, doctor.Warning, "surroundings", "Service admin selects pods of podinfo (app=podinfo), and not those of " +
+			"podinfo-primary", "let it select by a label that both have"},
+		"a budget that came later": {func(_ *testing.T, a *releasetest.App) {
+			a.First()
+			a.Apply("apiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata: {name: web}\n" +
+				"spec: {selector: {matchLabels: {app: podinfo}}, minAvailable: 1}")
+		}, doctor.Warning, "surroundings", "PodDisruptionBudget web counts pods of podinfo",
+			"serin.dev/disruption-budget=web"},
+		"two autoscalers": {func(_ *testing.T, a *releasetest.App) {
+			for _, name := range []string{"one", "two"} {
+				a.Apply("apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: " + name + "}\nspec: " +
+					"{scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: podinfo}, maxReplicas: 3}")
+			}
+		}, doctor.Error, "application", "autoscaler", ""},
+		"pods that Pod Security refuses": {func(t *testing.T, a *releasetest.App) {
+			_, err := a.Client.CoreV1().Namespaces().Patch(t.Context(), a.Namespace, types.MergePatchType,
+				[]byte(`{"metadata":{"labels":{"pod-security.kubernetes.io/enforce":"restricted"}}}`), metav1.PatchOptions{})
+			must(t, err)
+		}, doctor.Error, "pod security", "refuses the pods of podinfo, and so a canary's: pods \"serin-doctor-",
+			"change the pod template"},
+		"a sidecar in a Task's pod": {func(t *testing.T, a *releasetest.App) {
+			_, err := a.Client.CoreV1().Pods(a.Namespace).Create(t.Context(), &corev1.Pod{
+				ObjectMeta: metav1.ObjectMeta{Name: "first-prepare", Labels: map[string]string{
+					"tekton.dev/taskRun": "first-prepare"}},
+				Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "step-a", Image: "a"},
+					{Name: "istio-proxy", Image: "proxy"}}}}, metav1.CreateOptions{})
+			must(t, err)
+		}, doctor.Warning, "sidecars", "pod first-prepare of TaskRun first-prepare has a sidecar",
+			`annotation sidecar.istio.io/inject: "false"`},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			a := installed(t, m)
 			c.breaks(t, a)
 			c.found(t, a, told(m.of(t, a.Namespace, sound, 0), nil))
@@ -290,6 +367,23 @@ func TestWhatPrometheusTells(t *testing.T) {
 			c.found(t, a, told(address, c.params))
 		})
 	}
+}
+
+// TestAPrimaryWithoutItsDeployment is told of in the namespace, whatever application is asked for.
+func TestAPrimaryWithoutItsDeployment(t *testing.T) {
+	m := monitor(t)
+	a := installed(t, m)
+	a.First()
+	a.Delete("podinfo")
+	p := patient(t, a, told(m.of(t, a.Namespace, sound, 0), nil))
+	p.Application = ""
+	for _, f := range doctor.Examine(t.Context(), p) {
+		if f.Level == doctor.Warning && f.Check == "orphans" && strings.Contains(f.Advice, "apply Deployment podinfo") &&
+			strings.Contains(f.Text, "Deployment podinfo-primary serves, and podinfo is gone") {
+			return
+		}
+	}
+	t.Error("not told")
 }
 
 // change takes a resource out of the Role.
