@@ -68,6 +68,7 @@ error.`,
 }
 
 func (e *examining) run(cmd *cobra.Command, args []string) error {
+	quiet(cmd)
 	if err := formatted(e.output, "table", "json", "yaml"); err != nil {
 		return err
 	}

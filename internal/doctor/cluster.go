@@ -277,8 +277,8 @@ func targetless(ctx context.Context, p Patient) ([]Finding, error) {
 		if app.Name != "" && d.GetName() == app.Primary() && !there[app.Name] {
 			text := fmt.Sprintf("%s: Deployment %s serves, and %s is gone: nothing can be released", app.Name,
 				d.GetName(), app.Name)
-			found = append(found, Finding{Level: Warning, Text: text, Advice: fmt.Sprintf("apply Deployment %s again, or "+
-				"delete what has the label %s=%s", app.Name, application.Label, app.Name)})
+			found = append(found, warning(text, fmt.Sprintf("apply Deployment %s again, or delete what has the label "+
+				"%s=%s", app.Name, application.Label, app.Name))...)
 		}
 	}
 	return found, nil

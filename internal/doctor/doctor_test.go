@@ -216,19 +216,20 @@ func TestFindings(t *testing.T) {
 				metav1.PatchOptions{FieldManager: "kustomize-controller"})
 			must(t, err)
 		}, doctor.Warning, "owners", "Flux owns /spec/selector of Service podinfo",
-			"'{apiVersion: v1, kind: Service, metadata: {name: podinfo, annotations: {kustomize.toolkit.fluxcd.io/ssa: " +
-				"IfNotPresent}}}'"},
+			"'{apiVersion: v1, kind: Service, metadata: {name: podinfo, annotations: " +
+				"{kustomize.toolkit.fluxcd.io/ssa: IfNotPresent}}}'"},
 		"a NetworkPolicy for the target alone": {func(_ *testing.T, a *releasetest.App) {
 			a.Apply("apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: callers}\n" +
 				"spec: {podSelector: {matchLabels: {app: podinfo}}, ingress: [{}]}")
-		}, doctor.Warning, "surroundings", "NetworkPolicy callers selects pods of podinfo, and not those of podinfo-primary",
+		}, doctor.Warning, "surroundings", "NetworkPolicy callers selects pods of podinfo, and not those of " +
+			"podinfo-primary",
 			"let its selector match both"},
 		"an AuthorizationPolicy for the primary alone": {func(_ *testing.T, a *releasetest.App) {
 			a.First()
 			a.Apply("apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: callers}\n" +
 				"spec: {selector: {matchLabels: {app: podinfo-primary}}, rules: [{}]}")
-		}, doctor.Warning, "surroundings", "AuthorizationPolicy callers selects pods of podinfo-primary, and not those of " +
-			"podinfo", "let its selector match both or neither"},
+		}, doctor.Warning, "surroundings", "AuthorizationPolicy callers selects pods of podinfo-primary, and not " +
+			"those of podinfo", "let its selector match both or neither"},
 		"a Service that came later": {func(_ *testing.T, a *releasetest.App) {
 			a.First()
 			a.Apply("apiVersion: v1\nkind: Service\nmetadata: {name: admin}\n" +
@@ -243,8 +244,8 @@ func TestFindings(t *testing.T) {
 			"serin.dev/disruption-budget=web"},
 		"two autoscalers": {func(_ *testing.T, a *releasetest.App) {
 			for _, name := range []string{"one", "two"} {
-				a.Apply("apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: " + name + "}\nspec: " +
-					"{scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: podinfo}, maxReplicas: 3}")
+				a.Apply("apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: " + name + "}\n" +
+					"spec: {scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: podinfo}, maxReplicas: 3}")
 			}
 		}, doctor.Error, "application", "autoscaler", ""},
 		"pods that Pod Security refuses": {func(t *testing.T, a *releasetest.App) {
@@ -378,7 +379,8 @@ func TestAPrimaryWithoutItsDeployment(t *testing.T) {
 	p := patient(t, a, told(m.of(t, a.Namespace, sound, 0), nil))
 	p.Application = ""
 	for _, f := range doctor.Examine(t.Context(), p) {
-		if f.Level == doctor.Warning && f.Check == "orphans" && strings.Contains(f.Advice, "apply Deployment podinfo") &&
+		if f.Level == doctor.Warning && f.Check == "orphans" &&
+			strings.Contains(f.Advice, "apply Deployment podinfo") &&
 			strings.Contains(f.Text, "Deployment podinfo-primary serves, and podinfo is gone") {
 			return
 		}

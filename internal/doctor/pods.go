@@ -118,8 +118,8 @@ func (p Patient) applicationPods(ctx context.Context) []Finding {
 		return unseen(err)
 	}
 	if refused != "" {
-		return wrong(fmt.Sprintf("the API server refuses the pods of %s, and so a canary's: %s", p.Application, refused),
-			"change the pod template, or what the text names")
+		return wrong(fmt.Sprintf("the API server refuses the pods of %s, and so a canary's: %s", p.Application,
+			refused), "change the pod template, or what the text names")
 	}
 	return nil
 }
@@ -138,16 +138,19 @@ func (p Patient) refusal(ctx context.Context, made *corev1.Pod) (string, error) 
 	switch {
 	case err == nil, strings.Contains(err.Error(), "does not support dry run"):
 		return "", nil
-	case strings.Contains(err.Error(), "cannot create resource"), !apierrors.IsForbidden(err) && !apierrors.IsInvalid(err):
+	case strings.Contains(err.Error(), "cannot create resource"): // it is we who may not
 		return "", err
+	case apierrors.IsForbidden(err), apierrors.IsInvalid(err):
+		return err.Error(), nil
 	}
-	return err.Error(), nil
+	return "", err
 }
 
 // sidecars finds out whether Istio injects its proxy into the pods of Tasks.
 func sidecars(ctx context.Context, p Patient) []Finding {
 	const annotation = "sidecar.istio.io/inject"
-	advice := fmt.Sprintf("give the Pipeline or its Tasks the annotation %s: %q, as Serin's have it", annotation, "false")
+	advice := fmt.Sprintf("give the Pipeline or its Tasks the annotation %s: %q, as Serin's have it", annotation,
+		"false")
 	list, err := p.Cluster.Objects(kube.Pods, p.Namespace).List(ctx,
 		metav1.ListOptions{LabelSelector: "tekton.dev/taskRun"})
 	if err != nil {
@@ -160,8 +163,9 @@ func sidecars(ctx context.Context, p Patient) []Finding {
 		}
 		if slices.ContainsFunc(append(found.Spec.Containers, found.Spec.InitContainers...),
 			func(c corev1.Container) bool { return c.Name == "istio-proxy" }) {
-			return warning(fmt.Sprintf("pod %s of TaskRun %s has a sidecar: a step may begin before it, and not reach the "+
-				"API server, and each Task takes longer", found.Name, found.Labels["tekton.dev/taskRun"]), advice)
+			return warning(fmt.Sprintf("pod %s of TaskRun %s has a sidecar: a step may begin before it, and not "+
+				"reach the API server, and each Task takes longer", found.Name,
+				found.Labels["tekton.dev/taskRun"]), advice)
 		}
 	}
 	return fine("no pod of a Task has a sidecar")

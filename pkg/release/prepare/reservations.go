@@ -41,12 +41,12 @@ func reservations(ctx context.Context, r *release.Release, f found) ([]Reservati
 		return nil, err
 	}
 	for _, name := range sized {
-		add("make one for these too", "VerticalPodAutoscaler %s sizes pods of %s, and not those of %s", name, r.App.Name,
-			r.App.Primary())
+		add("make one for these too", "VerticalPodAutoscaler %s sizes pods of %s, and not those of %s", name,
+			r.App.Name, r.App.Primary())
 	}
 	for _, name := range f.unshifted {
-		add("name it in virtual-services", "VirtualService %s leads to %s, and none of its callers gets to a canary", name,
-			r.App.Name)
+		add("name it in virtual-services", "VirtualService %s leads to %s, and none of its callers gets to a canary",
+			name, r.App.Name)
 	}
 	return all, nil
 }
@@ -59,8 +59,8 @@ func later(ctx context.Context, r *release.Release, f found) ([]Reservation, err
 		return nil, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(astray)) {
-		all = append(all, Reservation{fmt.Sprintf("Service %s selects pods of %s (%s), and not those of %s, which serve: "+
-			"it leads to nobody but a canary", name, r.App.Name, labels.Set(astray[name]), r.App.Primary()),
+		all = append(all, Reservation{fmt.Sprintf("Service %s selects pods of %s (%s), and not those of %s, which "+
+			"serve: it leads to nobody but a canary", name, r.App.Name, labels.Set(astray[name]), r.App.Primary()),
 			"let it select by a label that both have, or delete it"})
 	}
 	if f.target.Annotations[application.BudgetAnnotation] != "" {
@@ -71,8 +71,8 @@ func later(ctx context.Context, r *release.Release, f found) ([]Reservation, err
 		return nil, err
 	}
 	if name := budget.Name(); name != "" {
-		all = append(all, Reservation{fmt.Sprintf("PodDisruptionBudget %s counts pods of %s, and not those of %s, which "+
-			"serve", name, r.App.Name, r.App.Primary()),
+		all = append(all, Reservation{fmt.Sprintf("PodDisruptionBudget %s counts pods of %s, and not those of %s, "+
+			"which serve", name, r.App.Name, r.App.Primary()),
 			fmt.Sprintf("run kubectl annotate deployment %s -n %s %s=%s: the next promotion copies it", r.App.Name,
 				r.App.Namespace, application.BudgetAnnotation, name)})
 	}
@@ -87,8 +87,8 @@ func shared(ctx context.Context, r *release.Release, f found) ([]Reservation, er
 	}
 	var all []Reservation
 	for _, name := range slices.Sorted(maps.Keys(both)) {
-		all = append(all, Reservation{Text: fmt.Sprintf("Service %s selects pods of both %s and %s: its callers reach a "+
-			"canary whatever its weight", name, r.App.Name, r.App.Primary())})
+		all = append(all, Reservation{Text: fmt.Sprintf("Service %s selects pods of both %s and %s: its callers reach "+
+			"a canary whatever its weight", name, r.App.Name, r.App.Primary())})
 	}
 	return all, nil
 }
