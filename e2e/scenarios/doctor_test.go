@@ -9,6 +9,8 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -92,6 +94,12 @@ func TestPrometheusFromALaptop(t *testing.T) {
 	p.diagnosed("by the proxy", nil, "--prometheus-url", name)
 	p.wantText(p.tkn(0, "doctor", "--prometheus-url", name),
 		`answers: asked through the API server's proxy to Service `+p.app.Namespace+`-mon/prometheus`)
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("hidden"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.wantText(p.tkn(0, "doctor", "--prometheus-url", name, "--prometheus-token-path", token),
+		`answers: asked by a port-forward to Service `+p.app.Namespace+`-mon/prometheus`)
 
 	p.push(trial.V2)
 	second := p.startWith("second", map[string]string{"prometheus-url": name})
@@ -112,10 +120,6 @@ func TestPrometheusFromALaptop(t *testing.T) {
 func (p *play) inCluster(own *prometheus) string {
 	p.Helper()
 	ctx := context.WithoutCancel(p.Context())
-	address, err := url.Parse(own.url)
-	if err != nil {
-		p.Fatal(err)
-	}
 	namespace := p.app.Namespace + "-mon"
 	client := p.app.Client.CoreV1()
 	if _, err := client.Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}},
@@ -139,7 +143,7 @@ apiVersion: v1
 kind: Service
 metadata: {name: prometheus, namespace: %[1]s}
 spec: {selector: {app: prometheus}, ports: [{name: web, port: 9090, targetPort: %[2]s}]}
-`, namespace, address.Port(), trial.V1.Image()), "apply", "-f", "-", "-n", namespace); err != nil {
+`, namespace, own.port(), trial.V1.Image()), "apply", "-f", "-", "-n", namespace); err != nil {
 		p.Fatal(err)
 	}
 	return "http://prometheus." + namespace + ":9090"
