@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/rest"
 
 	"github.com/serin-cd/serin/internal/parameters"
@@ -59,7 +60,8 @@ func (p *Patient) Learn(ctx context.Context, given map[string]string) error {
 	var told parameters.Found
 	if !absent(ctx, p.Cluster, pipelineRuns) {
 		var err error
-		if told, err = parameters.Of(ctx, p.Cluster, p.app(), cmp.Or(p.Pipeline, pipeline)); err != nil {
+		told, err = parameters.Of(ctx, p.Cluster, p.app(), cmp.Or(p.Pipeline, pipeline))
+		if err != nil && !apierrors.IsForbidden(err) {
 			return err
 		}
 	}
@@ -96,9 +98,8 @@ type check struct {
 func (p Patient) checks() []check {
 	all := []check{
 		{"tekton", tekton}, {"features", features}, {"istio", istio}, {"pipeline", pipelines}, {"account", account},
-		{"rights", rights}, {"pod security", podSecurity}, {"sidecars", sidecars},
-		{"janitor", janitor}, {"orphans", orphans},
-		{"prometheus", observed},
+		{"rights", rights}, {"pod security", podSecurity}, {"sidecars", sidecars}, {"janitor", janitor},
+		{"orphans", orphans}, {"prometheus", observed},
 	}
 	if p.Application != "" {
 		all = append(all, check{"application", examined}, check{"owners", owners})

@@ -46,9 +46,9 @@ func (s service) forward(ctx context.Context, pod string, port int32) (address s
 	if err != nil {
 		return "", nil, err
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	open, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	ready := make(chan struct{})
-	f, err := portforward.NewOnAddressesForStreamingWithContext(ctx, dial, []string{"127.0.0.1"},
+	f, err := portforward.NewOnAddressesForStreamingWithContext(open, dial, []string{"127.0.0.1"},
 		[]string{fmt.Sprintf("0:%d", port)}, ready, io.Discard, io.Discard)
 	if err != nil {
 		cancel()
@@ -60,6 +60,9 @@ func (s service) forward(ctx context.Context, pod string, port int32) (address s
 	case err = <-ended:
 		cancel()
 		return "", nil, err
+	case <-ctx.Done():
+		cancel()
+		return "", nil, context.Cause(ctx)
 	case <-time.After(limit):
 		cancel()
 		return "", nil, fmt.Errorf("no connection to pod %s within %s", pod, limit)

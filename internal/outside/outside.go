@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -57,12 +58,16 @@ func (m Machine) Reach(ctx context.Context, config prometheus.Config) (*Reached,
 		return client, func() {}, err
 	}}}
 	var absent error
+	var failed []string
 	if s, ok := m.service(config.URL); ok {
-		if absent = s.exists(ctx); absent == nil {
+		absent = s.exists(ctx)
+		switch {
+		case absent == nil:
 			ways = append(s.ways(config), ways...)
+		case !errors.Is(absent, ErrAbsent):
+			failed = append(failed, fmt.Sprintf("looking for Service %s: %s", s, absent))
 		}
 	}
-	var failed []string
 	for _, w := range ways {
 		reached, err := w.try(ctx)
 		if err == nil {
@@ -108,7 +113,7 @@ func (m Machine) service(address string) (service, bool) {
 	switch {
 	case len(labels) == 2, len(labels) > 2 && labels[2] == "svc":
 		s.name, s.namespace = labels[0], labels[1]
-	case len(labels) != 1 || labels[0] == "localhost":
+	case len(labels) != 1 || labels[0] == "localhost" || net.ParseIP(u.Hostname()) != nil:
 		return s, false
 	}
 	return s, true
