@@ -8,30 +8,29 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/serin-cd/serin/internal/outside"
 	"github.com/serin-cd/serin/pkg/cluster/application"
-	"github.com/serin-cd/serin/pkg/judge/prometheus"
+	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/rollback"
 	"github.com/serin-cd/serin/pkg/task/failure"
+	"github.com/serin-cd/serin/pkg/task/parameter"
 )
 
 // aborting is what an abort may be told.
 type aborting struct {
-	cluster    clusterFlags
-	prometheus prometheus.Config
-	reason     string
-	deadline   time.Duration
-	drain      time.Duration
-	wait       bool
-	output     string
+	cluster clusterFlags
+	given   map[string]string // parameters that count more than the run's
+	reason  string
+	wait    bool
+	output  string
 }
 
 func abort() *cobra.Command {
-	a := aborting{}
+	a := aborting{given: map[string]string{}}
 	cmd := &cobra.Command{
 		Use:   "abort APP",
 		Short: "End a run of an application, and give all traffic to the primary",
@@ -40,7 +39,9 @@ at once, and this ends. A promotion that is under way is undone first. The Pipel
 steps then find the run ended, and stop. Its finally, the janitor or the next run scale the
 canary's pods down, when nobody sends to them any more.
 
-With --wait it does that itself: without a Prometheus, after a minute.`,
+With --wait it does that itself, as soon as the run's own Prometheus tells that nobody sends,
+or after a minute if that cannot be asked. A Prometheus with a name of the cluster is asked
+through the API server. Files of a token or a certificate are this machine's.`,
 		Example: `  tkn canary abort podinfo -n shop --reason 'checkout is broken'
   tkn canary abort podinfo -n shop --wait`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -52,12 +53,7 @@ With --wait it does that itself: without a Prometheus, after a minute.`,
 	f := cmd.Flags()
 	f.StringVar(&a.reason, "reason", "", "why, for the record (default: that it was aborted)")
 	f.BoolVar(&a.wait, "wait", false, "wait until nobody sends to the canary's pods any more, and scale them down")
-	f.StringVar(&a.prometheus.URL, "prometheus-url", "",
-		"with --wait: address of the Prometheus that tells when that is")
-	f.DurationVar(&a.drain, "drain", 10*time.Second,
-		"with --wait and a Prometheus: how long the canary's pods stay up at least")
-	f.DurationVar(&a.deadline, "progress-deadline", time.Minute,
-		"how long the primary may take to become ready again, where a promotion is undone")
+	offer(cmd, a.given, parameter.Of(release.Settling{}))
 	f.StringVarP(&a.output, "output", "o", "", "json writes what was done as JSON")
 	return cmd
 }
@@ -69,8 +65,16 @@ func (a aborting) run(ctx context.Context, name string, w io.Writer) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
-	cluster, namespace, err := a.cluster.connect()
+	config, namespace, err := a.cluster.config()
 	if err != nil {
+		return err
+	}
+	cluster, err := kube.New(config)
+	if err != nil {
+		return err
+	}
+	var settling release.Settling
+	if err := parameter.Decode(ctx, a.given, &settling); err != nil {
 		return err
 	}
 	app := application.Application{Namespace: namespace, Name: name}
@@ -81,8 +85,10 @@ func (a aborting) run(ctx context.Context, name string, w io.Writer) error {
 	if a.reason != "" {
 		reason = "aborted: " + a.reason
 	}
-	done, err := rollback.Abort(ctx, cluster, app, reason, a.deadline, func(r *release.Release) error {
-		return a.drainOf(r, w)
+	machine := outside.Machine{Cluster: cluster, Config: config, Namespace: namespace}
+	done, err := rollback.Abort(ctx, cluster, app, reason, settling.Deadline(), func(r *release.Release) error {
+		a.drainOf(r, machine, w)
+		return nil
 	})
 	if unwritten := a.print(done, w); err == nil {
 		err = unwritten
@@ -90,25 +96,22 @@ func (a aborting) run(ctx context.Context, name string, w io.Writer) error {
 	return err
 }
 
-// drainOf says how the canary's pods go, and tells when that begins: the traffic is back then.
-func (a aborting) drainOf(r *release.Release, w io.Writer) error {
+// drainOf says how the canary's pods go. The traffic is back when that begins, and nothing is looked for before.
+func (a aborting) drainOf(r *release.Release, m outside.Machine, w io.Writer) {
 	if !a.wait {
 		r.Drain = func(context.Context) error { return rollback.ErrLeft }
-		return nil
+		return
 	}
-	if a.prometheus.URL == "" {
-		r.DrainBlindly()
-	} else if err := r.DrainBy(a.prometheus, a.drain, max(a.drain, release.DrainDeadline)); err != nil {
-		return err
+	if a.output != "" {
+		w = io.Discard
 	}
-	drain := r.Drain
 	r.Drain = func(ctx context.Context) error {
-		if a.output == "" {
-			fmt.Fprintf(w, "%s: all traffic to the primary, waiting until nobody sends to the canary\n", r.App)
-		}
-		return drain(ctx)
+		fmt.Fprintf(w, "%s: all traffic to the primary, waiting until nobody sends to the canary\n", r.App)
+		closed, way := m.Observe(ctx, r, a.given)
+		defer closed()
+		fmt.Fprintf(w, "%s: %s\n", r.App, way)
+		return r.Drain(ctx)
 	}
-	return nil
 }
 
 func (a aborting) print(done rollback.Aborted, w io.Writer) error {

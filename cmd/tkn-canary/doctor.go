@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"text/tabwriter"
 	"time"
 
@@ -10,9 +11,10 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/serin-cd/serin/internal/doctor"
+	"github.com/serin-cd/serin/internal/importing"
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
-	"github.com/serin-cd/serin/pkg/release/prepare"
+	"github.com/serin-cd/serin/pkg/judge/prometheus"
 	"github.com/serin-cd/serin/pkg/task/parameter"
 )
 
@@ -24,7 +26,8 @@ type examining struct {
 	looking
 	account  string
 	pipeline string
-	given    map[string]string // of what prepare takes
+	params   []string
+	given    map[string]string // parameters that count more than those of the last run
 }
 
 func doctors() *cobra.Command {
@@ -33,15 +36,22 @@ func doctors() *cobra.Command {
 		Use:   "doctor [APP]",
 		Short: "Check a namespace, and an application, before a release",
 		Long: `Check what a release needs: Tekton and its features, Istio, the Pipeline and its Tasks, the
-account and what it may do, Pod Security, the janitor, and what runs have left behind.
+account and what it may do, Pod Security, the janitor, what runs have left behind, and
+Prometheus: whether it answers, its clock, and whether it scrapes Istio's proxies.
 
 With an application's name it also rehearses what a run begins with, as the API server would
-have it, and finds tools that would put back what a run changes. Nothing is changed.
+have it, looks at what would hold for one of canary and primary alone, at what is counted of
+its requests and how often, and finds tools that would put back what a run changes. Nothing
+is changed.
+
+Parameters are those of the application's last run, or the defaults of the Pipeline; flags
+count more. A Prometheus with a name of the cluster is asked through the API server: by its
+proxy, or by a port-forward. Files of a token or a certificate are this machine's.
 
 Each line is ok, a warning or an error, and says what to do. The exit code is 1 if there is an
 error.`,
 		Example: `  tkn canary doctor -n production
-  tkn canary doctor shop -n production --gateways istio-system/public -o json`,
+  tkn canary doctor shop -n production --param gateways=istio-system/public -o json`,
 		Args:              atMostOne,
 		ValidArgsFunction: e.complete,
 		RunE:              func(cmd *cobra.Command, args []string) error { return e.run(cmd, args) },
@@ -49,13 +59,16 @@ error.`,
 	e.cluster.add(cmd)
 	f := cmd.Flags()
 	f.StringVar(&e.account, "service-account", "serin", "ServiceAccount of the runs")
-	f.StringVar(&e.pipeline, "pipeline", "canary", "name of the Pipeline")
+	f.StringVar(&e.pipeline, "pipeline", "", "name of the Pipeline (default: the last run's, or canary)")
 	f.StringVarP(&e.output, "output", "o", "table", "table, json or yaml")
-	offer(cmd, e.given, parameter.Of(prepare.Config{}))
+	f.StringArrayVarP(&e.params, "param", "p", nil,
+		"parameter of the next run, as NAME=VALUE; may be repeated (default: those of the last run)")
+	offer(cmd, e.given, parameter.Of(prometheus.Config{}))
 	return cmd
 }
 
 func (e *examining) run(cmd *cobra.Command, args []string) error {
+	quiet(cmd)
 	if err := formatted(e.output, "table", "json", "yaml"); err != nil {
 		return err
 	}
@@ -63,17 +76,19 @@ func (e *examining) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	p := doctor.Patient{Namespace: namespace, Account: e.account, Pipeline: e.pipeline}
+	p := doctor.Patient{Namespace: namespace, Account: e.account, Pipeline: e.pipeline, Config: config}
 	if len(args) > 0 {
 		p.Application = args[0]
 		if err := (application.Application{Namespace: namespace, Name: args[0]}).Validate(); err != nil {
 			return err
 		}
 	}
-	if err := parameter.Decode(cmd.Context(), e.given, &p.Preparation.Config); err != nil {
+	params := map[string]string{}
+	if err := assign(params, e.params); err != nil {
 		return err
 	}
-	p.Preparation.Deadline = patient
+	named := maps.Clone(params)
+	maps.Copy(params, e.given)
 	if p.Cluster, err = kube.New(config); err != nil {
 		return err
 	}
@@ -82,6 +97,15 @@ func (e *examining) run(cmd *cobra.Command, args []string) error {
 	if p.As, err = kube.New(as); err != nil {
 		return err
 	}
+	if err := p.Learn(cmd.Context(), params); err != nil {
+		return err
+	}
+	if found, err := pipelineOf(cmd.Context(), p.Cluster, namespace, p.Pipeline); err == nil {
+		if err := importing.Known(found, named); err != nil {
+			return err
+		}
+	}
+	p.Preparation.Deadline = patient
 	found := doctor.Examine(cmd.Context(), p)
 	if err := e.print(cmd.OutOrStdout(), found); err != nil {
 		return err

@@ -8,10 +8,21 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/serin-cd/serin/internal/apitest"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"tkn-canary": main})
+	testscript.Main(served{m}, map[string]func(){"tkn-canary": main})
+}
+
+// served are tests that may ask for an API server.
+type served struct{ *testing.M }
+
+// Run implements testscript.TestingM.
+func (s served) Run() int {
+	apitest.Main(s.M, apitest.Controllers) // exits
+	return 1
 }
 
 func TestScripts(t *testing.T) {

@@ -51,12 +51,14 @@ func offer(cmd *cobra.Command, given map[string]string, all []parameter.Paramete
 // descriptions are those of the Tasks' parameters, by name. Several commands ask for them.
 var descriptions = sync.OnceValue(func() map[string]string {
 	all := map[string]string{}
-	stage, err := pipeline.ReadTask(tasks.Files, "canary-stage")
-	if err != nil {
-		return all // a test reads them too
-	}
-	for _, p := range stage.Spec.Params {
-		all[p.Name] = lowered(strings.TrimSuffix(p.Description, "."))
+	for _, name := range []string{"canary-finish", "canary-stage"} {
+		task, err := pipeline.ReadTask(tasks.Files, name)
+		if err != nil {
+			return all // a test reads them too
+		}
+		for _, p := range task.Spec.Params {
+			all[p.Name] = lowered(strings.TrimSuffix(p.Description, "."))
+		}
 	}
 	return all
 })

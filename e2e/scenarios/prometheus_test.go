@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -40,6 +41,9 @@ func (p *play) prometheus() *prometheus {
 	return own
 }
 
+// port is that at all addresses of the node: a port-forward leads to its loopback.
+func (p *prometheus) port() string { return p.url[strings.LastIndexByte(p.url, ':')+1:] }
+
 // begin returns when it answers.
 func (p *prometheus) begin() {
 	p.Helper()
@@ -47,7 +51,7 @@ func (p *prometheus) begin() {
 	cmd := p.app.Sandbox.Command(context.WithoutCancel(p.Context()), "prometheus",
 		"--config.file="+filepath.Join(dir, "etc", "prometheus.yaml"),
 		"--storage.tsdb.path="+filepath.Join(dir, "prometheus-"+p.app.Namespace),
-		"--web.listen-address="+p.url[len("http://"):], "--web.enable-lifecycle", "--log.level=warn")
+		"--web.listen-address=:"+p.port(), "--web.enable-lifecycle", "--log.level=warn")
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		p.Fatal(err)

@@ -68,6 +68,16 @@ func Config(t testing.TB) *rest.Config {
 	return rest.CopyConfig(used.config)
 }
 
+// KubeconfigOf is a file by which programs connect as that administrator.
+func KubeconfigOf(t testing.TB) string {
+	t.Helper()
+	Config(t)
+	if used.own != nil {
+		return used.own.Kubeconfig
+	}
+	return os.Getenv(Kubeconfig)
+}
+
 // connect finds the server that is shared, or starts one.
 func connect() {
 	if file := os.Getenv(Kubeconfig); file != "" {

@@ -99,14 +99,30 @@ var optional = []string{
 
 // examined rehearses what a run begins with: it refuses the same, and changes nothing.
 func examined(ctx context.Context, p Patient) []Finding {
+	if absent(ctx, p.Cluster, routes) {
+		return nil
+	}
+	var reserved []prepare.Reservation
 	r, err := release.New(p.Cluster, p.Application, run.ID{Namespace: p.Namespace, Name: "doctor", UID: "doctor"})
 	if err == nil {
-		err = prepare.Examine(ctx, r, p.Preparation)
+		err = r.Select(p.Routes)
 	}
 	if err == nil {
-		return fine(p.Application + " can be released")
+		r.Take(p.Preparation.Metadata)
+		r.Autoscalers.Bounds = p.Preparation.Autoscaler.Bounds
+		reserved, err = prepare.Examine(ctx, r, p.Preparation)
 	}
 	var all []Finding
+	for _, one := range reserved {
+		level := Warning
+		if one.Advice == "" {
+			level = OK
+		}
+		all = append(all, Finding{Level: level, Text: one.Text, Advice: one.Advice, Check: "surroundings"})
+	}
+	if err == nil {
+		return append(fine(p.Application+" can be released"), all...)
+	}
 	for _, e := range failure.Each(err) {
 		all = append(all, Finding{Level: Error, Text: e.Error(), Advice: "see what the text says"})
 	}
@@ -114,28 +130,53 @@ func examined(ctx context.Context, p Patient) []Finding {
 }
 
 // owner is a tool that applies objects again and again, and puts back what a run changes.
-type owner struct{ name, advice string }
+type owner struct {
+	name   string
+	advice func(o owned) string
+}
 
-// The advice to each, with the group, kind and name of an object, and the path of the field.
-const (
-	toArgo = "add to the Application: ignoreDifferences: [{group: %q, kind: %s, name: %s, jsonPointers: [%s]}], and " +
-		"syncOptions: [RespectIgnoreDifferences=true]"
-	toKustomize = "annotate the %[2]s %[3]s with kustomize.toolkit.fluxcd.io/ssa: Merge, and leave %[4]s out of its " +
-		"manifest"
-	toHelm = "leave %[4]s of %[2]s %[3]s out of the chart, and out of driftDetection of the HelmRelease"
-)
+// owned is a field of an object.
+type owned struct{ group, kind, name, path string }
 
-// ownerOf knows tools by the names under which they write.
+// ownerOf knows tools by the names under which they write. The rules are those of docs/operations.md.
 func ownerOf(manager string) (owner, bool) {
 	switch {
 	case strings.HasPrefix(manager, "argocd"):
-		return owner{"Argo CD", toArgo}, true
+		return owner{"Argo CD", ignoreDifferences}, true
 	case manager == "kustomize-controller":
-		return owner{"Flux", toKustomize}, true
+		return owner{"Flux", kustomization}, true
 	case manager == "helm-controller":
-		return owner{"Flux", toHelm}, true
+		return owner{"Flux", helmRelease}, true
 	}
 	return owner{}, false
+}
+
+func ignoreDifferences(o owned) string {
+	where := fmt.Sprintf("jsonPointers: [%s]", o.path)
+	if o.kind == "VirtualService" {
+		where = "jqPathExpressions: ['.spec.http[].route[].weight']"
+	}
+	return fmt.Sprintf("add to the Application: ignoreDifferences: [{group: %q, kind: %s, name: %s, %s}], and "+
+		"syncOptions: [RespectIgnoreDifferences=true]", o.group, o.kind, o.name, where)
+}
+
+func kustomization(o owned) string {
+	target := fmt.Sprintf("{group: %q, kind: %s, name: %s}", o.group, o.kind, o.name)
+	if o.kind == "Deployment" {
+		return fmt.Sprintf(`add to the Kustomization: patches: [{target: %s, patch: '[{"op": "remove", "path": "%s"}]'}]`,
+			target, o.path)
+	}
+	version := "v1"
+	if o.group != "" {
+		version = o.group + "/v1"
+	}
+	return fmt.Sprintf("add to the Kustomization: patches: [{target: %s, patch: '{apiVersion: %s, kind: %s, metadata: "+
+		"{name: %s, annotations: {kustomize.toolkit.fluxcd.io/ssa: IfNotPresent}}}'}]", target, version, o.kind, o.name)
+}
+
+func helmRelease(o owned) string {
+	return fmt.Sprintf("add to the HelmRelease: driftDetection: {ignore: [{target: {group: %q, kind: %s, name: %s}, "+
+		"paths: [%s]}]}, and leave %s out of the chart", o.group, o.kind, o.name, o.path, o.path)
 }
 
 // owners finds tools that own the fields which a run changes.
@@ -166,7 +207,7 @@ func owners(ctx context.Context, p Patient) []Finding {
 			all = append(all, Finding{Level: Warning,
 				Text: fmt.Sprintf("%s owns %s of %s %s, and puts back what a run changes there", o.name, pointer,
 					field.singular, p.Application),
-				Advice: fmt.Sprintf(o.advice, field.kind.Group, field.singular, p.Application, pointer)})
+				Advice: o.advice(owned{field.kind.Group, field.singular, p.Application, pointer})})
 		}
 	}
 	if len(all) == 0 {

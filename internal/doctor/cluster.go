@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/version"
 
+	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/release/status"
 	"github.com/serin-cd/serin/pkg/task/run"
@@ -62,8 +63,20 @@ func served(ctx context.Context, c *kube.Cluster, name string) (bool, error) {
 	return err == nil, err
 }
 
+// The kinds without which other checks have nothing to look at.
+const (
+	pipelineRuns = "pipelineruns.tekton.dev"
+	routes       = "virtualservices.networking.istio.io"
+)
+
+// absent says whether it is certain that the cluster lacks a kind of object.
+func absent(ctx context.Context, c *kube.Cluster, name string) bool {
+	there, err := served(ctx, c, name)
+	return err == nil && !there
+}
+
 func tekton(ctx context.Context, p Patient) []Finding {
-	there, err := served(ctx, p.Cluster, "pipelineruns.tekton.dev")
+	there, err := served(ctx, p.Cluster, pipelineRuns)
 	if err != nil {
 		return unseen(err)
 	}
@@ -113,18 +126,25 @@ func features(ctx context.Context, p Patient) []Finding {
 }
 
 func istio(ctx context.Context, p Patient) []Finding {
-	for _, name := range []string{"virtualservices.networking.istio.io", "destinationrules.networking.istio.io"} {
+	for _, name := range []string{routes, "destinationrules.networking.istio.io"} {
 		there, err := served(ctx, p.Cluster, name)
 		if err != nil {
 			return unseen(err)
 		}
 		if !there {
-			return wrong("the cluster has no "+name,
-				"install Istio 1.22 or later: "+
-					"Serin shifts weights in VirtualServices")
+			return wrong("the cluster has no "+name+gatewayAPI(ctx, p), "install Istio 1.22 or later: Serin shifts "+
+				"weights in VirtualServices")
 		}
 	}
 	return fine("VirtualServices and DestinationRules are served")
+}
+
+// gatewayAPI says so where the cluster has the other kind of routes.
+func gatewayAPI(ctx context.Context, p Patient) string {
+	if there, err := served(ctx, p.Cluster, "httproutes.gateway.networking.k8s.io"); err != nil || !there {
+		return ""
+	}
+	return ", but HTTPRoutes of the Gateway API, which Serin does not shift"
 }
 
 // pipelines checks that the Pipeline and the Tasks that it names are there.
@@ -171,32 +191,6 @@ func references(pipeline *unstructured.Unstructured) []string {
 	return names
 }
 
-// podSecurity checks that Tekton gives its containers what the namespace asks for.
-func podSecurity(ctx context.Context, p Patient) []Finding {
-	namespace, err := p.Cluster.Objects(namespaces, "").Get(ctx, p.Namespace, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return wrong("there is no namespace "+p.Namespace,
-			"make it, or name another with -n")
-	}
-	if err != nil {
-		return unseen(err)
-	}
-	level := namespace.GetLabels()["pod-security.kubernetes.io/enforce"]
-	if level != "restricted" {
-		return fine("not restricted")
-	}
-	flags, err := data(ctx, p.Cluster, "feature-flags")
-	if err != nil {
-		return unseen(err)
-	}
-	if flags["set-security-context"] != "true" {
-		return wrong("Pod Security refuses Tekton's pods: the namespace is restricted, and Tekton's own "+
-			"init containers do not say that they keep to that",
-			`set set-security-context: "true" in ConfigMap feature-flags of Tekton`)
-	}
-	return fine("restricted, and Tekton's containers keep to it")
-}
-
 // late is how long the janitor may not have run.
 const late = 5 * time.Minute
 
@@ -232,6 +226,9 @@ func janitor(ctx context.Context, p Patient) []Finding {
 
 // orphans are runs that have an application and are gone.
 func orphans(ctx context.Context, p Patient) []Finding {
+	if absent(ctx, p.Cluster, routes) {
+		return nil
+	}
 	all, err := status.List(ctx, p.Cluster, p.Namespace)
 	if err != nil {
 		return unseen(err)
@@ -254,10 +251,37 @@ func orphans(ctx context.Context, p Patient) []Finding {
 			found = append(found, Finding{Level: Error, Text: text, Advice: advice})
 		}
 	}
-	if len(found) == 0 {
+	left, err := targetless(ctx, p)
+	if err != nil {
+		return unseen(err)
+	}
+	if found = append(found, left...); len(found) == 0 {
 		return fine("no run has left an application half-way")
 	}
 	return found
+}
+
+// targetless are the primaries whose Deployments somebody has deleted.
+func targetless(ctx context.Context, p Patient) ([]Finding, error) {
+	list, err := p.Cluster.Objects(kube.Deployments, p.Namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	there := map[string]bool{}
+	for _, d := range list.Items {
+		there[d.GetName()] = true
+	}
+	var found []Finding
+	for _, d := range list.Items {
+		app := application.Application{Namespace: p.Namespace, Name: d.GetLabels()[application.Label]}
+		if app.Name != "" && d.GetName() == app.Primary() && !there[app.Name] {
+			text := fmt.Sprintf("%s: Deployment %s serves, and %s is gone: nothing can be released", app.Name,
+				d.GetName(), app.Name)
+			found = append(found, warning(text, fmt.Sprintf("apply Deployment %s again, or delete what has the label "+
+				"%s=%s", app.Name, application.Label, app.Name))...)
+		}
+	}
+	return found, nil
 }
 
 // ended says how a run is no more; nothing while it goes on.

@@ -34,9 +34,14 @@ func (r *Release) DrainBy(config prometheus.Config, least, most time.Duration) e
 	if err != nil {
 		return err
 	}
+	r.DrainWith(client, least, most)
+	return nil
+}
+
+// DrainWith is DrainBy with a client that is there.
+func (r *Release) DrainWith(client *prometheus.Client, least, most time.Duration) {
 	r.Drain = func(ctx context.Context) error {
 		return drain.Wait(ctx, client, drain.Workload{Namespace: r.App.Namespace, App: r.App.Name}, 0, least,
 			most, clock.RealClock{})
 	}
-	return nil
 }

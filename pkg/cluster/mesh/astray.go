@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,11 +27,11 @@ func (s Services) AdmitFirst(ctx context.Context, apex *unstructured.Unstructure
 	if apex != nil {
 		refusals.Add(s.admitApex(apex, pods, primary))
 	}
-	others, err := s.astray(ctx, pods, labels.Set(copied.Labels(maps.Clone(pods))))
+	others, err := s.Astray(ctx, target, copied)
 	refusals.Add(err)
-	for _, o := range others {
+	for _, name := range slices.Sorted(maps.Keys(others)) {
 		refusals.Addf("reading Service %s: it selects pods of %s (%s), and not those of %s, which serve instead: let "+
-			"it select by a label that both have, or delete it", o.GetName(), s.App.Name, labels.Set(selectorOf(&o)),
+			"it select by a label that both have, or delete it", name, s.App.Name, labels.Set(others[name]),
 			s.App.Primary())
 	}
 	return refusals.Err()
@@ -53,9 +54,22 @@ func (s Services) admitApex(apex *unstructured.Unstructured, pods labels.Set, pr
 		s.App.Primary(), s.App.Name, pods)
 }
 
-// astray are the Services of the namespace, besides the application's own, that select the target's pods and not the
-// primary's. Where they may not be listed that is logged.
-func (s Services) astray(ctx context.Context, target, primary labels.Set) ([]unstructured.Unstructured, error) {
+// Astray are the Services of the namespace, besides the application's own, that select the target's pods and not the
+// primary's, with their selectors. Where they may not be listed that is logged.
+func (s Services) Astray(ctx context.Context, target *workload.Deployment,
+	copied workload.Copy) (map[string]map[string]string, error) {
+	return s.others(ctx, target, copied, false)
+}
+
+// Common are those that select the pods of both.
+func (s Services) Common(ctx context.Context, target *workload.Deployment,
+	copied workload.Copy) (map[string]map[string]string, error) {
+	return s.others(ctx, target, copied, true)
+}
+
+// others are Services that select the target's pods, and the primary's or not.
+func (s Services) others(ctx context.Context, target *workload.Deployment, copied workload.Copy,
+	both bool) (map[string]map[string]string, error) {
 	var list *unstructured.UnstructuredList
 	err := kube.Retry(ctx, func(ctx context.Context) (err error) {
 		list, err = s.Objects.List(ctx, metav1.ListOptions{})
@@ -69,15 +83,17 @@ func (s Services) astray(ctx context.Context, target, primary labels.Set) ([]uns
 	if err != nil {
 		return nil, fmt.Errorf("listing the Services of %s: %w", s.App.Namespace, err)
 	}
-	var found []unstructured.Unstructured
+	pods := labels.Set(target.Spec.Template.Metadata.Labels)
+	primary := labels.Set(copied.Labels(maps.Clone(pods)))
+	found := map[string]map[string]string{}
 	for _, o := range list.Items {
 		selected := labels.SelectorFromSet(selectorOf(&o))
 		if name := o.GetName(); name == s.App.Name || name == s.App.Primary() || name == s.App.Canary() ||
 			selected.Empty() {
 			continue
 		}
-		if selected.Matches(target) && !selected.Matches(primary) {
-			found = append(found, o)
+		if selected.Matches(pods) && selected.Matches(primary) == both {
+			found[o.GetName()] = selectorOf(&o)
 		}
 	}
 	return found, nil

@@ -16,6 +16,7 @@ type History struct {
 	Busiest  float64 // requests in its busiest interval
 	Clumps   float64 // errors that usually come at once, at least 1
 	Grid     time.Duration
+	Gap      time.Duration // between two scrapes of it, as it is; 0 where there were no two
 	Warnings []string
 }
 
@@ -27,8 +28,10 @@ func (r Reader) History(m model.Matrix, start time.Time, grid time.Duration) (Hi
 	if err != nil {
 		return h, err
 	}
+	gaps := a.gaps()
+	h.Gap = sequential.Gap(gaps)
 	if grid == 0 {
-		h.Grid = sequential.Grid(a.gaps())
+		h.Grid = sequential.Grid(gaps)
 	}
 	known := a.warnings
 	a.Busiest = math.SmallestNonzeroFloat64

@@ -42,6 +42,15 @@ type Client struct {
 
 // New checks a configuration. It does not ask anything yet.
 func New(config Config) (*Client, error) {
+	base, err := config.Transport()
+	if err != nil {
+		return nil, err
+	}
+	return Over(config, base)
+}
+
+// Over is New for a Prometheus that is reached in another way than by its address, which texts go on to show.
+func Over(config Config, base http.RoundTripper) (*Client, error) {
 	address, err := config.address()
 	if err != nil {
 		return nil, err
@@ -50,7 +59,7 @@ func New(config Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := newTransport(config)
+	t, err := newTransport(config, base)
 	if err != nil {
 		return nil, err
 	}

@@ -20,21 +20,26 @@ type transport struct {
 	limit   int64
 }
 
-func newTransport(c Config) (*transport, error) {
+func newTransport(c Config, base http.RoundTripper) (*transport, error) {
 	if _, err := c.token(); err != nil {
-		return nil, err
-	}
-	authorities, err := c.authorities()
-	if err != nil {
 		return nil, err
 	}
 	headers, err := c.headers()
 	if err != nil {
 		return nil, err
 	}
+	return &transport{RoundTripper: base, token: c.token, headers: headers, limit: bodyLimit}, nil
+}
+
+// Transport trusts whom the configuration trusts, and sends nothing of it.
+func (c Config) Transport() (*http.Transport, error) {
+	authorities, err := c.authorities()
+	if err != nil {
+		return nil, err
+	}
 	base := http.DefaultTransport.(*http.Transport).Clone()
 	base.TLSClientConfig = &tls.Config{RootCAs: authorities, MinVersion: tls.VersionTLS12}
-	return &transport{RoundTripper: base, token: c.token, headers: headers, limit: bodyLimit}, nil
+	return base, nil
 }
 
 // RoundTrip implements http.RoundTripper.

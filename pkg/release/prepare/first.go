@@ -8,7 +8,6 @@ import (
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/cluster/mesh"
-	"github.com/serin-cd/serin/pkg/cluster/policy"
 	"github.com/serin-cd/serin/pkg/cluster/workload"
 	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/record"
@@ -65,32 +64,14 @@ func first(ctx context.Context, r *release.Release, p Preparation, f found) erro
 	return settleFirst(ctx, r, f)
 }
 
-// warn names the policies that hold for the pods of the target or of the primary alone, which serve from now on, and
-// the VirtualServices that are not shifted.
+// warn tells the reservations.
 func warn(ctx context.Context, r *release.Release, f found) error {
-	lost, gained, err := policy.Differ(ctx, r.Cluster.Objects, r.App.Namespace, f.target, f.copied)
+	all, err := reservations(ctx, r, f)
 	if err != nil {
 		return fmt.Errorf("releasing %s for the first time: %w", r.App, err)
 	}
-	for _, name := range lost {
-		r.Events.Warningf(ctx, "%s selects pods of %s, and not those of %s: let its selector match both", name,
-			r.App.Name, r.App.Primary())
-	}
-	for _, name := range gained {
-		r.Events.Warningf(ctx, "%s selects pods of %s, and not those of %s: let its selector match both or neither",
-			name, r.App.Primary(), r.App.Name)
-	}
-	sized, err := policy.Vertical(ctx, r.Cluster.Objects, r.App.Namespace, r.App.Name)
-	if err != nil {
-		return fmt.Errorf("releasing %s for the first time: %w", r.App, err)
-	}
-	for _, name := range sized {
-		r.Events.Warningf(ctx, "VerticalPodAutoscaler %s sizes pods of %s, and not those of %s: make one for these too",
-			name, r.App.Name, r.App.Primary())
-	}
-	for _, name := range f.unshifted {
-		r.Events.Warningf(ctx, "VirtualService %s leads to %s, and none of its callers gets to a canary: name it in "+
-			"virtual-services", name, r.App.Name)
+	for _, one := range all {
+		r.Events.Warningf(ctx, "%s: %s", one.Text, one.Advice)
 	}
 	return nil
 }

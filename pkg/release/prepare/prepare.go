@@ -181,13 +181,25 @@ func Run(ctx context.Context, r *release.Release, p Preparation) (outcome run.Ou
 	return Proceed, revision, err
 }
 
-// Examine is an error where Run would refuse a release. It changes nothing.
-func Examine(ctx context.Context, r *release.Release, p Preparation) error {
+// Examine is an error where Run would refuse a release, and tells the reservations about one. It changes nothing.
+func Examine(ctx context.Context, r *release.Release, p Preparation) ([]Reservation, error) {
 	f, err := look(ctx, r, p)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return rehearse(ctx, r, p, f)
+	looks := []func(context.Context, *release.Release, found) ([]Reservation, error){reservations, shared}
+	if !f.first() {
+		looks = append(looks, later)
+	}
+	var all []Reservation
+	for _, look := range looks {
+		found, err := look(ctx, r, f)
+		if err != nil {
+			return all, err
+		}
+		all = append(all, found...)
+	}
+	return all, rehearse(ctx, r, p, f)
 }
 
 // look reads everything and refuses what cannot be released; it changes nothing.
