@@ -17,7 +17,7 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(imports(), render(), starts(), statuses(), watches(), histories(), explains(), logs(), abort(),
+	cmd.AddCommand(imports(), render(), starts(), statuses(), watches(), histories(), explains(), logsOf(), abort(),
 		rollsBack(), doctors(), replays(), record(), version())
 	cmd.SetFlagErrorFunc(refused)
 	return cmd
