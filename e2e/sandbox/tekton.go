@@ -84,8 +84,8 @@ func probeOften(deployment *unstructured.Unstructured) *unstructured.Unstructure
 }
 
 // tektonSettings are what differs from Tekton's defaults. No sidecars are injected here, so a pod's first step need not
-// wait for them (2 s less a TaskRun); and Tekton's own containers must pass in namespaces that enforce "restricted". Its
-// module has no version in its manifests: that of go.mod is put in.
+// wait for them (2 s less a TaskRun); and Tekton's own containers must pass in namespaces that enforce "restricted".
+// Its module has no version in its manifests: that of go.mod is put in.
 var tektonSettings = strings.NewReplacer(
 	`running-in-environment-with-injected-sidecars: "true"`, `running-in-environment-with-injected-sidecars: "false"`,
 	`set-security-context: "false"`, `set-security-context: "true"`,
