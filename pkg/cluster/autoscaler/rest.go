@@ -58,7 +58,7 @@ func (a Autoscalers) Wake(ctx context.Context, r Reference, f Found, by run.ID) 
 			kube.SetMembers(has, map[string]string{application.RunAnnotation: by.String()},
 				"metadata", "annotations")...)
 		if resting {
-			ops = append(ops, kube.Operation{Op: "remove", Path: kube.Path("metadata", "annotations", pausedReplicas)})
+			ops = append(ops, kube.Unannotate(pausedReplicas))
 		}
 		slog.Info("KEDA unpaused", "autoscaler", r.String())
 		return ops, nil

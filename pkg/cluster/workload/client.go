@@ -159,8 +159,7 @@ func Scale(replicas int32) kube.Operation { return kube.Add("/spec/replicas", re
 func Stamp(d *Deployment, by run.ID) []kube.Operation {
 	ops := kube.Annotate(d.Annotations, application.RunAnnotation, by.String())
 	if _, there := d.Annotations[application.KeepAnnotation]; there {
-		ops = append(ops, kube.Operation{Op: "remove", Path: kube.Path("metadata", "annotations",
-			application.KeepAnnotation)})
+		ops = append(ops, kube.Unannotate(application.KeepAnnotation))
 	}
 	return ops
 }
@@ -172,12 +171,11 @@ func Keep(d *Deployment, until time.Time) []kube.Operation {
 
 // NoteAutoscaler are the operations that tell a target of its autoscaler, after those of Stamp; empty tells of none.
 func NoteAutoscaler(d *Deployment, note string) []kube.Operation {
-	path := kube.Path("metadata", "annotations", application.AutoscalerAnnotation)
 	switch _, there := d.Annotations[application.AutoscalerAnnotation]; {
 	case note != "" && note != d.Autoscaler():
-		return []kube.Operation{kube.Add(path, note)}
+		return []kube.Operation{kube.Add(kube.Path("metadata", "annotations", application.AutoscalerAnnotation), note)}
 	case note == "" && there:
-		return []kube.Operation{{Op: "remove", Path: path}}
+		return []kube.Operation{kube.Unannotate(application.AutoscalerAnnotation)}
 	}
 	return nil
 }

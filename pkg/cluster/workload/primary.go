@@ -236,7 +236,7 @@ func Restamp(primary *Deployment, by run.ID) []kube.Operation {
 	ops := Stamp(primary, by)
 	for _, name := range []string{application.PreviousAnnotation, application.TemplateAnnotation} {
 		if _, there := primary.Annotations[name]; there {
-			ops = append(ops, kube.Operation{Op: "remove", Path: kube.Path("metadata", "annotations", name)})
+			ops = append(ops, kube.Unannotate(name))
 		}
 	}
 	return ops

@@ -61,7 +61,7 @@ func (c Copy) Follow(target, primary *Deployment, taken application.Metadata) []
 		case there && !reflect.DeepEqual(value, before):
 			ops = append(ops, kube.Add(kube.Path("spec", name), value))
 		case !there && had:
-			ops = append(ops, kube.Operation{Op: "remove", Path: kube.Path("spec", name)})
+			ops = append(ops, kube.Remove("spec", name))
 		}
 	}
 	ops = append(ops, kube.SetMembers(primary.Labels, c.Labels(taken.Of(target.Labels)), "metadata", "labels")...)

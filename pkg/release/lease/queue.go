@@ -122,5 +122,5 @@ func (w *waiter) leave(now *coordination.Lease) []kube.Operation {
 	if first := newest(now); w == nil || first == nil || first.Run != w.place.Run {
 		return nil
 	}
-	return []kube.Operation{{Op: "remove", Path: kube.Path("metadata", "annotations", waiting)}}
+	return []kube.Operation{kube.Unannotate(waiting)}
 }
