@@ -15,14 +15,12 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/serin-cd/serin/internal/importing"
+	"github.com/serin-cd/serin/internal/parameters"
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/release/status"
 	"github.com/serin-cd/serin/pkg/task/failure"
 )
-
-// once are parameters of what a single run releases: the next one does not take them over.
-var once = []string{"image", "to-revision", "skip-analysis"}
 
 // starting is what start is told.
 type starting struct {
@@ -100,7 +98,7 @@ func (s *starting) start(cmd *cobra.Command, name string) error {
 			return err
 		}
 	}
-	parameters, err := s.parameters(ctx, cluster, app, cmd.Flags().Changed("pipeline"))
+	told, err := s.parameters(ctx, cluster, app, cmd.Flags().Changed("pipeline"))
 	if err != nil {
 		return err
 	}
@@ -108,7 +106,7 @@ func (s *starting) start(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return err
 	}
-	wanted, err := s.runOf(pipeline, app, parameters)
+	wanted, err := s.runOf(pipeline, app, told)
 	if err != nil {
 		return err
 	}
@@ -141,7 +139,7 @@ func (s *starting) parameters(ctx context.Context, cluster *kube.Cluster, app ap
 	named bool) (map[string]string, error) {
 	all := map[string]string{}
 	if s.last || s.back != "" {
-		last, err := s.lastOf(ctx, cluster, app)
+		last, err := parameters.Last(ctx, cluster, app)
 		if err != nil {
 			return nil, err
 		}
@@ -153,7 +151,7 @@ func (s *starting) parameters(ctx context.Context, cluster *kube.Cluster, app ap
 			last = &tekton.PipelineRun{}
 		}
 		for _, p := range last.Spec.Params {
-			if !slices.Contains(once, p.Name) {
+			if !slices.Contains(parameters.Once, p.Name) {
 				all[p.Name] = p.Value.StringVal
 			}
 		}
@@ -196,28 +194,6 @@ func assign(to map[string]string, given []string) error {
 	return nil
 }
 
-// lastOf is the newest run of an application, nil where it has none any more.
-func (s *starting) lastOf(ctx context.Context, cluster *kube.Cluster, app application.Application) (*tekton.PipelineRun,
-	error) {
-	all, err := status.Runs(ctx, cluster, app.Namespace)
-	if err != nil {
-		return nil, err
-	}
-	for _, r := range all { // the newest is first
-		if r.App != app.Name {
-			continue
-		}
-		object, err := cluster.Objects(kube.PipelineRuns, app.Namespace).Get(ctx, r.ID.Name, metav1.GetOptions{})
-		if err != nil {
-			return nil, fmt.Errorf("reading PipelineRun %s/%s: %w", app.Namespace, r.ID.Name, err)
-		}
-		var last tekton.PipelineRun
-		err = runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &last)
-		return &last, err
-	}
-	return nil, nil
-}
-
 func pipelineOf(ctx context.Context, cluster *kube.Cluster, namespace, name string) (*tekton.Pipeline, error) {
 	object, err := cluster.Objects(kube.Pipelines, namespace).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
@@ -236,8 +212,8 @@ func pipelineOf(ctx context.Context, cluster *kube.Cluster, namespace, name stri
 
 // runOf is a run of a Pipeline.
 func (s *starting) runOf(p *tekton.Pipeline, app application.Application,
-	parameters map[string]string) (*tekton.PipelineRun, error) {
-	if err := importing.Known(p, parameters); err != nil {
+	told map[string]string) (*tekton.PipelineRun, error) {
+	if err := importing.Known(p, told); err != nil {
 		return nil, err
 	}
 	r := &tekton.PipelineRun{
@@ -250,7 +226,7 @@ func (s *starting) runOf(p *tekton.Pipeline, app application.Application,
 		},
 	}
 	for _, offered := range p.Spec.Params {
-		if value, given := parameters[offered.Name]; given {
+		if value, given := told[offered.Name]; given {
 			r.Spec.Params = append(r.Spec.Params, tekton.Param{Name: offered.Name,
 				Value: *tekton.NewStructuredValues(value)})
 		}

@@ -67,7 +67,9 @@ func (p *Patient) Learn(ctx context.Context, given map[string]string) error {
 	}
 	p.Pipeline = cmp.Or(p.Pipeline, told.Pipeline, pipeline)
 	told = told.Outside()
-	delete(told.Values, "image") // the next run's is another
+	for _, name := range parameters.Once {
+		delete(told.Values, name)
+	}
 	p.source = told.Source(given)
 	if err := parameters.Decode(ctx, told, given, &p.Preparation.Config); err != nil {
 		return err

@@ -71,24 +71,37 @@ func OfRun(ctx context.Context, c *kube.Cluster, app application.Application, na
 // Of are those of the newest run of an application, or of any in the namespace if it has no name. Where there is none
 // they are the defaults of a Pipeline.
 func Of(ctx context.Context, c *kube.Cluster, app application.Application, pipeline string) (Found, error) {
-	all, err := status.Runs(ctx, c, app.Namespace)
+	run, err := Last(ctx, c, app)
 	if err != nil {
 		return Found{}, err
+	}
+	if run != nil {
+		return of(ctx, c, run, pipeline)
+	}
+	return ofPipeline(ctx, c, app.Namespace, pipeline)
+}
+
+// Last is the newest run of an application, or of any in the namespace if it has no name; nil where there is none any
+// more.
+func Last(ctx context.Context, c *kube.Cluster, app application.Application) (*tekton.PipelineRun, error) {
+	all, err := status.Runs(ctx, c, app.Namespace)
+	if err != nil {
+		return nil, err
 	}
 	for _, r := range all { // the newest is first
 		if app.Name != "" && r.App != app.Name {
 			continue
 		}
-		run, err := read[tekton.PipelineRun](ctx, c, kube.PipelineRuns, app.Namespace, r.ID.Name)
-		if err != nil {
-			return Found{}, err
-		}
-		if run != nil {
-			return of(ctx, c, run, pipeline)
+		if run, err := read[tekton.PipelineRun](ctx, c, kube.PipelineRuns, app.Namespace, r.ID.Name); err != nil ||
+			run != nil {
+			return run, err
 		}
 	}
-	return ofPipeline(ctx, c, app.Namespace, pipeline)
+	return nil, nil
 }
+
+// Once are the parameters that say what a single run releases: the next one does not take them over.
+var Once = []string{"image", "to-revision", "skip-analysis"}
 
 // of lays the parameters of a run above those of the Pipeline that it has, or had.
 func of(ctx context.Context, c *kube.Cluster, run *tekton.PipelineRun, pipeline string) (Found, error) {
