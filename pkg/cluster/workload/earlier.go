@@ -22,9 +22,9 @@ const fewestDigits = 6
 
 // Earlier is a pod template that a Deployment has had, as one of its ReplicaSets keeps it.
 type Earlier struct {
-	Revision string    `json:"revision"` // the template's
-	Images   []string  `json:"images"`
-	Made     time.Time `json:"made"` // when the Deployment had it first
+	Revision string // the template's
+	Images   []string
+	Made     time.Time // when the Deployment had it first
 	Template map[string]any
 
 	promoted string // on a primary's: the revision that it was promoted to
@@ -107,17 +107,18 @@ func list(history []Earlier) string {
 }
 
 // Before is the revision that a primary was promoted to before the one that it runs: the one that its promotion has
-// noted, else that of its ReplicaSet used last before; empty where neither tells. history is the primary's.
-func Before(primary *Deployment, history []Earlier) string {
+// noted, else that of its ReplicaSet used last before; empty where neither tells.
+func Before(ctx context.Context, replicaSets lister, primary *Deployment) (string, error) {
 	if previous := primary.Previous(); previous != "" && previous != primary.Promoted() {
-		return previous
+		return previous, nil
 	}
+	history, err := History(ctx, replicaSets, primary)
 	for _, e := range history {
 		if e.promoted != "" && e.promoted != primary.Promoted() {
-			return e.promoted
+			return e.promoted, nil
 		}
 	}
-	return ""
+	return "", err
 }
 
 // Return are the operations that give a target an earlier template; none where it has it.

@@ -258,9 +258,15 @@ func look(ctx context.Context, r *release.Release, p Preparation) (f found, err 
 func serves(d *workload.Deployment) bool { return d != nil && d.Status.ReadyReplicas > 0 }
 
 func setImage(ctx context.Context, r *release.Release, p Preparation) (*workload.Deployment, error) {
-	target, err := r.Deployments.Update(ctx, r.App.Name, func(d *workload.Deployment) ([]kube.Operation, error) {
+	return edit(ctx, r, r.Deployments, func(d *workload.Deployment) ([]kube.Operation, error) {
 		return workload.SetImage(d, p.Container, p.Image)
 	})
+}
+
+// edit writes the target; one that is gone is an error of configuration.
+func edit(ctx context.Context, r *release.Release, deployments workload.Deployments,
+	decide func(*workload.Deployment) ([]kube.Operation, error)) (*workload.Deployment, error) {
+	target, err := deployments.Update(ctx, r.App.Name, decide)
 	if err == nil && target == nil {
 		return nil, failure.Configf("preparing %s: the target was deleted", r.App)
 	}

@@ -28,11 +28,11 @@ func earlier(ctx context.Context, r *release.Release, p Preparation, f found) (*
 	}
 	digits := p.ToRevision
 	if digits == Previous {
-		history, err := workload.History(ctx, r.Deployments.ReplicaSets, f.primary)
-		if err != nil {
+		var err error
+		if digits, err = workload.Before(ctx, r.Deployments.ReplicaSets, f.primary); err != nil {
 			return nil, err
 		}
-		if digits = workload.Before(f.primary, history); digits == "" {
+		if digits == "" {
 			return nil, failure.Configf("reading to-revision: %q: Deployment %s does not tell which revision it ran "+
 				"before %s: name one by its digits", Previous, f.primary.Name, workload.Short(f.primary.Promoted()))
 		}
@@ -55,13 +55,10 @@ func revert(ctx context.Context, r *release.Release, p Preparation, f found, to 
 	if before == to.Revision {
 		return f, nil
 	}
-	target, err := r.Deployments.From(f.target).Update(ctx, r.App.Name,
+	target, err := edit(ctx, r, r.Deployments.From(f.target),
 		func(d *workload.Deployment) ([]kube.Operation, error) { return workload.Return(d, to), nil })
-	if err == nil && target == nil {
-		err = failure.Configf("the target was deleted")
-	}
 	if err != nil {
-		return f, fmt.Errorf("preparing %s: going back to revision %s: %w", r.App, workload.Short(to.Revision), err)
+		return f, fmt.Errorf("going back to revision %s: %w", workload.Short(to.Revision), err)
 	}
 	slog.Info("target reverted", "deployment", r.App.String(), "from", workload.Short(before), "to", to.String())
 	r.Events.UID = target.UID
