@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/serin-cd/serin/e2e/sandbox/internal/build"
 	"github.com/serin-cd/serin/e2e/sandbox/internal/progress"
 )
 
@@ -85,11 +86,11 @@ func probeOften(deployment *unstructured.Unstructured) *unstructured.Unstructure
 
 // tektonSettings are what differs from Tekton's defaults. No sidecars are injected here, so a pod's first step need not
 // wait for them (2 s less a TaskRun); and Tekton's own containers must pass in namespaces that enforce "restricted".
-// Its module has no version in its manifests: that of go.mod is put in.
+// Its module has no version in its manifests.
 var tektonSettings = strings.NewReplacer(
 	`running-in-environment-with-injected-sidecars: "true"`, `running-in-environment-with-injected-sidecars: "false"`,
 	`set-security-context: "false"`, `set-security-context: "true"`,
-	`version: "devel"`, `version: "v1.15.0"`,
+	`version: "devel"`, `version: "`+build.TektonVersion+`"`,
 )
 
 // tektonManifest puts this sandbox's images and settings into Tekton's own manifests.

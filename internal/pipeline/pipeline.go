@@ -6,6 +6,8 @@ import (
 	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/selection"
+
+	"github.com/serin-cd/serin/pkg/release/prepare"
 )
 
 // Render is the Pipeline of a plan.
@@ -71,8 +73,8 @@ func Gate(last bool) string {
 
 // The outcomes of a preparation after which a run goes on.
 const (
-	Judged   = "proceed" // with a canary that stages judge
-	Unjudged = "promote" // with one that is promoted without analysis
+	Judged   = string(prepare.Proceed) // with a canary that stages judge
+	Unjudged = string(prepare.Promote) // with one that is promoted without analysis
 )
 
 // When is the condition that an outcome is one of those.

@@ -58,7 +58,7 @@ func reached(v verdict.Verdict, rec *record.Record) verdict.Verdict {
 func given(rec *record.Record) (decision verdict.Decision, code, text string) {
 	switch {
 	case rec.Verdict == verdict.Pass || rec.Outcome == run.Promoted:
-		return verdict.Pass, sequential.Healthy, "every stage passed"
+		return verdict.Pass, sequential.Healthy, rec.PromotedFor()
 	case rec.Verdict != verdict.Wait:
 		code, text, _ = strings.Cut(rec.Reason, ": ")
 		return rec.Verdict, code, text
