@@ -30,8 +30,16 @@ var shared struct {
 	err          error
 }
 
+// atEnd is what remains to be done after the last scenario.
+var atEnd []func() error
+
 func TestMain(m *testing.M) {
 	code := m.Run()
+	for _, f := range atEnd {
+		if err := f(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	}
 	if sb := shared.sandbox; sb != nil {
 		if code != 0 {
 			logs(sb)
@@ -280,8 +288,15 @@ func (p *play) nothingLost(but ...trial.Version) {
 	for _, v := range but {
 		delete(lost, string(v))
 	}
-	if len(lost) > 0 {
-		p.Errorf("requests that failed, by version: %v, want none (beside %v)", lost, but)
+	if len(lost) == 0 {
+		return
+	}
+	p.Errorf("requests that failed, by version: %v, want none (beside %v)", lost, but)
+	for _, s := range p.stop().Seconds {
+		if s.Failed > 0 {
+			p.Logf("%s: %d of %d failed, statuses %v, by version %v, slowest %s", s.From.Format("15:04:05"), s.Failed,
+				s.Requests, s.Statuses, s.Versions, s.Latency.Max)
+		}
 	}
 }
 

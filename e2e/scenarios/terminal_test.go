@@ -20,7 +20,7 @@ import (
 
 // built is the program tkn-canary, which all scenarios share.
 var built = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "serin-cli-")
+	dir, err := os.MkdirTemp("", "scenarios-") // not serin-*: the sandbox's own test, beside this one, looks for such
 	if err != nil {
 		return "", err
 	}
@@ -28,8 +28,10 @@ var built = sync.OnceValues(func() (string, error) {
 	made := exec.Command("go", "build", "-ldflags=-w", "-o", file, "./cmd/tkn-canary")
 	made.Dir = filepath.Join("..", "..") // of another module
 	if text, err := made.CombinedOutput(); err != nil {
+		_ = os.RemoveAll(dir)
 		return "", errors.New(string(text))
 	}
+	atEnd = append(atEnd, func() error { return os.RemoveAll(dir) })
 	return file, nil
 })
 

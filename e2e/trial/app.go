@@ -363,10 +363,11 @@ func (a *App) Load(ctx context.Context, rate int, each func(load.Second)) (stop 
 	return func() *load.Report { cancel(); return <-done }
 }
 
-// Reached says whether the gateway answers for the application.
+// Reached says whether the gateway answers for the application, for a second: a route reaches it before the last
+// endpoint does, and a pod that is ending answers until the gateway hears of it.
 func (a *App) Reached(ctx context.Context) bool {
-	report, err := load.Run(ctx, load.Options{URL: a.Sandbox.Gateway, Host: a.Host, Rate: 1, Duration: time.Second})
-	return err == nil && report.Total.Statuses["200"] > 0
+	report, err := load.Run(ctx, load.Options{URL: a.Sandbox.Gateway, Host: a.Host, Rate: 30, Duration: time.Second})
+	return err == nil && report.Total.Requests > 0 && report.Total.Statuses["200"] == report.Total.Requests
 }
 
 // Eventually waits until a condition holds.
