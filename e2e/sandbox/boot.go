@@ -50,6 +50,9 @@ func (s *Sandbox) boot(ctx context.Context, p *progress.Reporter, b *building, o
 			group.Go(func() error { return s.bootMesh(ctx, p, apply, client, b) })
 			group.Go(func() error { return s.bootTekton(ctx, p, apply, client, b, loaded) })
 		}
+		if o.Flagger && !o.Bare {
+			group.Go(func() error { return s.bootFlagger(ctx, apply, b) })
+		}
 		if err := s.bootCluster(ctx, apply, client); err != nil {
 			return err
 		}
@@ -204,6 +207,26 @@ func (s *Sandbox) bootMetrics(ctx context.Context, apply *applier, client kubern
 		_, err := client.Discovery().RESTClient().Get().AbsPath("/apis/metrics.k8s.io/v1beta1/nodes", hostname).
 			DoRaw(ctx)
 		return err
+	})
+}
+
+// bootFlagger installs Flagger's definitions and starts it.
+func (s *Sandbox) bootFlagger(ctx context.Context, apply *applier, b *building) error {
+	if err := b.wait(ctx, flaggerCRDs, Flagger); err != nil {
+		return err
+	}
+	definitions, err := os.ReadFile(b.flaggerCRDs)
+	if err != nil {
+		return err
+	}
+	if err := apply.apply(ctx, definitions); err != nil {
+		return err
+	}
+	if err := s.Start(ctx, Flagger); err != nil {
+		return err
+	}
+	return poll(ctx, bootLimit, "Flagger to be ready", func(ctx context.Context) error {
+		return answers(ctx, "http://"+net.JoinHostPort(s.NodeIP, flaggerPort)+"/healthz", "")
 	})
 }
 

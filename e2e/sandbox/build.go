@@ -31,6 +31,12 @@ type part struct {
 	make func() (build.Artifact, error)
 }
 
+// flaggerCRDs is the part with the definitions of Flagger's objects.
+const flaggerCRDs = "flagger-crds"
+
+// optional are the parts of what is only there if it is asked for.
+var optional = []string{MetricsServer, Flagger, flaggerCRDs}
+
 // Kubernetes has most of the packages that the others need, and comes first.
 var parts = []part{
 	{"kube", "kube", 480 * time.Second, build.Kube},
@@ -38,8 +44,10 @@ var parts = []part{
 	{"tekton", "", 60 * time.Second, build.Tekton},
 	{"app", "app", 2 * time.Second, build.App},
 	{"envoy", "envoy", 5 * time.Second, func() (build.Artifact, error) { return build.Envoy(), nil }},
-	{"istio-crds", "crds.yaml", time.Second, func() (build.Artifact, error) { return build.IstioCRDs(), nil }},
+	{"istio-crds", "crds.yaml", time.Second, build.IstioCRDs},
 	{"metrics-server", "metrics-server", 10 * time.Second, build.MetricsServer},
+	{Flagger, "flagger", 150 * time.Second, build.Flagger},
+	{flaggerCRDs, "crds.yaml", time.Second, build.FlaggerCRDs},
 }
 
 // parts are those that the sandbox is made of.
@@ -48,9 +56,12 @@ func (o Options) parts() []string {
 	if o.Bare {
 		names = []string{"kube"}
 	}
-	names = slices.DeleteFunc(names, func(name string) bool { return name == MetricsServer })
+	names = slices.DeleteFunc(names, func(name string) bool { return slices.Contains(optional, name) })
 	if o.MetricsServer {
 		names = append(names, MetricsServer)
+	}
+	if o.Flagger {
+		names = append(names, Flagger, flaggerCRDs)
 	}
 	return names
 }
@@ -183,7 +194,7 @@ func (all selection) announce(p *progress.Reporter) {
 
 // programs are the paths of what was built.
 type programs struct {
-	kubeDir, tekton, app, istiod, envoy, crds, metrics string
+	kubeDir, tekton, app, istiod, envoy, crds, metrics, flagger, flaggerCRDs string
 }
 
 func (p programs) kube(name string) string { return filepath.Join(p.kubeDir, name) }
@@ -207,6 +218,10 @@ func paths(all selection) programs {
 			out.crds = b.Path
 		case MetricsServer:
 			out.metrics = b.Path
+		case Flagger:
+			out.flagger = b.Path
+		case flaggerCRDs:
+			out.flaggerCRDs = b.Path
 		}
 	}
 	return out

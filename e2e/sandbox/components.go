@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"net"
 	"path/filepath"
 
 	"github.com/serin-cd/serin/e2e/sandbox/internal/node"
@@ -19,6 +20,7 @@ const (
 	Envoy             = "envoy"
 	Prometheus        = "prometheus"
 	MetricsServer     = "metrics-server"
+	Flagger           = "flagger"
 )
 
 const (
@@ -28,6 +30,7 @@ const (
 	istiodPort   = "18080"
 	webhookPort  = "15017" // of istiod's validation
 	metricsPort  = "4443"  // of metrics-server
+	flaggerPort  = "18081" // of Flagger's health and metrics
 	apiServiceIP = "10.96.0.1"
 	dnsServiceIP = "10.96.0.10"
 	serviceCIDR  = "10.96.0.0/16"
@@ -98,6 +101,11 @@ func components(cfg node.Config, built programs, o Options) []node.Component {
 	}
 	if o.Bare {
 		return all
+	}
+	if o.Flagger {
+		all = append(all, node.Component{Name: Flagger, Command: []string{built.flagger,
+			"-kubeconfig=" + pki("flagger.kubeconfig"), "-mesh-provider=istio", "-log-level=info",
+			"-metrics-server=http://" + net.JoinHostPort(cfg.NodeIP, promPort), "-port=" + flaggerPort}})
 	}
 	return append(all,
 		node.Component{

@@ -14,6 +14,8 @@ type Options struct {
 
 	// MetricsServer has metrics-server beside the rest, for autoscalers.
 	MetricsServer bool
+	// Flagger has Flagger beside the rest, for applications that move from it or back.
+	Flagger bool
 
 	// Existing is used in place of a sandbox where its Context is given. Nothing is built or booted.
 	Existing Existing

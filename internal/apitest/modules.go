@@ -67,7 +67,7 @@ func output(name string, args ...string) (string, error) {
 var definitions = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1",
 	Resource: "customresourcedefinitions"}
 
-// define makes the custom resources of Istio, Tekton and KEDA, and waits until each is served.
+// define makes the custom resources of Istio, Tekton, Flagger and KEDA, and waits until each is served.
 func (s *Server) define(ctx context.Context, m modules) error {
 	files, err := filepath.Glob(filepath.Join(m.tekton, "config", "300-crds", "*.yaml"))
 	if err != nil {
@@ -80,6 +80,7 @@ func (s *Server) define(ctx context.Context, m modules) error {
 	var served []schema.GroupVersionResource
 	for _, file := range slices.Insert(files, 0,
 		filepath.Join(m.istio, "kubernetes", "customresourcedefinitions.gen.yaml"),
+		filepath.Join(m.serin, "internal", "apitest", "testdata", "flagger", "crd.yaml"),
 		filepath.Join(m.serin, "internal", "apitest", "testdata", "keda", "scaledobjects.yaml")) {
 		crds, err := readAll(file)
 		if err != nil {

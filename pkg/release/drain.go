@@ -23,9 +23,13 @@ func (r *Release) Undrained() *Release {
 // DrainBlindly waits for as long as proxies have by default, because there is nothing to observe them by.
 func (r *Release) DrainBlindly() {
 	r.Drain = func(ctx context.Context) error {
-		return drain.Wait(ctx, nil, drain.Workload{Namespace: r.App.Namespace, App: r.App.Name}, 0, DrainDeadline,
-			DrainDeadline, clock.RealClock{})
+		return drain.Wait(ctx, nil, r.drained(), 0, DrainDeadline, DrainDeadline, clock.RealClock{})
 	}
+}
+
+// drained are the pods that are drained: the canary's, or the primary's where they go for good.
+func (r *Release) drained() drain.Workload {
+	return drain.Workload{Namespace: r.App.Namespace, App: r.App.Name, Primary: r.Ejected}
 }
 
 // DrainBy observes the drain in Prometheus, for at least and at most the times given.
@@ -41,7 +45,6 @@ func (r *Release) DrainBy(config prometheus.Config, least, most time.Duration) e
 // DrainWith is DrainBy with a client that is there.
 func (r *Release) DrainWith(client *prometheus.Client, least, most time.Duration) {
 	r.Drain = func(ctx context.Context) error {
-		return drain.Wait(ctx, client, drain.Workload{Namespace: r.App.Namespace, App: r.App.Name}, 0, least,
-			most, clock.RealClock{})
+		return drain.Wait(ctx, client, r.drained(), 0, least, most, clock.RealClock{})
 	}
 }

@@ -46,6 +46,7 @@ type Release struct {
 	Events      event.Recorder
 	Lease       lease.Lease
 	Metadata    application.Metadata // what Serin's objects take over
+	Ejected     bool                 // the target serves again: it is the primary that is drained
 
 	Keep time.Duration // how long the pods of a canary that fails stay up for a look
 

@@ -74,3 +74,25 @@ func (a Autoscalers) Awake(ctx context.Context, r Reference) (bool, error) {
 	now, err := a.get(ctx, r)
 	return err == nil && now != nil && now.GetAnnotations()[pausedReplicas] != "0", err
 }
+
+// Free lets KEDA scale the target again for good, and takes Serin's mark off it.
+func (a Autoscalers) Free(ctx context.Context, r Reference) error {
+	if r.Kind != ScaledObject {
+		return nil
+	}
+	_, err := a.update(ctx, r, nil, func(now *unstructured.Unstructured) ([]kube.Operation, error) {
+		has := now.GetAnnotations()
+		ops := []kube.Operation{kube.TestAnnotation(has, application.RunAnnotation)}
+		if has[pausedReplicas] == "0" {
+			ops = append(ops, kube.Remove("metadata", "annotations", pausedReplicas))
+		}
+		if has[application.RunAnnotation] != "" {
+			ops = append(ops, kube.Remove("metadata", "annotations", application.RunAnnotation))
+		}
+		if len(ops) == 1 {
+			return nil, nil
+		}
+		return ops, nil
+	})
+	return err
+}

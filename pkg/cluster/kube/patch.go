@@ -28,6 +28,9 @@ func Replace(path string, value any) Operation {
 	return Operation{Op: "replace", Path: path, Value: value}
 }
 
+// Remove takes a member away that must be there.
+func Remove(members ...string) Operation { return Operation{Op: "remove", Path: Path(members...)} }
+
 // Copy adds to a path what stands at another.
 func Copy(from, path string) Operation { return Operation{Op: "copy", Path: path, From: from} }
 

@@ -43,7 +43,8 @@ type Spec struct {
 	} `json:"strategy"`
 	Template struct {
 		Metadata struct {
-			Labels map[string]string `json:"labels"`
+			Labels      map[string]string `json:"labels"`
+			Annotations map[string]string `json:"annotations"`
 		} `json:"metadata"`
 		Spec struct {
 			Containers []Container `json:"containers"`

@@ -14,7 +14,26 @@ import (
 )
 
 // Workload is the application whose canary is drained: Deployment App, and Service App-canary.
-type Workload struct{ Namespace, App string }
+type Workload struct {
+	Namespace, App string
+	Primary        bool // is drained in place of the canary: Deployment and Service App-primary
+}
+
+// name is the Service that is drained.
+func (w Workload) name() string {
+	if w.Primary {
+		return w.App + "-primary"
+	}
+	return w.App + "-canary"
+}
+
+// deployment is the workload behind it.
+func (w Workload) deployment() string {
+	if w.Primary {
+		return w.name()
+	}
+	return w.App
+}
 
 // state is what is known about the proxies.
 type state string
@@ -103,7 +122,7 @@ func Wait(ctx context.Context, q querier, w Workload, since, least, most time.Du
 		}
 		done, failed := o.last.end(elapsed(), max(since, 0), most)
 		if failed != nil {
-			return fmt.Errorf("draining %s-canary: %w", w.App, failed)
+			return fmt.Errorf("draining %s: %w", w.name(), failed)
 		}
 		if done {
 			slog.InfoContext(ctx, "drain is done", "app", w.App, "after", elapsed().String(), "state",
@@ -158,7 +177,7 @@ func (o observation) end(elapsed, begun, most time.Duration) (bool, error) {
 	if elapsed < begun+most || o.state == unknown && elapsed < min(needed, longest) {
 		return false, nil
 	}
-	return true, errors.New(o.text + fmt.Sprintf(" after %s: the canary's pods stay up", elapsed.Round(time.Second)))
+	return true, errors.New(o.text + fmt.Sprintf(" after %s: its pods stay up", elapsed.Round(time.Second)))
 }
 
 func sleep(ctx context.Context, clk clock, d time.Duration) error {

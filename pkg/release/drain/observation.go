@@ -36,7 +36,7 @@ func judge(w Workload, series map[model.Fingerprint]*model.SampleStream, changed
 			gaps = append(gaps, h.gaps...)
 			scraped = max(scraped, h.after)
 		}
-		if !w.isCanary(s.Metric) {
+		if !w.drained(s.Metric) {
 			continue
 		}
 		switch {
@@ -98,10 +98,11 @@ func sender(m model.Metric, h history) string {
 	return fmt.Sprintf("%s, %s requests in %s)", text, amount(h.growth), h.span.Round(time.Millisecond))
 }
 
-func (w Workload) isCanary(m model.Metric) bool {
-	service := string(m["destination_service_name"]) == w.App+"-canary" &&
+func (w Workload) drained(m model.Metric) bool {
+	service := string(m["destination_service_name"]) == w.name() &&
 		string(m["destination_service_namespace"]) == w.Namespace
-	workload := string(m["destination_workload"]) == w.App && string(m["destination_workload_namespace"]) == w.Namespace
+	workload := string(m["destination_workload"]) == w.deployment() &&
+		string(m["destination_workload_namespace"]) == w.Namespace
 	return service || workload
 }
 

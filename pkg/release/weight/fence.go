@@ -42,6 +42,7 @@ type Fence struct {
 	inherits bool   // a run that begins takes pods over
 	unjudged string // why a run that begins needs no stage
 	taking   bool   // routes that go to the application's own Service are taken over
+	giving   bool   // routes are led to the application's own Service again
 	known    *State
 	last     *record.Record
 	decision verdict.Decision
@@ -288,6 +289,9 @@ func (f Fence) difference(before State, next *record.Record, share parameter.Wei
 	}
 	if f.taking {
 		ops = append(ops, before.Splits.TakeOver(f.App)...)
+	}
+	if f.giving {
+		ops = append(ops, before.givenBack(f.App)...)
 	}
 	if len(ops) == 1 {
 		return nil, nil

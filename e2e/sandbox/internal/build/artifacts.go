@@ -35,6 +35,18 @@ func MetricsServer() (Artifact, error) {
 		target{packages: []string{"sigs.k8s.io/metrics-server/cmd/metrics-server"}})
 }
 
+// Flagger is Flagger, from a module of its own: it needs a newer client of Kubernetes than the others.
+func Flagger() (Artifact, error) {
+	return module("flagger", "flagger", target{packages: []string{"github.com/fluxcd/flagger/cmd/flagger"}})
+}
+
+// FlaggerCRDs is crds.yaml, the custom resource definitions of that Flagger.
+func FlaggerCRDs() (Artifact, error) {
+	dir, err := sourceDir()
+	return definitions{name: "flagger-crds", from: filepath.Join(dir, "sandbox", "modules", "flagger"),
+		module: "github.com/fluxcd/flagger", file: filepath.Join("artifacts", "flagger", "crd.yaml")}, err
+}
+
 // cluster is a program of the module that keeps Kubernetes, istiod and Tekton out of the project's own graph.
 func cluster(name string, targets ...target) (program, error) {
 	return module("cluster", name, targets...)

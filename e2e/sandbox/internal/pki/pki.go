@@ -44,6 +44,7 @@ var clients = []client{
 	{"harness", "serin-sandbox", []string{"system:masters"}},
 	{"istiod", "istiod", []string{"system:masters"}},
 	{"metrics-server", "metrics-server", []string{"system:masters"}},
+	{"flagger", "flagger", []string{"system:masters"}},
 	{"kcm", "system:kube-controller-manager", nil},
 	{"scheduler", "system:kube-scheduler", nil},
 	{"proxy", "system:kube-proxy", nil},
