@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -35,6 +36,10 @@ type adopting struct {
 	given map[string]string // of what prepare takes
 }
 
+// foreseen are the parameters that decide what a first release makes, and which routes it shifts.
+var foreseen = []string{"virtual-services", "routes", "hosts", "gateways", "port", "autoscaler", "primary-min-replicas",
+	"primary-max-replicas", "metadata-include", "metadata-exclude"}
+
 // released is how the application is to be released.
 type released struct {
 	prepare.Config
@@ -62,7 +67,9 @@ can. If it ends halfway, run it again.`,
 	a.add(cmd)
 	cmd.Flags().StringVar(&a.file, "save", "",
 		"file for Flagger's Canary and its MetricTemplates (default: APP-flagger.yaml)")
-	offer(cmd, a.given, parameter.Of(released{}))
+	offer(cmd, a.given, slices.DeleteFunc(parameter.Of(released{}), func(p parameter.Parameter) bool {
+		return !slices.Contains(foreseen, p.Name)
+	}))
 	return cmd
 }
 

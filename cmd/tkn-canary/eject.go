@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,6 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
@@ -18,40 +18,42 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/serin-cd/serin/internal/exporting"
+	"github.com/serin-cd/serin/internal/outside"
+	"github.com/serin-cd/serin/internal/parameters"
 	"github.com/serin-cd/serin/pkg/cluster/application"
+	"github.com/serin-cd/serin/pkg/cluster/autoscaler"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
-	"github.com/serin-cd/serin/pkg/judge/prometheus"
 	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/handover"
 	"github.com/serin-cd/serin/pkg/task/failure"
+	"github.com/serin-cd/serin/pkg/task/parameter"
 )
 
 // ejecting is what eject and remove are told.
 type ejecting struct {
 	handing
-	to         string
-	apply      bool
-	yes        bool
-	prometheus prometheus.Config
-	drain      time.Duration
-	deadline   time.Duration
-	pipeline   string
+	to       string
+	apply    bool
+	yes      bool
+	pipeline string
+	given    map[string]string // of how pods are waited for
 }
 
 func ejects() *cobra.Command {
-	e := ejecting{}
+	e := ejecting{given: map[string]string{}}
 	cmd := &cobra.Command{
 		Use:   "eject APP",
 		Short: "Give an application back to its Deployment, or to Flagger",
 		Long: `Give an application back to its own Deployment, without an object of Serin's left and without a
 request lost: the Deployment gets the version that serves, and as many pods, then the traffic.
-Once nobody sends to the primary any more, it goes, with all that Serin has made.
+Once nobody sends to the primary any more, as the last run's Prometheus tells, it goes, with all
+that Serin has made. If that cannot be asked, it is waited for a minute.
 
 With --to flagger it is left as Flagger leaves an application that it has released, and the
 Canary that goes on with it is written, from the parameters of the last run. --apply makes it.
 
 While a run has the application, it is refused. If it ends halfway, run it again.`,
-		Example: `  tkn canary eject shop -n production --prometheus-url http://prometheus.istio-system:9090
+		Example: `  tkn canary eject shop -n production
   tkn canary eject shop -n production --to flagger > canary.yaml
   tkn canary eject shop -n production --to flagger --apply`,
 		Args:              one,
@@ -64,11 +66,7 @@ While a run has the application, it is refused. If it ends halfway, run it again
 	f.BoolVar(&e.apply, "apply", false, "with --to flagger: make the Canary, which Flagger then goes on with")
 	f.StringVar(&e.pipeline, "pipeline", "canary",
 		"with --to flagger: Pipeline whose weights and defaults it takes where the last PipelineRun is gone")
-	f.StringVar(&e.prometheus.URL, "prometheus-url", "",
-		"address of the Prometheus that tells when nobody sends to the primary any more (default: wait for a minute)")
-	f.DurationVar(&e.drain, "drain", 10*time.Second,
-		"with a Prometheus: how long the primary's pods stay up at least after their traffic has gone")
-	f.DurationVar(&e.deadline, "progress-deadline", time.Minute, "how long pods may take to become ready")
+	offer(cmd, e.given, parameter.Of(release.Settling{}))
 	return cmd
 }
 
@@ -85,13 +83,20 @@ func (e *ejecting) eject(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return err
 	}
-	left, err := handover.Leave(ctx, cluster, app, e.deadline)
+	var settling release.Settling
+	if err := parameter.Decode(ctx, e.given, &settling); err != nil {
+		return err
+	}
+	config, _, err := e.cluster.config()
+	if err != nil {
+		return err
+	}
+	left, err := handover.Leave(ctx, cluster, app, settling.Deadline())
 	if err != nil {
 		return fmt.Errorf("ejecting %s: %w", app, err)
 	}
-	if err := left.Drain(e.observe); err != nil {
-		return err
-	}
+	left.Drain(e.drained(outside.Machine{Cluster: cluster, Config: config, Namespace: app.Namespace},
+		cmd.OutOrStdout()))
 	if e.to == "flagger" {
 		return e.toFlagger(ctx, cmd.OutOrStdout(), cluster, app, left)
 	}
@@ -106,13 +111,16 @@ func (e *ejecting) eject(cmd *cobra.Command, name string) error {
 	return e.print(cmd.OutOrStdout(), out)
 }
 
-// observe says how it is known that nobody sends any more.
-func (e *ejecting) observe(r *release.Release) error {
-	if e.prometheus.URL == "" {
-		r.DrainBlindly()
-		return nil
+// drained waits until nobody sends to the primary any more, as the Prometheus of the last run tells.
+func (e *ejecting) drained(m outside.Machine, w io.Writer) func(context.Context, *release.Release) error {
+	return func(ctx context.Context, r *release.Release) error {
+		closed, way := m.Observe(ctx, r, e.given)
+		defer closed()
+		if e.output == "table" {
+			fmt.Fprintf(w, "%s: %s\n", r.App, way)
+		}
+		return r.Drain(ctx)
 	}
-	return r.DrainBy(e.prometheus, e.drain, max(e.drain, release.DrainDeadline))
 }
 
 // toFlagger writes the Canary to standard output, and tells of the steps beside it.
@@ -182,48 +190,46 @@ func (e *ejecting) canary(ctx context.Context, cluster *kube.Cluster,
 		}
 		*of.into = found
 	}
-	target, err := cluster.Objects(kube.Deployments, app.Namespace).Get(ctx, app.Name, metav1.GetOptions{})
-	if err != nil {
-		return exporting.Exported{}, fmt.Errorf("reading Deployment %s: %w", app.Name, err)
+	if s.Autoscaler, err = scalerOf(ctx, cluster, app, s.Parameters["autoscaler"]); err != nil {
+		return exporting.Exported{}, err
 	}
-	s.Autoscaler = target.GetAnnotations()[application.AutoscalerAnnotation]
 	written, err := exporting.Flagger(s)
 	written.Notes = append(notes, written.Notes...)
 	return written, err
 }
 
-// parameters are those of the last run, above the defaults of its Pipeline.
+// scalerOf is the autoscaler of the application's Deployment, as KIND/NAME, empty for none. choice is the run's.
+func scalerOf(ctx context.Context, cluster *kube.Cluster, app application.Application, choice string) (string, error) {
+	a := autoscaler.Autoscalers{HPAs: cluster.Objects(kube.HPAs, app.Namespace),
+		ScaledObjects: cluster.Objects(kube.ScaledObjects, app.Namespace), App: app}
+	found, err := a.Find(ctx, autoscaler.Choice(cmp.Or(choice, string(autoscaler.Auto))), "")
+	if err != nil && found.Reference().Kind == "" {
+		return "", err
+	}
+	return found.Reference().String(), nil // whatever Serin would refuse about it
+}
+
+// parameters are those of the last run, with the weights of its Pipeline.
 func (e *ejecting) parameters(ctx context.Context, cluster *kube.Cluster, s *exporting.Source) (notes []string,
 	err error) {
-	name := e.pipeline
-	last, err := (&starting{}).lastOf(ctx, cluster, s.App)
-	switch {
-	case errors.Is(err, failure.ErrConfig):
-		notes = append(notes, "the application has no PipelineRun any more: the analysis is that of Pipeline "+name)
-	case err != nil:
-		return nil, err
-	case last.Spec.PipelineRef != nil:
-		name = last.Spec.PipelineRef.Name
-	}
-	p, err := pipelineOf(ctx, cluster, s.App.Namespace, name)
-	switch {
-	case errors.Is(err, failure.ErrConfig):
-		notes = append(notes, "there is no Pipeline "+name+" any more: the weights are 20, 40, 60")
-		p = &tekton.Pipeline{}
-	case err != nil:
+	found, err := parameters.Of(ctx, cluster, s.App, e.pipeline)
+	if err != nil {
 		return nil, err
 	}
-	for _, offered := range p.Spec.Params {
-		if offered.Default != nil {
-			s.Parameters[offered.Name] = offered.Default.StringVal
-		}
+	if s.Parameters = found.Outside().Values; found.Run == "" {
+		notes = append(notes, "the application has no PipelineRun any more: the analysis is that of "+found.String())
 	}
-	if last != nil {
-		for _, given := range last.Spec.Params {
-			s.Parameters[given.Name] = given.Value.StringVal
-		}
+	p, err := pipelineOf(ctx, cluster, s.App.Namespace, cmp.Or(found.Pipeline, e.pipeline))
+	switch {
+	case errors.Is(err, failure.ErrConfig):
+		notes = append(notes, "its Pipeline is gone: the weights are 20, 40 and 60")
+		s.Weights = []int{20, 40, 60}
+		return notes, nil
+	case err != nil:
+		return nil, err
 	}
 	if s.Weights = weightsOf(p); len(s.Weights) == 0 {
+		notes = append(notes, "Pipeline "+p.Name+" has no stages by weight: the weights are 20, 40 and 60")
 		s.Weights = []int{20, 40, 60}
 	}
 	return notes, nil
@@ -271,7 +277,7 @@ func (e *ejecting) remove(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return err
 	}
-	left, err := handover.Leave(ctx, cluster, app, e.deadline)
+	left, err := handover.Leave(ctx, cluster, app, 0)
 	if err != nil {
 		return fmt.Errorf("removing %s: %w", app, err)
 	}

@@ -51,7 +51,7 @@ func offer(cmd *cobra.Command, given map[string]string, all []parameter.Paramete
 // descriptions are those of the Tasks' parameters, by name. Several commands ask for them.
 var descriptions = sync.OnceValue(func() map[string]string {
 	all := map[string]string{}
-	for _, name := range []string{"canary-finish", "canary-stage"} {
+	for _, name := range []string{"canary-prepare", "canary-finish", "canary-stage"} {
 		task, err := pipeline.ReadTask(tasks.Files, name)
 		if err != nil {
 			return all // a test reads them too

@@ -144,7 +144,7 @@ func TestEjectUnderLoad(t *testing.T) {
 		}
 		inside <- report
 	}()
-	told = p.tkn(0, "eject", "shop", "--prometheus-url", p.app.Sandbox.Prometheus)
+	told = p.tkn(0, "eject", "shop")
 	s := p.state()
 	if s.Serves != "" || s.Apex != "shop" || s.Target != 2 || s.Canaries != 2 || s.Record != nil {
 		t.Errorf("ejected: %+v, want 2 pods of the Deployment to serve\n%s", s, told)

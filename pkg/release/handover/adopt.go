@@ -36,6 +36,8 @@ func Adopt(ctx context.Context, cluster *kube.Cluster, app application.Applicati
 	if err != nil {
 		return Plan{}, err
 	}
+	r.Take(p.Metadata)
+	r.Autoscalers.Bounds = p.Autoscaler.Bounds
 	c, err := canaryOf(ctx, r)
 	if err != nil {
 		return Plan{}, err
@@ -65,7 +67,7 @@ func Adopt(ctx context.Context, cluster *kube.Cluster, app application.Applicati
 
 // first is the plan for an application that Flagger has not.
 func first(ctx context.Context, r *release.Release, p prepare.Preparation) (Plan, error) {
-	texts, err := prepare.Foresee(ctx, r, p)
+	texts, reserved, err := prepare.Foresee(ctx, r, p)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -78,6 +80,7 @@ func first(ctx context.Context, r *release.Release, p prepare.Preparation) (Plan
 	for _, text := range texts {
 		plan.note("- %s", text)
 	}
+	plan.reserve(reserved)
 	return plan, nil
 }
 
@@ -97,9 +100,11 @@ func (a adoption) plan(ctx context.Context, target, primary *workload.Deployment
 	plan := Plan{holder: a.r}
 	a.choose()
 	seen := a.seen()
-	if err := prepare.Examine(ctx, seen, a.preparation); err != nil {
+	reserved, err := prepare.Examine(ctx, seen, a.preparation)
+	if err != nil {
 		return plan, err
 	}
+	plan.reserve(reserved)
 	if c := a.canary; c != nil {
 		plan.step(func(ctx context.Context) error { return c.suspend(ctx, a.r) },
 			"suspend Canary %s, and wait until Flagger leaves it alone, at most %s", c.Name, c.interval()+slack)

@@ -92,8 +92,10 @@ func (e *Ejection) ours() bool {
 	return e.primary != nil && e.primary.Labels[application.Label] == e.r.App.Name
 }
 
-// Drain says how it is known that nobody sends to the primary any more: by default it waits for a minute.
-func (e *Ejection) Drain(how func(*release.Release) error) error { return how(e.r) }
+// Drain is how it becomes known that nobody sends to the primary any more.
+func (e *Ejection) Drain(how func(context.Context, *release.Release) error) {
+	e.r.Drain = func(ctx context.Context) error { return how(ctx, e.r) }
+}
 
 // idle is an error while a run has the application, or is about to.
 func (e *Ejection) idle(ctx context.Context) error {
@@ -266,7 +268,7 @@ func (e *Ejection) delete(plan *Plan, all []object) {
 // marks are the annotations that Serin writes.
 var marks = []string{application.RunAnnotation, application.RevisionAnnotation, application.PreviousAnnotation,
 	application.TemplateAnnotation, application.PortsAnnotation, application.AutoscalerAnnotation,
-	application.BudgetAnnotation}
+	application.BudgetAnnotation, application.KeepAnnotation}
 
 // unmark takes Serin's label and annotations off objects, off the application's own Deployment and Service, off its
 // VirtualServices, and off its autoscaler.

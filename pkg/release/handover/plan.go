@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,6 +39,13 @@ func (p *Plan) step(do func(context.Context) error, format string, args ...any) 
 
 func (p *Plan) note(format string, args ...any) {
 	p.Notes = append(p.Notes, fmt.Sprintf(format, args...))
+}
+
+// reserve notes reservations.
+func (p *Plan) reserve(all []prepare.Reservation) {
+	for _, one := range all {
+		p.note("%s", strings.TrimSuffix(one.Text+": "+one.Advice, ": "))
+	}
 }
 
 // Run does all steps, while no run may begin; begun is told of each before it begins.

@@ -7,18 +7,20 @@ import (
 	"github.com/serin-cd/serin/pkg/release"
 )
 
-// Foresee tells what a first release will do, in order, after the rehearsal of it; nothing where there was one. It
-// changes nothing.
-func Foresee(ctx context.Context, r *release.Release, p Preparation) ([]string, error) {
+// Foresee tells what a first release will do, in order, after the rehearsal of it, and the reservations about it; nothing
+// where there was one. It changes nothing.
+func Foresee(ctx context.Context, r *release.Release, p Preparation) (all []string, reserved []Reservation, err error) {
 	f, err := look(ctx, r, p)
 	if err == nil {
 		err = rehearse(ctx, r, p, f)
 	}
 	if err != nil || !f.first() {
-		return nil, err
+		return nil, nil, err
+	}
+	if reserved, err = reservations(ctx, r, f); err != nil {
+		return nil, nil, err
 	}
 	primary, canary := r.App.Primary(), r.App.Canary()
-	var all []string
 	tell := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
 	if f.primary == nil {
 		tell("make Deployment %s with %d pods, a copy of %s", primary, max(f.target.Wanted(), 1), r.App.Name)
@@ -49,9 +51,5 @@ func Foresee(ctx context.Context, r *release.Release, p Preparation) ([]string, 
 		tell("point Service %s at the pods of %s", r.App.Name, primary)
 	}
 	tell("scale Deployment %s to 0, once nobody sends to it", r.App.Name)
-	for _, name := range f.unshifted {
-		tell("leave VirtualService %s, which leads to %s too: name it in virtual-services to shift it", name,
-			r.App.Name)
-	}
-	return all, nil
+	return all, reserved, nil
 }
