@@ -157,8 +157,8 @@ func (a *adopting) same(name string, app application.Application) error {
 			return nil
 		}
 	}
-	return failure.Configf("saving Flagger's Canary: %s exists, and has another than that of %s: name another file with "+
-		"--save (%v)", name, app, err)
+	return failure.Configf("saving Flagger's Canary: %s exists, and has another than that of %s: name another file "+
+		"with --save (%v)", name, app, err)
 }
 
 // flaggers are the Canary and its MetricTemplates as YAML. What import refuses is refused.

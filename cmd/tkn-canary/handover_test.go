@@ -91,7 +91,8 @@ func TestExamplesOfHandover(t *testing.T) {
 	if failure.Code(err) != failure.ExitConfig || !strings.Contains(err.Error(), "say --yes") {
 		t.Errorf("remove without --yes: %v, want it refused", err)
 	}
-	want(t, out, nil, ": delete VirtualService podinfo, ", "Deployment podinfo stays, with 0 pods")
+	want(t, out, nil, ": delete DestinationRule podinfo-canary, ", "Deployment podinfo stays, with 0 pods",
+		"VirtualService podinfo stays, of which http/0 leads to nobody any more")
 	out, err = example(t, a, removes)
 	want(t, out, err, ": take Serin's marks off what stays")
 	out, err = example(t, a, removes)

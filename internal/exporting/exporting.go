@@ -81,13 +81,15 @@ func (e *export) service() map[string]any {
 	out := map[string]any{}
 	ports, _, _ := unstructured.NestedSlice(e.Service.Object, "spec", "ports")
 	if len(ports) != 1 {
-		e.refusals.Addf("reading Service %s: it has %d ports, and Flagger gives it one: write the Canary by hand, with "+
-			"portDiscovery", e.Service.GetName(), len(ports))
+		e.refusals.Addf("reading Service %s: it has %d ports, and Flagger gives it one: write the Canary by hand, "+
+			"with portDiscovery", e.Service.GetName(), len(ports))
 		return out
 	}
 	port, _ := ports[0].(map[string]any)
 	out["port"] = port["port"]
-	for from, to := range map[string]string{"name": "portName", "targetPort": "targetPort", "appProtocol": "appProtocol"} {
+	for from, to := range map[string]string{
+		"name": "portName", "targetPort": "targetPort", "appProtocol": "appProtocol",
+	} {
 		if value, there := port[from]; there && value != "" {
 			out[to] = value
 		}
@@ -129,8 +131,8 @@ func (e *export) route(out map[string]any) {
 	}
 	list, _ := spec["http"].([]any)
 	if len(list) != 1 {
-		e.refusals.Addf("reading VirtualService %s: it has %d http routes, and Flagger writes one: move the others to a "+
-			"VirtualService that delegates to it", e.Route.GetName(), len(list))
+		e.refusals.Addf("reading VirtualService %s: it has %d http routes, and Flagger writes one: move the others to "+
+			"a VirtualService that delegates to it", e.Route.GetName(), len(list))
 		return
 	}
 	only, _ := list[0].(map[string]any)
@@ -143,7 +145,8 @@ func (e *export) route(out map[string]any) {
 		case key == "name":
 			e.note("the route loses its name, %v", value)
 		default:
-			e.refusals.Addf("reading VirtualService %s: Flagger would take %s of its route away", e.Route.GetName(), key)
+			e.refusals.Addf("reading VirtualService %s: Flagger would take %s of its route away",
+				e.Route.GetName(), key)
 		}
 	}
 }

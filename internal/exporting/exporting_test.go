@@ -143,10 +143,12 @@ func TestRefused(t *testing.T) {
 	cases := map[string]struct{ from, to, in, want string }{
 		"two ports": {"ports: [", "ports: [{name: admin, port: 81}, ", service,
 			"Service shop: it has 2 ports, and Flagger gives it one"},
-		"two routes": {"  http:\n", "  http:\n  - route: [{destination: {host: other}}]\n", route, "it has 2 http routes"},
-		"a fault":    {"timeout: 10s", "fault: {delay: {}}", route, "Flagger would take fault of its route away"},
-		"tcp":        {"  http:\n", "  tcp: []\n  http:\n", route, "Flagger would take tcp away"},
-		"a subset":   {"host: shop-primary}", "host: shop-primary, subset: v1}", route, "take subset v1 of a destination"},
+		"two routes": {"  http:\n", "  http:\n  - route: [{destination: {host: other}}]\n", route,
+			"it has 2 http routes"},
+		"a fault": {"timeout: 10s", "fault: {delay: {}}", route, "Flagger would take fault of its route away"},
+		"tcp":     {"  http:\n", "  tcp: []\n  http:\n", route, "Flagger would take tcp away"},
+		"a subset": {"host: shop-primary}", "host: shop-primary, subset: v1}", route,
+			"take subset v1 of a destination"},
 		"headers": {"weight: 100", "weight: 100, headers: {}", route,
 			"Flagger would take headers of a destination away"},
 	}

@@ -129,7 +129,8 @@ func (a adoption) plan(ctx context.Context, target, primary *workload.Deployment
 		text := "delete Canary %s, and leave what it made"
 		if tool := c.tool(); tool != "" {
 			text = "leave Canary %s, suspended"
-			plan.note("%s applies Canary %s: take it out there. Deleted, it takes nothing with it any more", tool, c.Name)
+			plan.note("%s applies Canary %s: take it out there. Deleted, it takes nothing with it any more", tool,
+				c.Name)
 		}
 		plan.step(func(ctx context.Context) error { return c.release(ctx, a.r) }, text, c.Name)
 	}

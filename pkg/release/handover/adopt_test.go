@@ -52,7 +52,8 @@ func appOf(a *releasetest.App) application.Application {
 }
 
 // adopt takes the application over, through these transports.
-func adopt(t *testing.T, a *releasetest.App, through ...func(http.RoundTripper) http.RoundTripper) (handover.Plan, error) {
+func adopt(t *testing.T, a *releasetest.App, through ...func(http.RoundTripper) http.RoundTripper) (handover.Plan,
+	error) {
 	t.Helper()
 	p := releasetest.Preparation()
 	p.Port = 0
@@ -100,17 +101,19 @@ func wantAdopted(t *testing.T, a *releasetest.App) {
 func marked(t *testing.T, a *releasetest.App) map[string]map[string]string {
 	t.Helper()
 	all := map[string]map[string]string{}
-	for _, of := range []struct{ kind, names string }{
-		{"deployments", "podinfo-primary"}, {"services", "podinfo podinfo-primary podinfo-canary"},
+	for _, of := range []struct {
+		kind  schema.GroupVersionResource
+		names string
+	}{
+		{kube.Deployments, "podinfo-primary"}, {kube.Services, "podinfo podinfo-primary podinfo-canary"},
 	} {
 		for name := range strings.FieldsSeq(of.names) {
-			resource := map[string]schema.GroupVersionResource{"deployments": kube.Deployments, "services": kube.Services}[of.kind]
-			o, err := a.Cluster.Objects(resource, a.Namespace).Get(t.Context(), name, metav1.GetOptions{})
+			o, err := a.Cluster.Objects(of.kind, a.Namespace).Get(t.Context(), name, metav1.GetOptions{})
 			must(t, err)
 			if len(o.GetOwnerReferences()) > 0 {
-				t.Errorf("%s %s has owners %v, want none", of.kind, name, o.GetOwnerReferences())
+				t.Errorf("%s %s has owners %v, want none", of.kind.Resource, name, o.GetOwnerReferences())
 			}
-			all[of.kind+" "+name] = o.GetLabels()
+			all[of.kind.Resource+" "+name] = o.GetLabels()
 		}
 	}
 	return all
@@ -165,7 +168,8 @@ func TestAdoptAfterARejection(t *testing.T) {
 	plan, err := adopt(t, a)
 	must(t, err)
 	wantAdopted(t, a)
-	if !slices.ContainsFunc(plan.Steps, func(s handover.Step) bool { return strings.Contains(s.Text, "another revision") }) {
+	other := func(s handover.Step) bool { return strings.Contains(s.Text, "another revision") }
+	if !slices.ContainsFunc(plan.Steps, other) {
 		t.Errorf("the plan %+v does not tell that the Deployment holds another revision", plan.Steps)
 	}
 	if outcome, err := a.Prepare(a.Run("next")); err != nil || outcome != prepare.Proceed {
@@ -285,7 +289,8 @@ func TestAdoptKeepsWhatIsApplied(t *testing.T) {
 	if suspended, _, _ := unstructured.NestedBool(c.Object, "spec", "suspend"); !suspended {
 		t.Error("the Canary is not suspended")
 	}
-	if !slices.ContainsFunc(plan.Notes, func(n string) bool { return strings.HasPrefix(n, "Flux applies Canary podinfo") }) {
+	flux := func(note string) bool { return strings.HasPrefix(note, "Flux applies Canary podinfo") }
+	if !slices.ContainsFunc(plan.Notes, flux) {
 		t.Errorf("notes %v, want one about Flux", plan.Notes)
 	}
 }
@@ -312,7 +317,8 @@ spec: {scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: podinfo-pri
 
 func TestAdoptWithAutoscaler(t *testing.T) {
 	a := releasetest.New(t)
-	a.Make(strings.NewReplacer("scaler-primary, OWNED", "scaler", "podinfo-primary", "podinfo", "7", "5").Replace(scaler))
+	own := strings.NewReplacer("scaler-primary, OWNED", "scaler", "podinfo-primary", "podinfo", "7", "5")
+	a.Make(own.Replace(scaler))
 	a.Flagger("Succeeded", set(map[string]any{"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
 		"name": "scaler", "primaryScalerReplicas": map[string]any{"minReplicas": int64(2), "maxReplicas": int64(7)}},
 		"spec", "autoscalerRef"), scaler)
@@ -325,7 +331,8 @@ func TestAdoptWithAutoscaler(t *testing.T) {
 	for _, s := range list.Items {
 		got[s.Name+" of "+s.Spec.ScaleTargetRef.Name] = s.Spec.MaxReplicas
 	}
-	if diff := cmp.Diff(map[string]int32{"scaler of podinfo": 5, "podinfo-primary of podinfo-primary": 7}, got); diff != "" {
+	want := map[string]int32{"scaler of podinfo": 5, "podinfo-primary of podinfo-primary": 7}
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("autoscalers (-want +got):\n%s", diff)
 	}
 }

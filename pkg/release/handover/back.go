@@ -70,12 +70,13 @@ func (e *Ejection) strip(plan *Plan) {
 func (e *Ejection) resting() error {
 	app := e.r.App
 	if e.target == nil || e.primary == nil {
-		return failure.Configf("giving %s to Flagger: there is no Deployment %s, or no %s", app, app.Name, app.Primary())
+		return failure.Configf("giving %s to Flagger: there is no Deployment %s, or no %s", app, app.Name,
+			app.Primary())
 	}
 	var refusals failure.Refusals
 	if n := e.target.Wanted(); n > 0 {
-		refusals.Addf("reading Deployment %s: it has %d pods without a run, want none: start a run, which brings it to "+
-			"rest, or scale it to 0", app.Name, n)
+		refusals.Addf("reading Deployment %s: it has %d pods without a run, want none: start a run, which brings it "+
+			"to rest, or scale it to 0", app.Name, n)
 	}
 	if !e.primary.Ready() {
 		refusals.Addf("reading Deployment %s: it is not ready (%s), and Flagger waits for it", app.Primary(),
@@ -95,8 +96,8 @@ func (e *Ejection) resting() error {
 		state, err := weight.Observe(vs, app, e.r.Fence.Selection)
 		refusals.Add(err)
 		if err == nil && state.Weight() > 0 {
-			refusals.Addf("reading VirtualService %s: the canary has %d %% without a run: run tkn canary abort", app.Name,
-				state.Weight())
+			refusals.Addf("reading VirtualService %s: the canary has %d %% without a run: run tkn canary abort",
+				app.Name, state.Weight())
 		}
 	}
 	return refusals.Err()
@@ -113,7 +114,8 @@ func (e *Ejection) make(ctx context.Context, canary *unstructured.Unstructured) 
 		return nil
 	}
 	if apierrors.IsNotFound(err) {
-		return failure.Configf("making Canary %s: the cluster knows none: install Flagger, then apply it", canary.GetName())
+		return failure.Configf("making Canary %s: the cluster knows none: install Flagger, then apply it",
+			canary.GetName())
 	}
 	if err != nil {
 		return fmt.Errorf("making Canary %s: %w", canary.GetName(), err)

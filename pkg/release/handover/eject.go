@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -118,8 +119,10 @@ func (e *Ejection) idle(ctx context.Context) error {
 
 // Unknown says whether there is nothing of Serin's, and never was or not any more.
 func (e *Ejection) Unknown() bool {
-	return len(e.made) == 0 && !e.leased && len(e.routes.Records(e.r.App)) == 0 && (e.target == nil || e.target.Stamp() == "" &&
-		e.target.Autoscaler() == "" && e.target.Annotations[application.BudgetAnnotation] == "")
+	noted := e.target != nil && slices.ContainsFunc(marks, func(mark string) bool {
+		return e.target.Annotations[mark] != ""
+	})
+	return len(e.made) == 0 && !e.leased && !noted && len(e.routes.Records(e.r.App)) == 0
 }
 
 // Plain is the plan that gives the application back to its Deployment.
@@ -130,8 +133,8 @@ func (e *Ejection) Plain(context.Context) (Plan, error) {
 		return plan, nil
 	}
 	if e.target == nil {
-		return plan, failure.Configf("reading Deployment %s: there is none in namespace %s, to which it could be given "+
-			"back: apply it, or run tkn canary remove", e.r.App.Name, e.r.App.Namespace)
+		return plan, failure.Configf("reading Deployment %s: there is none in namespace %s, to which it could be "+
+			"given back: apply it, or run tkn canary remove", e.r.App.Name, e.r.App.Namespace)
 	}
 	if err := e.astray(); err != nil {
 		return plan, err
@@ -158,8 +161,8 @@ func (e *Ejection) astray() error {
 			known = append(slices.Clone(shifted), left...)
 		}
 		if titles := mesh.Astray(vs, app, known); len(titles) > 0 {
-			refusals.Addf("reading VirtualService %s: %s leads to %s or %s, which go: lead it to %s, or delete it", name,
-				strings.Join(titles, ", "), app.Primary(), app.Canary(), app.Name)
+			refusals.Addf("reading VirtualService %s: %s leads to %s or %s, which go: lead it to %s, or delete it",
+				name, strings.Join(titles, ", "), app.Primary(), app.Canary(), app.Name)
 		}
 	}
 	return refusals.Err()
@@ -296,7 +299,13 @@ func (e *Ejection) unmark(ctx context.Context, all []object) error {
 
 // last is how late the marks of an object go: by those of its Deployments who tries again knows the application.
 func (e *Ejection) last(o object) int {
-	return map[string]int{e.r.App.Name: 1, e.r.App.Primary(): 2}[o.GetName()] * map[bool]int{true: 1}[o.kind == deployments]
+	switch {
+	case o.kind != deployments:
+		return 0
+	case o.GetName() == e.r.App.Primary():
+		return 2
+	}
+	return 1
 }
 
 // noted says whether an autoscaler is the one that the target was told of.
@@ -328,8 +337,15 @@ func (e *Ejection) Remove(context.Context) (Plan, error) {
 	e.delete(&plan, e.made)
 	plan.step(func(ctx context.Context) error { return e.unmark(ctx, nil) }, "take Serin's marks off what stays")
 	plan.step(func(context.Context) error { return nil }, "delete Lease %s", e.r.App.Lease())
+	for _, name := range slices.Sorted(maps.Keys(e.routes.VirtualServices)) {
+		vs := e.routes.VirtualServices[name]
+		if titles := mesh.Astray(vs, e.r.App, nil); len(titles) > 0 && vs.Labels[application.Label] != e.r.App.Name {
+			plan.note("VirtualService %s stays, of which %s leads to nobody any more", name, strings.Join(titles, ", "))
+		}
+	}
 	if e.target != nil {
-		plan.note("Deployment %s stays, with %d pods: nobody is served any more. To have it serve, use tkn canary eject",
+		plan.note("Deployment %s stays, with %d pods: nobody is served any more. To have it serve, use tkn canary "+
+			"eject",
 			e.r.App.Name, e.target.Wanted())
 	}
 	return plan, nil

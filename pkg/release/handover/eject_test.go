@@ -42,8 +42,8 @@ func flagger(canary *unstructured.Unstructured) way {
 }
 
 // eject lets an application go, through these transports. Proxies are taken to stop at once.
-func eject(t *testing.T, a *releasetest.App, to way, through ...func(http.RoundTripper) http.RoundTripper) (handover.Plan,
-	error) {
+func eject(t *testing.T, a *releasetest.App, to way,
+	through ...func(http.RoundTripper) http.RoundTripper) (handover.Plan, error) {
 	t.Helper()
 	e, err := handover.Leave(t.Context(), cluster(t, through...), appOf(a), time.Minute)
 	if err != nil {

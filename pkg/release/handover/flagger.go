@@ -198,8 +198,8 @@ func (c *canary) suspend(ctx context.Context, r *release.Release) error {
 	if err := now.patch(ctx, r, kube.Add("/spec/suspend", false)); err != nil {
 		return err
 	}
-	return failure.Configf("Flagger had begun a release a moment before (phase %s), and goes on with it: wait until it "+
-		"is %s", now.Status.Phase, strings.Join(resting, ", "))
+	return failure.Configf("Flagger had begun a release a moment before (phase %s), and goes on with it: wait until "+
+		"it is %s", now.Status.Phase, strings.Join(resting, ", "))
 }
 
 // quiet waits for the event by which Flagger says that it has seen the suspension: its checks are one after another.

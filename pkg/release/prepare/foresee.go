@@ -7,8 +7,8 @@ import (
 	"github.com/serin-cd/serin/pkg/release"
 )
 
-// Foresee tells what a first release will do, in order, after the rehearsal of it, and the reservations about it; nothing
-// where there was one. It changes nothing.
+// Foresee tells what a first release will do, in order, after the rehearsal of it, and the reservations about it;
+// nothing where there was one. It changes nothing.
 func Foresee(ctx context.Context, r *release.Release, p Preparation) (all []string, reserved []Reservation, err error) {
 	f, err := look(ctx, r, p)
 	if err == nil {
