@@ -13,7 +13,7 @@ import (
 	"github.com/serin-cd/serin/pkg/judge/prometheus"
 )
 
-// Workload is the application whose canary is drained: Deployment App, and Service App-canary.
+// Workload is what is drained: of an application App the canary, which is Deployment App behind Service App-canary.
 type Workload struct {
 	Namespace, App string
 	Primary        bool // is drained in place of the canary: Deployment and Service App-primary

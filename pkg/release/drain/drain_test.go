@@ -107,6 +107,33 @@ func samples() []prometheustest.Series {
 		})
 }
 
+// TestDrainOfAPrimary has applications that are served by their targets, or by their primaries still.
+func TestDrainOfAPrimary(t *testing.T) {
+	client, err := prometheus.New(prometheus.Config{URL: prometheustest.Start(t,
+		counter(sent("ejected", "ejected"), five, ever, ever),
+		counter(sent("ejected-primary", "ejected-primary"), five, 0, ever),
+		counter(sent("served", "served"), five, ever, ever),
+		counter(sent("served-primary", "served-primary"), five, ever, ever),
+		counter(sent("apex-primary", "apex"), five, ever, ever))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	states := map[string]drain.State{"ejected": drain.Quiet, "served": drain.Sending, "apex": drain.Sending}
+	for app, want := range states {
+		w := drain.Workload{Namespace: "prod", App: app, Primary: true}
+		got, err := drain.Observe(t.Context(), client, w, noon, noon.Add(12*time.Second))
+		if err != nil || got != want {
+			t.Errorf("%s-primary is %s (%v), want %s", app, got, err, want)
+		}
+	}
+	q := &past{client, noon}
+	err = drain.Wait(t.Context(), q, drain.Workload{Namespace: "prod", App: "served", Primary: true}, 0, 10*time.Second,
+		time.Minute, clock{q, 0})
+	if err == nil || !strings.HasPrefix(err.Error(), "draining served-primary: still sending: gateway") {
+		t.Errorf("error %v, want the primary named", err)
+	}
+}
+
 func TestDrainWithRealPrometheus(t *testing.T) {
 	client, err := prometheus.New(prometheus.Config{URL: prometheustest.Start(t, samples()...)})
 	if err != nil {
@@ -120,8 +147,8 @@ func TestDrainWithRealPrometheus(t *testing.T) {
 		"quiet": {drain.Quiet, drain.Quiet, 12 * time.Second, ""},
 		"late":  {drain.Sending, drain.Quiet, 22 * time.Second, ""},
 		"sending": {drain.Sending, drain.Sending, 60 * time.Second,
-			"draining sending-canary: still sending: gateway (source, code 200, 10 requests in 5s) after 1m0s: the " +
-				"canary's pods stay up"},
+			"draining sending-canary: still sending: gateway (source, code 200, 10 requests in 5s) after 1m0s: its " +
+				"pods stay up"},
 		"apex": {drain.Sending, drain.Sending, 60 * time.Second, "still sending: gateway"},
 		"refused": {drain.Sending, drain.Sending, 60 * time.Second,
 			"still sending: gateway (source, code 503, 10 requests in 5s)"},
