@@ -42,11 +42,7 @@ func (f Found) Name() string {
 // Find reads the budget that counts the target's pods and would not count the primary's. Of several there is none to
 // copy: Kubernetes evicts no pod that two of them count. It refuses one of the primary's name that Serin did not make.
 func (b Budgets) Find(ctx context.Context, target *workload.Deployment, copied workload.Copy) (Found, error) {
-	var list *unstructured.UnstructuredList
-	err := kube.Retry(ctx, func(ctx context.Context) (err error) {
-		list, err = b.Objects.List(ctx, metav1.ListOptions{})
-		return err
-	})
+	list, err := kube.List(ctx, b.Objects, metav1.ListOptions{})
 	if apierrors.IsForbidden(err) {
 		slog.Warn("the primary gets no PodDisruptionBudget: give the account the rule of config/rbac.yaml for "+
 			"poddisruptionbudgets", "error", err.Error())

@@ -70,11 +70,7 @@ func (s Services) Common(ctx context.Context, target *workload.Deployment,
 // others are Services that select the target's pods, and the primary's or not.
 func (s Services) others(ctx context.Context, target *workload.Deployment, copied workload.Copy,
 	both bool) (map[string]map[string]string, error) {
-	var list *unstructured.UnstructuredList
-	err := kube.Retry(ctx, func(ctx context.Context) (err error) {
-		list, err = s.Objects.List(ctx, metav1.ListOptions{})
-		return err
-	})
+	list, err := kube.List(ctx, s.Objects, metav1.ListOptions{})
 	if apierrors.IsForbidden(err) {
 		slog.Warn("not known which other Services lead to the target: give the account the rule of config/rbac.yaml",
 			"error", err.Error())

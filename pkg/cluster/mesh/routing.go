@@ -118,11 +118,7 @@ func (r Routing) EnsureDestinationRules(ctx context.Context) (made []string, err
 
 // rules are the DestinationRules of the namespace, none where they may not be listed.
 func (r Routing) rules(ctx context.Context) ([]*networking.DestinationRule, error) {
-	var all *networking.DestinationRuleList
-	err := kube.Retry(ctx, func(ctx context.Context) (err error) {
-		all, err = r.DestinationRules.List(ctx, metav1.ListOptions{})
-		return err
-	})
+	all, err := kube.List(ctx, r.DestinationRules, metav1.ListOptions{})
 	if apierrors.IsForbidden(err) {
 		slog.Warn("not known which DestinationRule holds for the Service: give the account the rule of "+
 			"config/rbac.yaml", "error", err.Error())

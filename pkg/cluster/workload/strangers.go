@@ -22,11 +22,7 @@ import (
 // not be listed that is logged.
 func AdmitPods(ctx context.Context, pods lister, target *Deployment) error {
 	selector := labels.SelectorFromSet(target.Spec.Selector.MatchLabels)
-	var all *unstructured.UnstructuredList
-	err := kube.Retry(ctx, func(ctx context.Context) (err error) {
-		all, err = pods.List(ctx, metav1.ListOptions{LabelSelector: selector.String()})
-		return err
-	})
+	all, err := kube.List(ctx, pods, metav1.ListOptions{LabelSelector: selector.String()})
 	if apierrors.IsForbidden(err) {
 		slog.Warn("not known whether the target's selector selects pods of others: give the account the rule of "+
 			"config/rbac.yaml", "error", err.Error())

@@ -63,22 +63,16 @@ func (j Janitor) Sweep(ctx context.Context) error {
 
 // targets are the Deployments that have pods and were a canary's, by name.
 func (j Janitor) targets(ctx context.Context) (map[string]*workload.Deployment, error) {
-	all := map[string]*workload.Deployment{}
-	err := kube.Retry(ctx, func(ctx context.Context) error {
-		list, err := j.Cluster.Objects(kube.Deployments, j.Namespace).List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return err
-		}
-		for i := range list.Items {
-			d, err := workload.FromObject(&list.Items[i])
-			if err == nil && d.Stamp() != "" && d.Promoted() == "" && d.Wanted() > 0 {
-				all[d.Name] = d
-			}
-		}
-		return nil
-	})
+	list, err := kube.List(ctx, j.Cluster.Objects(kube.Deployments, j.Namespace), metav1.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("listing the Deployments of %s: %w", j.Namespace, err)
+	}
+	all := map[string]*workload.Deployment{}
+	for i := range list.Items {
+		d, err := workload.FromObject(&list.Items[i])
+		if err == nil && d.Stamp() != "" && d.Promoted() == "" && d.Wanted() > 0 {
+			all[d.Name] = d
+		}
 	}
 	return all, nil
 }

@@ -1,6 +1,7 @@
 package status
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -98,26 +99,19 @@ func RunOf(object *unstructured.Unstructured) (Run, bool, error) {
 
 // Runs are the PipelineRuns of a namespace that release applications, the newest first.
 func Runs(ctx context.Context, c *kube.Cluster, namespace string) ([]Run, error) {
-	var all []Run
-	err := kube.Retry(ctx, func(ctx context.Context) error {
-		list, err := c.Objects(kube.PipelineRuns, namespace).List(ctx, v1.ListOptions{})
-		if err != nil {
-			return err
-		}
-		all = nil
-		for i := range list.Items {
-			r, ours, err := RunOf(&list.Items[i])
-			if err != nil {
-				return err
-			}
-			if ours {
-				all = append(all, r)
-			}
-		}
-		return nil
-	})
+	list, err := kube.List(ctx, c.Objects(kube.PipelineRuns, namespace), v1.ListOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("listing the PipelineRuns of %s: %w", namespace, err)
+		return nil, fmt.Errorf("listing the PipelineRuns of %s: %w", cmp.Or(namespace, "all namespaces"), err)
+	}
+	var all []Run
+	for i := range list.Items {
+		r, ours, err := RunOf(&list.Items[i])
+		if err != nil {
+			return nil, err
+		}
+		if ours {
+			all = append(all, r)
+		}
 	}
 	slices.SortStableFunc(all, func(x, y Run) int { return y.Created.Compare(x.Created) })
 	return all, nil

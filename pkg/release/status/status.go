@@ -92,21 +92,15 @@ func List(ctx context.Context, c *kube.Cluster, namespace string) ([]Application
 // deployments are those of a namespace, by namespace and name.
 func deployments(ctx context.Context, c *kube.Cluster,
 	namespace string) (map[application.Application]*workload.Deployment, error) {
-	all := map[application.Application]*workload.Deployment{}
-	err := kube.Retry(ctx, func(ctx context.Context) error {
-		list, err := c.Objects(kube.Deployments, namespace).List(ctx, v1.ListOptions{})
-		if err != nil {
-			return err
-		}
-		for i := range list.Items {
-			if d, err := workload.FromObject(&list.Items[i]); err == nil {
-				all[application.Application{Namespace: d.Namespace, Name: d.Name}] = d
-			}
-		}
-		return nil
-	})
+	list, err := kube.List(ctx, c.Objects(kube.Deployments, namespace), v1.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("listing the Deployments of %s: %w", cmp.Or(namespace, "all namespaces"), err)
+	}
+	all := map[application.Application]*workload.Deployment{}
+	for i := range list.Items {
+		if d, err := workload.FromObject(&list.Items[i]); err == nil {
+			all[application.Application{Namespace: d.Namespace, Name: d.Name}] = d
+		}
 	}
 	return all, nil
 }

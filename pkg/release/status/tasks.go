@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/task/run"
 )
 
 // Labels that Tekton gives to TaskRuns.
@@ -64,25 +65,23 @@ func (a Application) Tasks(ctx context.Context, c *kube.Cluster) ([]Task, error)
 	if a.record == nil {
 		return nil, nil
 	}
-	var all []Task
-	err := kube.Retry(ctx, func(ctx context.Context) error {
-		list, err := c.Objects(kube.TaskRuns, a.record.ID.Namespace).List(ctx,
-			v1.ListOptions{LabelSelector: pipelineRunLabel + "=" + a.Run})
-		if err != nil {
-			return err
-		}
-		all = nil
-		for i := range list.Items {
-			t, err := TaskOf(&list.Items[i])
-			if err != nil {
-				return err
-			}
-			all = append(all, t)
-		}
-		return nil
-	})
+	return Tasks(ctx, c, a.record.ID)
+}
+
+// Tasks are those of a run, in the order in which they began; none once they were pruned.
+func Tasks(ctx context.Context, c *kube.Cluster, of run.ID) ([]Task, error) {
+	list, err := kube.List(ctx, c.Objects(kube.TaskRuns, of.Namespace),
+		v1.ListOptions{LabelSelector: pipelineRunLabel + "=" + of.Name})
 	if err != nil {
-		return nil, fmt.Errorf("listing the TaskRuns of %s/%s: %w", a.record.ID.Namespace, a.Run, err)
+		return nil, fmt.Errorf("listing the TaskRuns of %s/%s: %w", of.Namespace, of.Name, err)
+	}
+	var all []Task
+	for i := range list.Items {
+		t, err := TaskOf(&list.Items[i])
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, t)
 	}
 	slices.SortStableFunc(all, func(x, y Task) int { return x.Started.Compare(y.Started) })
 	return all, nil

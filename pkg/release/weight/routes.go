@@ -118,23 +118,16 @@ func (all Routes) First(app application.Application) *networking.VirtualService 
 
 // ListAll reads all VirtualServices of a namespace, or of all where it is empty, in one call: the routes by namespace.
 func ListAll(ctx context.Context, virtualServices lister, namespace string) (map[string]Routes, error) {
-	found := map[string]map[string]*networking.VirtualService{}
-	err := kube.Retry(ctx, func(ctx context.Context) error {
-		list, err := virtualServices.List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return err
-		}
-		clear(found)
-		for _, vs := range list.Items {
-			if found[vs.Namespace] == nil {
-				found[vs.Namespace] = map[string]*networking.VirtualService{}
-			}
-			found[vs.Namespace][vs.Name] = vs
-		}
-		return nil
-	})
+	list, err := kube.List(ctx, virtualServices, metav1.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("listing the VirtualServices of %s: %w", cmp.Or(namespace, "all namespaces"), err)
+	}
+	found := map[string]map[string]*networking.VirtualService{}
+	for _, vs := range list.Items {
+		if found[vs.Namespace] == nil {
+			found[vs.Namespace] = map[string]*networking.VirtualService{}
+		}
+		found[vs.Namespace][vs.Name] = vs
 	}
 	all := map[string]Routes{}
 	for in, routes := range found {
