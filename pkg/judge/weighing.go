@@ -236,7 +236,7 @@ func (w *weighing) verdict(d verdict.Decision, code string) verdict.Verdict {
 	v.Warnings = append(v.Warnings, w.read.notes...)
 	v.ConcludeWeighing(d, code, verdict.Weighing{
 		Findings: found, Rules: w.rules, Start: w.stages[0].At, Grid: w.read.grid(), History: w.read.past().Primary,
-		Clumps: w.read.basis(w.read.past().Clumps).Design,
+		Basis: w.read.basis(w.read.past().Clumps), Together: w.read.reporter.Together(),
 		Metric: counting.Requests, Reporter: string(w.read.reporter), Split: string(selection.Split),
 		Arms: [2]string{selection.Canary, selection.Primary}, Queries: w.read.queries,
 	})

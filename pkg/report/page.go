@@ -40,6 +40,9 @@ func Page(w io.Writer, v verdict.Verdict) error {
 	return failed(err)
 }
 
+// Meaning says what a reason means to somebody who is called at night; nothing of one that no judge gives.
+func Meaning(code string) string { return meanings[code] }
+
 // meanings say what a reason means to somebody who is called at night.
 var meanings = map[string]string{
 	sequential.HardFailure:       "Nearly every request to the canary failed while the primary answered.",
@@ -54,6 +57,9 @@ var meanings = map[string]string{
 		"this is an incident, not the canary's fault, but no time to promote.",
 	sequential.Suspect:    "Something speaks against the canary, but not enough to convict it.",
 	sequential.LowTraffic: "There were too few requests to tell.",
+	sequential.LimitBroken: "The canary is beyond a limit that its primary keeps, beyond doubt.",
+	sequential.CanarySilent: "The canary's pods count no request any more, while the primary's do.",
+	sequential.NotComparable: "The histograms of canary and primary have no bound in common.",
 	sequential.Undecided:  "At that time there was no verdict yet.",
 	verdict.Threshold:     "The canary was outside its limits too often.",
 	verdict.WithoutValues: "The metrics had no values.",

@@ -34,14 +34,19 @@ func TestServerThatNobodyVouchesFor(t *testing.T) {
 
 // TestListIsReadAgain while the server is busy, and not once it has refused.
 func TestListIsReadAgain(t *testing.T) {
-	answers := []int{http.StatusServiceUnavailable, http.StatusOK, http.StatusForbidden}
+	calls := 0
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(answers[0])
-		if answers[0] == http.StatusOK {
+		switch calls++; calls {
+		case 1:
+			w.WriteHeader(http.StatusServiceUnavailable)
+			io.WriteString(w, `{"apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": "ServiceUnavailable", "code": 503}`)
+		case 2:
 			io.WriteString(w, `{"apiVersion": "v1", "kind": "ServiceList", "items": [{"metadata": {"name": "shop"}}]}`)
+		default:
+			w.WriteHeader(http.StatusForbidden)
+			io.WriteString(w, `{"apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403}`)
 		}
-		answers = answers[1:]
 	}))
 	t.Cleanup(server.Close)
 	cluster, err := kube.New(&rest.Config{Host: server.URL})
@@ -53,7 +58,7 @@ func TestListIsReadAgain(t *testing.T) {
 		t.Errorf("%v (%v), want the Service shop", all, err)
 	}
 	_, err = kube.List(t.Context(), cluster.Objects(kube.Services, "shop"), metav1.ListOptions{})
-	if !apierrors.IsForbidden(err) || len(answers) > 0 {
-		t.Errorf("error %v with %d answers left, want the refusal", err, len(answers))
+	if !apierrors.IsForbidden(err) || calls != 3 {
+		t.Errorf("error %v after %d calls, want the refusal after 3", err, calls)
 	}
 }

@@ -57,8 +57,9 @@ func (m *Metric) Pots() Pots {
 // Judged is one proportion at the time of judging.
 type Judged struct {
 	*Metric
-	Le   float64 // milliseconds, 0 for errors
-	Seen Pair    // in all closed cells that count
+	Le      float64 // milliseconds, 0 for errors
+	Seen    Pair    // in all closed cells that count
+	History Counts  // of the primary, before the start
 }
 
 // Findings are what evidence shows.
@@ -207,10 +208,10 @@ func (w *weighing) cold(end time.Duration) bool {
 func (w *weighing) findings() Findings {
 	last := w.Stages[len(w.Stages)-1]
 	w.enter(last.At)
-	f := Findings{Standing: w.standing(), Errors: Judged{Metric: w.errors, Seen: w.seen}, Limits: w.limited(),
+	f := Findings{Standing: w.standing(), Errors: Judged{w.errors, 0, w.seen, w.History}, Limits: w.limited(),
 		Moments: w.moments, InStage: w.after(last.At), Recent: w.lately()}
 	for i, m := range w.durations.metrics {
-		f.Bounds = append(f.Bounds, Judged{m, w.Bounds[i].Le, w.slow[i]})
+		f.Bounds = append(f.Bounds, Judged{m, w.Bounds[i].Le, w.slow[i], w.Bounds[i].History})
 	}
 	if hard, found := FindHard(w.Instants, w.Grid, w.Together, w.Until); found {
 		f.Hard = &hard

@@ -11,6 +11,8 @@ type Weighed struct {
 	Limits  []Limit      `json:"limits,omitempty"`
 	Strata  []Stratum    `json:"strata"` // the last ones
 	Share   Share        `json:"weight"`
+	Rules   Rules        `json:"rules"`
+	Hard    *Hard        `json:"hardFailure,omitempty"`
 	Held    bool         `json:"held"`
 	Missing *float64     `json:"missing,omitempty"` // requests of the canary
 	Cells   []Cell       `json:"cells"`             // the last ones
@@ -34,10 +36,28 @@ type History struct {
 	Clumps   float64 `json:"designEffect"` // errors that usually come at once, or that the parameter says
 }
 
+// Rules are what evidence is weighed by, beside the bounds and tolerances of each metric. Times are in seconds.
+type Rules struct {
+	MinDwell      float64 `json:"minDwell"`
+	TimeBox       float64 `json:"timeBox"`
+	WarmUp        float64 `json:"warmUp"`           // after the first weight
+	LongestWarmUp float64 `json:"longestWarmUp"`    // 0 for any
+	SlowClumps    float64 `json:"slowDesignEffect"` // slow requests that usually come at once
+	Together      bool    `json:"together"`         // one proxy counts both arms in the same instant
+}
+
+// Hard is an interval in which nearly every request to the canary failed while the primary answered.
+type Hard struct {
+	End     float64 `json:"end"`
+	Canary  Ratio   `json:"canary"`
+	Primary Ratio   `json:"primary"`
+}
+
 // Proportion is one of requests that are bad, and the evidence about it.
 type Proportion struct {
 	Name        string   `json:"name"` // errors or latency
 	LeMs        *float64 `json:"leMs,omitempty"`
+	History     Ratio    `json:"history"` // of the primary, before the rollout
 	Tolerance   float64  `json:"tolerance"`
 	Margin      float64  `json:"margin"`
 	Canary      Arm      `json:"canary"`
@@ -98,6 +118,7 @@ type Share struct {
 // Cell is an interval, and how things stood at its end.
 type Cell struct {
 	End     float64  `json:"end"`
+	Known   float64  `json:"known"` // when it had closed
 	Stage   int      `json:"phase"` // from 1
 	Canary  Ratio    `json:"canary"`
 	Primary Ratio    `json:"primary"`
@@ -108,7 +129,6 @@ type Cell struct {
 
 	AcquitMax float64 `json:"-"` // in its stage
 	State     string  `json:"-"` // in a word
-	Known     float64 `json:"-"` // when it had closed
 }
 
 // Latency is the evidence over all bounds, and what took longer than each.

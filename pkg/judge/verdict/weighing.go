@@ -19,7 +19,8 @@ type Weighing struct {
 	Start    time.Time
 	Grid     time.Duration
 	History  sequential.Counts // of the primary, before the start
-	Clumps   float64           // errors that usually come at once
+	Basis    sequential.Basis
+	Together bool              // one proxy counts both arms in the same instant
 	Metric   string            // Istio's, whose requests were counted
 	Reporter string            // by which proxies, empty where nobody knows
 	Split    string
@@ -44,7 +45,8 @@ func (v *Verdict) ConcludeWeighing(d Decision, code string, w Weighing) {
 func (w Weighing) told() *Weighed {
 	told := &Weighed{
 		Grid:    Grid{Seconds: w.Grid.Seconds(), Cells: len(w.Moments)},
-		History: History{600, w.History.Requests, w.History.Bad, Rounded(w.Clumps)},
+		History: History{600, w.History.Requests, w.History.Bad, w.Basis.Design},
+		Rules: w.rules(), Hard: w.hard(),
 		Metrics: []Proportion{w.proportion("errors", w.Errors)}, Strata: []Stratum{}, AllCells: []Cell{},
 		Share: w.share(), Held: w.Held,
 	}
@@ -71,9 +73,23 @@ func (w Weighing) told() *Weighed {
 	return told
 }
 
+func (w Weighing) rules() Rules {
+	return Rules{
+		MinDwell: w.Rules.MinDwell.Seconds(), TimeBox: w.Rules.TimeBox.Seconds(), WarmUp: w.Basis.WarmUp.Seconds(),
+		LongestWarmUp: w.Basis.Warm.Seconds(), SlowClumps: w.Basis.Clumps, Together: w.Together,
+	}
+}
+
+func (w Weighing) hard() *Hard {
+	if w.Hard == nil {
+		return nil
+	}
+	return &Hard{w.Hard.At.Seconds(), RatioOf(w.Hard.Canary), RatioOf(w.Hard.Primary)}
+}
+
 func (w Weighing) proportion(name string, j sequential.Judged) Proportion {
 	p := Proportion{
-		Name: name, Tolerance: j.Tolerance, Margin: j.Margin, Canary: arm(j.Seen.Canary), Primary: arm(j.Seen.Primary),
+		Name: name, History: RatioOf(j.History), Tolerance: j.Tolerance, Margin: j.Margin, Canary: arm(j.Seen.Canary), Primary: arm(j.Seen.Primary),
 		Blame: j.Blame(), BlameMax: j.BlameMax(), BlameLimit: math.Round(1e6/w.Rules.Alpha) / 1e6,
 		Acquit: j.Acquit(), AcquitMax: j.AcquitMax(), AcquitLimit: math.Round(1e6/w.Rules.Beta) / 1e6,
 	}

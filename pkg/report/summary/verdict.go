@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/judge"
 	"github.com/serin-cd/serin/pkg/judge/sequential"
@@ -72,11 +73,11 @@ func given(rec *record.Record) (decision verdict.Decision, code, text string) {
 func without(ctx context.Context, r *release.Release, config judge.Config, rec *record.Record,
 	cause error) (verdict.Verdict, error) {
 	warning := fmt.Sprintf("not-judged-again: %s", cause)
-	earlier, err := kept(ctx, r)
+	earlier, err := Read(ctx, r.Cluster, r.App, rec.ID)
 	if err != nil {
 		return verdict.Verdict{}, err
 	}
-	if earlier != nil && earlier.Run == rec.ID && earlier.Verdict != nil {
+	if earlier != nil && earlier.Verdict != nil {
 		v := *earlier.Verdict
 		v.OnInconclusive, v.Shadow = config.OnInconclusive, config.Mode == "shadow"
 		return v, nil
@@ -87,23 +88,22 @@ func without(ctx context.Context, r *release.Release, config judge.Config, rec *
 	return v, nil
 }
 
-// kept is the report of that name, nil where there is none, or none that can be read.
-func kept(ctx context.Context, r *release.Release) (*Summary, error) {
+// Read reads the report of a run; nil where there is none, or none that can be read.
+func Read(ctx context.Context, c *kube.Cluster, app application.Application, of run.ID) (*Summary, error) {
 	var object *unstructured.Unstructured
 	err := kube.Retry(ctx, func(ctx context.Context) (err error) {
-		object, err = r.Cluster.Objects(kube.ConfigMaps, r.App.Namespace).Get(ctx, r.App.Report(r.ID.Name),
-			metav1.GetOptions{})
+		object, err = c.Objects(kube.ConfigMaps, app.Namespace).Get(ctx, app.Report(of.Name), metav1.GetOptions{})
 		return err
 	})
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the earlier report, ConfigMap %s: %w", r.App.Report(r.ID.Name), err)
+		return nil, fmt.Errorf("reading the report, ConfigMap %s/%s: %w", app.Namespace, app.Report(of.Name), err)
 	}
 	text, _, _ := unstructured.NestedString(object.Object, "data", "report.json")
 	var s Summary
-	if json.Unmarshal([]byte(text), &s) != nil {
+	if json.Unmarshal([]byte(text), &s) != nil || s.Run != of {
 		return nil, nil
 	}
 	return &s, nil
