@@ -47,7 +47,8 @@ through the API server. Files of a token or a certificate are this machine's.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			return failure.As(failure.ErrConfig, cobra.ExactArgs(1)(cmd, args))
 		},
-		RunE: func(cmd *cobra.Command, args []string) error { return a.run(cmd.Context(), args[0], cmd.OutOrStdout()) },
+		ValidArgsFunction: candidates(a.cluster.applications).complete,
+		RunE:              func(cmd *cobra.Command, args []string) error { return a.run(cmd.Context(), args[0], cmd.OutOrStdout()) },
 	}
 	a.cluster.add(cmd)
 	f := cmd.Flags()

@@ -24,6 +24,8 @@ func (f *clusterFlags) add(cmd *cobra.Command) {
 		"path of the kubeconfig (default: $KUBECONFIG, then ~/.kube/config)")
 	flags.StringVar(&f.context, "context", "", "context of the kubeconfig")
 	flags.StringVarP(&f.namespace, "namespace", "n", "", "namespace of the application (default: the context's)")
+	offerValues(cmd, "namespace", f.namespaces)
+	offerValues(cmd, "context", f.contexts)
 }
 
 func (f *clusterFlags) connect() (*kube.Cluster, string, error) {

@@ -17,8 +17,8 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(imports(), adopts(), render(), starts(), statuses(), watches(), histories(), abort(),
-		rollsBack(), ejects(), removes(), doctors(), replays(), record(), version())
+	cmd.AddCommand(imports(), adopts(), render(), starts(), statuses(), watches(), histories(), explains(), logs(),
+		abort(), rollsBack(), ejects(), removes(), doctors(), replays(), record(), version())
 	cmd.SetFlagErrorFunc(refused)
 	return cmd
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/serin-cd/serin/internal/doctor"
 	"github.com/serin-cd/serin/internal/importing"
+	"github.com/serin-cd/serin/internal/terminal"
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/judge/prometheus"
@@ -60,9 +60,10 @@ error.`,
 	f := cmd.Flags()
 	f.StringVar(&e.account, "service-account", "serin", "ServiceAccount of the runs")
 	f.StringVar(&e.pipeline, "pipeline", "", "name of the Pipeline (default: the last run's, or canary)")
-	f.StringVarP(&e.output, "output", "o", "table", "table, json or yaml")
 	f.StringArrayVarP(&e.params, "param", "p", nil,
 		"parameter of the next run, as NAME=VALUE; may be repeated (default: those of the last run)")
+	e.formats(cmd, "table", "json", "yaml")
+	offerValues(cmd, "pipeline", e.named(kube.Pipelines))
 	offer(cmd, e.given, parameter.Of(prometheus.Config{}))
 	return cmd
 }
@@ -120,12 +121,12 @@ func (e *examining) print(w io.Writer, found []doctor.Finding) error {
 	if e.output != "table" {
 		return encode(w, e.output, found)
 	}
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	var table terminal.Table
 	for _, f := range found {
-		fmt.Fprintf(table, "%s\t%s\t%s\n", f.Level, f.Check, f.Text)
+		table.Row(terminal.Mood(string(f.Level)), f.Check, f.Text)
 		if f.Advice != "" {
-			fmt.Fprintf(table, "\t\t→ %s\n", f.Advice)
+			table.Row("", "", "→ "+f.Advice)
 		}
 	}
-	return table.Flush()
+	return table.Write(terminal.Writer(w))
 }

@@ -2,14 +2,13 @@ package main
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/duration"
 
+	"github.com/serin-cd/serin/internal/terminal"
 	"github.com/serin-cd/serin/pkg/release/status"
 )
 
@@ -30,7 +29,7 @@ its last run.`,
 	l.cluster.add(cmd)
 	f := cmd.Flags()
 	f.BoolVarP(&l.all, "all-namespaces", "A", false, "runs of all namespaces")
-	f.StringVarP(&l.output, "output", "o", "table", "table, json or yaml")
+	l.formats(cmd, "table", "json", "yaml")
 	return cmd
 }
 
@@ -53,22 +52,15 @@ func (l *looking) history(cmd *cobra.Command, args []string) error {
 	if l.output != "table" {
 		return encode(cmd.OutOrStdout(), l.output, append([]status.Run{}, all...))
 	}
-	table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	columns := "APP\tRUN\tSTARTED\tTOOK\tOUTCOME\tREASON\n"
-	if l.all {
-		columns = "NAMESPACE\t" + columns
-	}
-	fmt.Fprint(table, columns)
+	var table terminal.Table
+	l.row(&table, "NAMESPACE", "APP", "RUN", "STARTED", "TOOK", "OUTCOME", "REASON")
 	for _, r := range all {
-		if l.all {
-			fmt.Fprintf(table, "%s\t", r.ID.Namespace)
-		}
 		took := "-"
 		if !r.Ended.IsZero() {
 			took = duration.HumanDuration(r.Ended.Sub(r.Created))
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", r.App, r.ID.Name, r.Created.Local().Format(time.DateTime), took,
-			cmp.Or(string(r.Outcome), r.State), cmp.Or(r.Reason, r.Message, "-"))
+		l.row(&table, r.ID.Namespace, r.App, r.ID.Name, r.Created.Local().Format(time.DateTime), took,
+			terminal.Mood(cmp.Or(string(r.Outcome), r.State)), cmp.Or(r.Reason, r.Message, "-"))
 	}
-	return table.Flush()
+	return table.Write(terminal.Writer(cmd.OutOrStdout()))
 }

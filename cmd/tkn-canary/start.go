@@ -78,6 +78,8 @@ func (s *starting) flags(cmd *cobra.Command) {
 	f.BoolVarP(&s.watch, "watch", "w", false, "follow the run until it ends; the exit code says how")
 	f.BoolVar(&s.dry, "dry-run", false, "print the PipelineRun as YAML, and start nothing")
 	f.StringVarP(&s.output, "output", "o", "table", "with --watch: table, or json for a line of JSON a change")
+	s.offerFormats(cmd, "table", "json")
+	offerValues(cmd, "pipeline", s.named(kube.Pipelines))
 }
 
 func (s *starting) start(cmd *cobra.Command, name string) error {

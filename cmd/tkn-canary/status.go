@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/duration"
 
+	"github.com/serin-cd/serin/internal/terminal"
 	"github.com/serin-cd/serin/pkg/release/status"
 	"github.com/serin-cd/serin/pkg/task/failure"
 	"github.com/serin-cd/serin/pkg/task/run"
@@ -48,7 +48,7 @@ has counted and decided.`,
 	l.cluster.add(cmd)
 	f := cmd.Flags()
 	f.BoolVarP(&l.all, "all-namespaces", "A", false, "applications of all namespaces")
-	f.StringVarP(&l.output, "output", "o", "table", "table, json or yaml")
+	l.formats(cmd, "table", "json", "yaml")
 	return cmd
 }
 
@@ -91,24 +91,19 @@ func (l *looking) print(w io.Writer, shown []detailed, details bool, now time.Ti
 	if l.output != "table" {
 		return encode(w, l.output, append([]detailed{}, shown...))
 	}
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	columns := "APP\tSERVES\tCANARY\tWEIGHT\tSTATE\tSINCE\tRUN\tREASON\n"
-	if l.all {
-		columns = "NAMESPACE\t" + columns
-	}
-	fmt.Fprint(table, columns)
+	w = terminal.Writer(w)
+	var table terminal.Table
+	l.row(&table, "NAMESPACE", "APP", "SERVES", "CANARY", "WEIGHT", "STATE", "SINCE", "RUN", "REASON")
 	for _, d := range shown {
-		if l.all {
-			fmt.Fprintf(table, "%s\t", d.Namespace)
-		}
 		canary := "-"
 		if d.Canary != nil {
 			canary = d.Canary.String()
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%d %%\t%s\t%s\t%s\t%s\n", d.Name, d.Serving, canary, d.Weight,
-			state(d.Application), age(d.Since, now), cmp.Or(d.Run, "-"), cmp.Or(d.Problem, d.Reason, "-"))
+		l.row(&table, d.Namespace, d.Name, d.Serving.String(), canary, fmt.Sprintf("%d %%", d.Weight),
+			terminal.Mood(state(d.Application)), age(d.Since, now), cmp.Or(d.Run, "-"),
+			cmp.Or(d.Problem, d.Reason, "-"))
 	}
-	if err := table.Flush(); err != nil || !details {
+	if err := table.Write(w); err != nil || !details {
 		return err
 	}
 	for _, d := range shown {
@@ -121,6 +116,14 @@ func (l *looking) print(w io.Writer, shown []detailed, details bool, now time.Ti
 		}
 	}
 	return nil
+}
+
+// row adds a row, with its namespace if all are looked at.
+func (l *looking) row(table *terminal.Table, namespace string, cells ...string) {
+	if l.all {
+		cells = append([]string{namespace}, cells...)
+	}
+	table.Row(cells...)
 }
 
 // state is how far an application is, in a word.
@@ -149,8 +152,8 @@ func stages(w io.Writer, tasks []status.Task, now time.Time) error {
 		return nil
 	}
 	fmt.Fprintln(w)
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprint(table, "TASK\tSTATE\tTOOK\tAT MOST\tWEIGHT\tCANARY\tPRIMARY\tVERDICT\n")
+	var table terminal.Table
+	table.Row("TASK", "STATE", "TOOK", "AT MOST", "WEIGHT", "CANARY", "PRIMARY", "VERDICT")
 	for _, t := range tasks {
 		took, left := "-", "-"
 		switch {
@@ -166,10 +169,10 @@ func stages(w io.Writer, tasks []status.Task, now time.Time) error {
 		if e := t.Evidence; e != nil {
 			weight, canary, primary = fmt.Sprintf("%d %%", e.Weight), requests(e.Canary), requests(e.Primary)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", t.Name, t.State, took, left, weight, canary, primary,
-			cmp.Or(verdictOf(t), "-"))
+		table.Row(t.Name, terminal.Mood(t.State), took, left, weight, canary, primary,
+			terminal.Mood(cmp.Or(verdictOf(t), "-")))
 	}
-	return table.Flush()
+	return table.Write(w)
 }
 
 // requests are the failed ones of all.
@@ -185,24 +188,4 @@ func verdictOf(t status.Task) string {
 		return cmp.Or(t.Verdict, t.Reason)
 	}
 	return t.Verdict + ", " + t.Reason
-}
-
-// complete offers the names of applications.
-func (l *looking) complete(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	cluster, namespace, err := l.cluster.connect()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	found, err := status.List(cmd.Context(), cluster, namespace)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	var names []string
-	for _, a := range found {
-		names = append(names, a.Name)
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
 }

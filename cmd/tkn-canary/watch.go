@@ -58,8 +58,9 @@ It watches the cluster and asks nothing while nothing changes.`,
 	}
 	w.cluster.add(cmd)
 	f := cmd.Flags()
-	f.StringVar(&w.run, "run", "", "name of the PipelineRun (default: the one that is on, or the last)")
+	addRun(cmd, &w.looking, &w.run)
 	f.StringVarP(&w.output, "output", "o", "table", "table, or json for a line of JSON a change")
+	w.offerFormats(cmd, "table", "json")
 	return cmd
 }
 

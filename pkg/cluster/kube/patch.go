@@ -65,9 +65,6 @@ func Annotate(now map[string]string, key, value string) []Operation {
 // Unannotate removes an annotation that an object has.
 func Unannotate(key string) Operation { return Remove("metadata", "annotations", key) }
 
-// Remove removes a member that an object has.
-func Remove(path ...string) Operation { return Operation{Op: "remove", Path: Path(path...)} }
-
 // SetMembers are the operations that give labels or annotations, at a path and as they are now, the wanted members;
 // others stay.
 func SetMembers(now, wanted map[string]string, path ...string) []Operation {

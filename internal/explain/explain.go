@@ -116,7 +116,9 @@ func (t *told) unstaged() {
 	t.e.Advice = t.advice("")
 }
 
-func (t *told) note(format string, args ...any) { t.e.Notes = append(t.e.Notes, fmt.Sprintf(format, args...)) }
+func (t *told) note(format string, args ...any) {
+	t.e.Notes = append(t.e.Notes, fmt.Sprintf(format, args...))
+}
 
 // staged explains a stage: by the report, else by what its task has left, else by the record.
 func (t *told) staged() {
