@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/serin-cd/serin/pkg/judge/sequential"
 	"github.com/serin-cd/serin/pkg/judge/verdict"
@@ -110,9 +111,20 @@ func what(le *float64) string {
 func (s *Stage) checks(v verdict.Verdict) {
 	for _, c := range v.Checks {
 		if c.Stage == s.Number {
-			s.Checks = append(s.Checks, Check{c.At.Format("15:04:05Z"), c.State, c.Text(), c.Failed})
+			s.Checks = append(s.Checks, Check{c.At.Format("15:04:05Z"), c.State, measured(c), c.Failed})
 		}
 	}
+}
+
+// measured are the measurements that found what the check did, in their own words.
+func measured(c verdict.Check) string {
+	var all []string
+	for _, m := range c.Measurements {
+		if m.State == c.State {
+			all = append(all, m.Text)
+		}
+	}
+	return strings.Join(all, "; ")
 }
 
 // checked explains a stage of the classic judge.

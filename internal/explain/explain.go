@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/sets"
+
 	"github.com/serin-cd/serin/pkg/judge/sequential"
 	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/release/status"
@@ -127,10 +129,10 @@ func (t *told) staged() {
 	task, ran := t.taskOf(t.stage)
 	if ran {
 		s.Decision = verdict.Decision(task.Verdict)
-		s.Code, s.Text, _ = strings.Cut(task.Reason, ": ")
+		s.Code, s.Text = reasonOf(task.Reason)
 	} else if t.last() {
 		s.Decision = t.Verdict
-		s.Code, s.Text, _ = strings.Cut(t.Run.Reason, ": ")
+		s.Code, s.Text = reasonOf(t.Run.Reason)
 	}
 	if t.Report != nil && t.Report.Verdict != nil && len(t.Report.Verdict.Stages) == len(t.Stages) {
 		t.reported(s, task, *t.Report.Verdict)
@@ -141,7 +143,17 @@ func (t *told) staged() {
 	if s.Decision == verdict.Wait && t.Run.Ended.IsZero() && t.last() {
 		t.note("the stage goes on: tkn canary watch %s follows it", t.Run.App)
 	}
-	t.e.Advice = t.advice(s.Code)
+	if s.Decision != verdict.Pass {
+		t.e.Advice = t.advice(s.Code)
+	}
+}
+
+// reasonOf is the code and the text of a reason, which may have no code.
+func reasonOf(text string) (code, sentence string) {
+	if code, sentence, ok := strings.Cut(text, ": "); ok && !strings.Contains(code, " ") {
+		return code, sentence
+	}
+	return "", text
 }
 
 // last says whether the stage is the last of the run.
@@ -214,9 +226,15 @@ func (t *told) reported(s *Stage, task status.Task, v verdict.Verdict) {
 		s.Otherwise = limited(v.Limits)
 	default:
 		v.Code = s.Code
-		s.Otherwise = otherwise(v, w)
+		if s.Otherwise = otherwise(v, w); len(s.Otherwise) == 0 && weighs.Has(s.Code) {
+			t.note("what would have changed the verdict cannot be computed: weighed again, the report's intervals do " +
+				"not lead to it")
+		}
 	}
 }
+
+// weighs are the reasons that the pots alone lead to.
+var weighs = sets.New(sequential.Worse, sequential.Slower, sequential.Healthy, sequential.BoxedTime)
 
 // concluded takes over a verdict where the task has left none.
 func (s *Stage) concluded(v verdict.Verdict) {

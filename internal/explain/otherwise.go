@@ -97,7 +97,7 @@ func (w weighed) primary(n int) weighed {
 // quicker has so many requests of the canary be less slow, of the bound with an index, and as many of a hundred of the
 // others.
 func (w weighed) quicker(n, bound int) weighed {
-	share := shareOf(n, w.slowSeen(bound).Canary)
+	share := shareOf(n, w.warm(bound))
 	return w.changed(same, func(p sequential.Pair) sequential.Pair {
 		return sequential.Pair{Canary: fewer(p.Canary, share), Primary: p.Primary}
 	})
@@ -105,10 +105,13 @@ func (w weighed) quicker(n, bound int) weighed {
 
 // shareOf is what share of the bad requests so many fewer are; below 0, of the good ones so many more.
 func shareOf(n int, all sequential.Counts) float64 {
-	if n < 0 {
+	switch {
+	case n < 0:
 		return float64(n) / (all.Requests - all.Bad)
+	case n > 0:
+		return float64(n) / all.Bad
 	}
-	return float64(n) / all.Bad
+	return 0
 }
 
 func (w weighed) seen() (sum sequential.Pair) {
@@ -118,16 +121,16 @@ func (w weighed) seen() (sum sequential.Pair) {
 	return sum
 }
 
-func (w weighed) slowSeen(bound int) (sum sequential.Pair) {
-	for _, p := range w.Slow[bound] {
-		sum = sum.Plus(p)
-	}
-	return sum
-}
+// warm is what the canary has counted of a bound since durations count.
+func (w weighed) warm(bound int) sequential.Counts { return w.weigh().Bounds[bound].Seen.Canary }
 
-// least is the smallest number of requests, up to a most, with which something holds: with one less it does not.
+// least is the smallest number of requests, up to a most, with which something holds that does not hold as it is: with
+// one less it does not.
 func least(most float64, holds func(int) bool) (int, bool) {
 	limit := int(min(most, mostChanged))
+	if holds(0) {
+		return 0, false
+	}
 	low, high := 0, min(1, limit) // with the lower it does not hold
 	for low < high && !holds(high) {
 		low, high = high, min(2*high, limit)
@@ -173,7 +176,7 @@ func (w weighed) slower() []Otherwise {
 			most = i
 		}
 	}
-	n, ok := least(w.slowSeen(most).Canary.Bad, func(n int) bool {
+	n, ok := least(w.warm(most).Bad, func(n int) bool {
 		return w.quicker(n, most).weigh().Latency.BlameMax < 1/w.rules.Alpha
 	})
 	if !ok {
@@ -187,6 +190,9 @@ func (w weighed) slower() []Otherwise {
 // passed tells how far a pass was from none, and from a conviction.
 func (w weighed) passed() (all []Otherwise) {
 	good := w.seen().Canary
+	if d, _ := w.decide(); d != verdict.Pass {
+		return nil
+	}
 	if n, ok := least(good.Requests-good.Bad, func(n int) bool {
 		d, _ := w.canary(-n).decide()
 		return d != verdict.Pass

@@ -24,7 +24,7 @@ func (e Explanation) Write(w io.Writer) error {
 		t.stage(*e.Stage, len(e.Weights))
 	}
 	t.list("What ended it:", e.ended())
-	t.list("Not known:", e.Notes)
+	t.list("Notes:", e.Notes)
 	if e.Advice != "" {
 		t.line("")
 		t.line("What to do: %s", e.Advice)
@@ -76,7 +76,7 @@ func (t *text) head(e Explanation) {
 		how = "goes on"
 	}
 	t.line("%s of %s in %s: %s", terminal.Title(r.ID.Name), r.App, r.ID.Namespace, terminal.Mood(how))
-	if reason := cmp.Or(r.Reason, r.Message); reason != "" {
+	if reason := cmp.Or(r.Reason, r.Message); reason != "" && (e.Stage == nil || e.Stage.Code+": "+e.Stage.Text != reason) {
 		t.line("%s", reason)
 	}
 	if r.Revision != "" {
@@ -152,7 +152,7 @@ func (t *text) evidence(all []Evidence) {
 	rows.Row("", "against the canary", "convicts at", "for it", "proves at")
 	for _, e := range all {
 		against := short(e.Blame)
-		if e.BlameMost > e.Blame && short(e.BlameMost) != against {
+		if e.BlameMost > max(e.Blame, 1) && short(e.BlameMost) != against {
 			against += ", at most " + short(e.BlameMost) + " so far"
 		}
 		rows.Row(e.What, against, known(e.Convicts), short(e.Acquit), known(e.Proves))
@@ -208,9 +208,19 @@ func known(v float64) string {
 	return short(v)
 }
 
-func bad(a verdict.Arm) string { return fmt.Sprintf("%s, %s", whole(a.Bad), percent(a.Rate)) }
+func bad(a verdict.Arm) string {
+	if a.Requests == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%s, %s", whole(a.Bad), percent(a.Rate))
+}
 
-func between(a verdict.Arm) string { return fmt.Sprintf("%s to %s", percent(a.Low), percent(a.High)) }
+func between(a verdict.Arm) string {
+	if a.Requests == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s to %s", percent(a.Low), percent(a.High))
+}
 
 func ratio(r verdict.Ratio) string {
 	return fmt.Sprintf("%s of %s, %s", whole(r[0]), whole(r[1]), percent(counts(r).Rate()))
@@ -219,7 +229,7 @@ func ratio(r verdict.Ratio) string {
 func percent(rate float64) string { return strconv.FormatFloat(100*rate, 'f', 2, 64) + " %" }
 
 // points are a difference of shares.
-func points(d float64) string { return short(100*d) + " percentage points" }
+func points(d float64) string { return short(100*d) + " pp" }
 
 // whole is a count as people write it, though counters may hold fractions.
 func whole(n float64) string {
