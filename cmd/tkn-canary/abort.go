@@ -48,7 +48,9 @@ through the API server. Files of a token or a certificate are this machine's.`,
 			return failure.As(failure.ErrConfig, cobra.ExactArgs(1)(cmd, args))
 		},
 		ValidArgsFunction: candidates(a.cluster.applications).complete,
-		RunE:              func(cmd *cobra.Command, args []string) error { return a.run(cmd.Context(), args[0], cmd.OutOrStdout()) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.run(cmd.Context(), args[0], cmd.OutOrStdout())
+		},
 	}
 	a.cluster.add(cmd)
 	f := cmd.Flags()

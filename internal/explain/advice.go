@@ -8,13 +8,14 @@ import (
 
 // advices say what to do about a reason.
 var advices = map[string]string{
-	sequential.HardFailure:       "look at the canary",
-	sequential.Worse:             "look at the canary",
-	sequential.Slower:            "look at the canary",
-	sequential.LimitBroken:       "look at the canary",
-	verdict.Threshold:            "look at the metric that is named",
-	verdict.WithoutValues:        "check that the canary has callers, and that Prometheus scrapes their proxies",
-	sequential.NoTraffic:         "check that the route has callers. With reporter destination a crashed pod looks idle",
+	sequential.HardFailure: "look at the canary",
+	sequential.Worse:       "look at the canary",
+	sequential.Slower:      "look at the canary",
+	sequential.LimitBroken: "look at the canary",
+	verdict.Threshold:      "look at the metric that is named",
+	verdict.WithoutValues:  "check that the canary has callers, and that Prometheus scrapes their proxies",
+	sequential.NoTraffic: "check that the route has callers. With reporter destination a crashed pod " +
+		"looks idle",
 	sequential.NoPrimaryTraffic:  "use judge classic",
 	sequential.TrafficNotShifted: "check that every caller has a proxy",
 	sequential.CanarySilent:      "check that they run",

@@ -146,7 +146,8 @@ func (t *told) checked(s *Stage, v verdict.Verdict) {
 		}
 		if v.Threshold > 0 {
 			s.Otherwise = append(s.Otherwise, Otherwise{failedChecks, -float64(v.Failed - v.Threshold + 1),
-				fmt.Sprintf("with a threshold of %d instead of %d, the stage would have gone on", v.Failed+1, v.Threshold)})
+				fmt.Sprintf("with a threshold of %d instead of %d, the stage would have gone on", v.Failed+1,
+					v.Threshold)})
 		}
 		return
 	}

@@ -120,7 +120,8 @@ func TestExplanations(t *testing.T) {
 		stage int
 	}{
 		"worse": {judged(t, "worse"), 0}, "slower": {judged(t, "worse", slower), 0}, "first-stage": {boxed, 1},
-		"not-by-the-report": {first, 1}, "hard": {judged(t, "worse", hard), 0}, "limit": {judged(t, "worse", limited), 0},
+		"not-by-the-report": {first, 1}, "hard": {judged(t, "worse", hard), 0},
+		"limit":   {judged(t, "worse", limited), 0},
 		"suspect": {judged(t, "worse", suspect), 0}, "low-traffic": {judged(t, "early", low), 0},
 		"unfinished": {judged(t, "early"), 0}, "nobody": {judged(t, "nobody"), 0}, "classic": {judged(t, "fail"), 0},
 		"endless": {judged(t, "endless"), 0}, "empty": {judged(t, "empty"), 0},
@@ -174,7 +175,8 @@ func TestNothingIsMadeUp(t *testing.T) {
 
 func TestStageThatIsNone(t *testing.T) {
 	_, err := explain.Of(judged(t, "worse"), 3)
-	if failure.Code(err) != failure.ExitConfig || !strings.Contains(err.Error(), "it had 1 (weight 20), 2 (weight 21)") {
+	if failure.Code(err) != failure.ExitConfig ||
+		!strings.Contains(err.Error(), "it had 1 (weight 20), 2 (weight 21)") {
 		t.Errorf("error %v, want the stages that there are", err)
 	}
 }

@@ -182,8 +182,8 @@ func (w weighed) slower() []Otherwise {
 	if !ok {
 		return nil
 	}
-	return []Otherwise{{canarySlow, -float64(n), fmt.Sprintf("with %s of the canary that took over %s ms fewer, and as "+
-		"large a part fewer over each other bound, blame would have stayed below %s", requests(n),
+	return []Otherwise{{canarySlow, -float64(n), fmt.Sprintf("with %s of the canary that took over %s ms fewer, and "+
+		"as large a part fewer over each other bound, blame would have stayed below %s", requests(n),
 		short(w.Bounds[most].Le), short(1/w.rules.Alpha))}}
 }
 
@@ -305,16 +305,16 @@ func hardly(h verdict.Hard) []Otherwise {
 		p.Canary.Bad -= float64(n)
 		return !sequential.Hard(p)
 	}); ok {
-		all = append(all, Otherwise{canaryFailed, -float64(n), fmt.Sprintf("with %s of the canary that failed fewer in "+
-			"that interval, it would have been no hard failure: the pots would have gone on", requests(n))})
+		all = append(all, Otherwise{canaryFailed, -float64(n), fmt.Sprintf("with %s of the canary that failed fewer "+
+			"in that interval, it would have been no hard failure: the pots would have gone on", requests(n))})
 	}
 	if n, ok := least(pair.Primary.Requests-pair.Primary.Bad, func(n int) bool {
 		p := pair
 		p.Primary.Bad += float64(n)
 		return !sequential.Hard(p)
 	}); ok {
-		all = append(all, Otherwise{primaryFailed, float64(n), fmt.Sprintf("with %s of the primary that failed more in "+
-			"that interval, neither", requests(n))})
+		all = append(all, Otherwise{primaryFailed, float64(n), fmt.Sprintf("with %s of the primary that failed more "+
+			"in that interval, neither", requests(n))})
 	}
 	return all
 }
@@ -328,8 +328,8 @@ func limited(limits []verdict.Limit) (all []Otherwise) {
 			if l.LeMs != nil {
 				what, kind = fmt.Sprintf("took over %s ms", short(*l.LeMs)), canarySlow
 			}
-			all = append(all, Otherwise{kind, -n, fmt.Sprintf("with %s of the canary that %s fewer, it would have been "+
-				"within the limit", requests(int(n)), what)})
+			all = append(all, Otherwise{kind, -n, fmt.Sprintf("with %s of the canary that %s fewer, it would have "+
+				"been within the limit", requests(int(n)), what)})
 		}
 	}
 	return all

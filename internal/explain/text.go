@@ -34,7 +34,8 @@ func (e Explanation) Write(w io.Writer) error {
 
 func (e Explanation) ended() (all []string) {
 	for _, task := range e.Ended {
-		all = append(all, fmt.Sprintf("%s %s: %s", task.Name, terminal.Mood(task.State), cmp.Or(task.Reason, "no reason")))
+		all = append(all, fmt.Sprintf("%s %s: %s", task.Name, terminal.Mood(task.State),
+			cmp.Or(task.Reason, "no reason")))
 	}
 	return all
 }
@@ -76,7 +77,8 @@ func (t *text) head(e Explanation) {
 		how = "goes on"
 	}
 	t.line("%s of %s in %s: %s", terminal.Title(r.ID.Name), r.App, r.ID.Namespace, terminal.Mood(how))
-	if reason := cmp.Or(r.Reason, r.Message); reason != "" && (e.Stage == nil || e.Stage.Code+": "+e.Stage.Text != reason) {
+	reason := cmp.Or(r.Reason, r.Message)
+	if reason != "" && (e.Stage == nil || e.Stage.Code+": "+e.Stage.Text != reason) {
 		t.line("%s", reason)
 	}
 	if r.Revision != "" {
@@ -123,7 +125,8 @@ func (t *text) compared(c Compared) {
 	t.line("")
 	over := ""
 	if c.Seconds > 0 {
-		over = fmt.Sprintf(", over %s in %s", duration.HumanDuration(seconds(c.Seconds)), plural(c.Intervals, "interval"))
+		over = fmt.Sprintf(", over %s in %s", duration.HumanDuration(seconds(c.Seconds)),
+			plural(c.Intervals, "interval"))
 	}
 	if c.Reporter != "" {
 		over += ", as reporter " + c.Reporter + " counts"
@@ -159,7 +162,8 @@ func (t *text) evidence(all []Evidence) {
 	}
 	t.table(rows)
 	if e := all[0]; e.Margin > 0 {
-		t.line("  Worse by up to %s is not blamed; worse by %s has to be ruled out.", points(e.Tolerance), points(e.Margin))
+		t.line("  Worse by up to %s is not blamed; worse by %s has to be ruled out.", points(e.Tolerance),
+			points(e.Margin))
 	}
 	if len(all) > 2 {
 		t.line("  Latency is blamed by the mean over its bounds.")

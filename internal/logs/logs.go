@@ -84,8 +84,8 @@ func started(t *tekton.TaskRun) *metav1.Time {
 func (p *Printer) nothing(tasks int) error {
 	switch {
 	case p.Task != "" && tasks > 0:
-		return failure.Configf("reading the logs of run %s: it has no task %s so far: tkn canary status %s lists those "+
-			"it has", p.Run.ID.Name, p.Task, p.Run.App)
+		return failure.Configf("reading the logs of run %s: it has no task %s so far: tkn canary status %s lists "+
+			"those it has", p.Run.ID.Name, p.Task, p.Run.App)
 	case p.Run.Pruned():
 		return failure.Configf("reading the logs of run %s: its PipelineRun is gone, and its pods with it: "+
 			"tkn canary explain %s tells what is still known", p.Run.ID.Name, p.Run.App)
@@ -103,9 +103,8 @@ func (p *Printer) Follow(ctx context.Context) error {
 	defer stop(nil)
 	var tasks sync.WaitGroup
 	tasks.Go(func() {
-		err := kube.Follow(watching, p.taskRuns(), p.selected(), func(_ watch.EventType, o runtime.Object) (bool, error) {
-			return p.see(ctx, o)
-		})
+		err := kube.Follow(watching, p.taskRuns(), p.selected(),
+			func(_ watch.EventType, o runtime.Object) (bool, error) { return p.see(ctx, o) })
 		if err == nil {
 			err = errEnded
 		}

@@ -69,7 +69,8 @@ func object(t *testing.T, a *releasetest.App, kind, name string, labels map[stri
 	made.SetKind(kind)
 	made.SetName(name)
 	made.SetLabels(labels)
-	if _, err := a.Cluster.Objects(resource, a.Namespace).Create(t.Context(), made, metav1.CreateOptions{}); err != nil {
+	if _, err := a.Cluster.Objects(resource, a.Namespace).Create(t.Context(), made,
+		metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	patch(t, a, kind, name, state)

@@ -1,11 +1,14 @@
 package terminal_test
 
 import (
+	"bufio"
 	"bytes"
+	"io"
 	"strings"
 	"testing"
 
 	"charm.land/lipgloss/v2"
+	"github.com/creack/pty"
 
 	"github.com/serin-cd/serin/internal/terminal"
 )
@@ -30,6 +33,37 @@ shop          promoted          shop-1
 a-longer-one  fail, worse: 1/2  -
 ångström-店                     shop-2
 `
+
+// TestColoursOfATerminal are those that whoever sits before it wants.
+func TestColoursOfATerminal(t *testing.T) {
+	cases := map[string]struct {
+		term, without string
+		want          bool
+	}{
+		"a terminal": {"xterm-256color", "", true}, "with NO_COLOR": {"xterm-256color", "1", false},
+		"a dumb one": {"dumb", "", false},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("TERM", c.term)
+			t.Setenv("NO_COLOR", c.without)
+			t.Setenv("CLICOLOR_FORCE", "")
+			controller, screen, err := pty.Open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer controller.Close()
+			defer screen.Close()
+			if _, err := io.WriteString(terminal.Writer(screen), terminal.Mood("promoted")+"\n"); err != nil {
+				t.Fatal(err)
+			}
+			got, err := bufio.NewReader(controller).ReadString('\n')
+			if err != nil || !strings.Contains(got, "promoted") || strings.Contains(got, "\x1b[32m") != c.want {
+				t.Errorf("got %q (%v), want green: %v", got, err, c.want)
+			}
+		})
+	}
+}
 
 func TestTableIsPlainWithoutATerminal(t *testing.T) {
 	if got := written(t); got != plain {

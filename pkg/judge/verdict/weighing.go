@@ -20,9 +20,9 @@ type Weighing struct {
 	Grid     time.Duration
 	History  sequential.Counts // of the primary, before the start
 	Basis    sequential.Basis
-	Together bool              // one proxy counts both arms in the same instant
-	Metric   string            // Istio's, whose requests were counted
-	Reporter string            // by which proxies, empty where nobody knows
+	Together bool   // one proxy counts both arms in the same instant
+	Metric   string // Istio's, whose requests were counted
+	Reporter string // by which proxies, empty where nobody knows
 	Split    string
 	Arms     [2]string // Services or workloads: of the canary and of the primary
 	Queries  []string
@@ -46,7 +46,7 @@ func (w Weighing) told() *Weighed {
 	told := &Weighed{
 		Grid:    Grid{Seconds: w.Grid.Seconds(), Cells: len(w.Moments)},
 		History: History{600, w.History.Requests, w.History.Bad, w.Basis.Design},
-		Rules: w.rules(), Hard: w.hard(),
+		Rules:   w.rules(), Hard: w.hard(),
 		Metrics: []Proportion{w.proportion("errors", w.Errors)}, Strata: []Stratum{}, AllCells: []Cell{},
 		Share: w.share(), Held: w.Held,
 	}
@@ -89,7 +89,8 @@ func (w Weighing) hard() *Hard {
 
 func (w Weighing) proportion(name string, j sequential.Judged) Proportion {
 	p := Proportion{
-		Name: name, History: RatioOf(j.History), Tolerance: j.Tolerance, Margin: j.Margin, Canary: arm(j.Seen.Canary), Primary: arm(j.Seen.Primary),
+		Name: name, History: RatioOf(j.History), Tolerance: j.Tolerance, Margin: j.Margin,
+		Canary: arm(j.Seen.Canary), Primary: arm(j.Seen.Primary),
 		Blame: j.Blame(), BlameMax: j.BlameMax(), BlameLimit: math.Round(1e6/w.Rules.Alpha) / 1e6,
 		Acquit: j.Acquit(), AcquitMax: j.AcquitMax(), AcquitLimit: math.Round(1e6/w.Rules.Beta) / 1e6,
 	}
