@@ -113,11 +113,19 @@ func TestFromTheTerminal(t *testing.T) {
 	p.nothingLost()
 	p.load(100)
 	p.wantText(p.tkn(0, "status"), `shop +app:2.0.0 +- +0 % +promoted `)
-	p.wantText(p.tkn(3, "start", "shop", "--last", "--image", p.app.Image(trial.Errors), "--watch",
-		"--keep-failed", "10m"),
-		`ended rolled-back: `, `stage-20 StepFailed: fail, (worse|hard-failure): `)
+	p.tkn(0, "start", "shop", "--last", "--image", p.app.Image(trial.Errors), "--keep-failed", "10m")
+	p.wantText(p.tkn(0, "logs", "shop", "--follow"), `(?s)prepare prepare-canary \| .*stage-20 analyze-metrics \| .*`+
+		`cell closed.*finish report \| .*finish release-lease \| `)
+	p.wantText(p.tkn(3, "watch", "shop"), `ended rolled-back: `, `stage-20 StepFailed: fail, (worse|hard-failure): `)
 	p.wantText(p.tkn(0, "status", "shop"), `shop +app:2.0.0 +- +0 % +rolled-back `, `stage-20 .* fail, `,
 		`The pods of the canary that failed stay up for 9m`)
+	p.wantText(p.tkn(0, "explain", "shop"), `Stage 1 of 1, weight 20 %.*: fail, (worse|hard-failure)`,
+		`What would have changed it:\n +- with \d+ requests? of the canary that failed fewer`,
+		`What to do: look at the canary`)
+	p.wantText(p.tkn(0, "explain", "shop", "--run", promoted(p.tkn(0, "history", "shop")), "--stage", "1"),
+		`Stage 1 of 3, weight 20 %.*: pass, `,
+		`with \d+ requests? of the canary that failed more, the stage would not have passed`)
+	p.wantText(p.tkn(0, "logs", "shop", "--task", "finish"), `^finish rollback \| `)
 	p.wantText(p.tkn(2, "start", "shop", "--param", "weights=1"), `has no parameter weights: the nearest known key is `)
 	p.serves(trial.V2)
 
@@ -127,6 +135,14 @@ func TestFromTheTerminal(t *testing.T) {
 		`(?s)promoting.*ended promoted: released without analysis by .*: nobody likes it`)
 	p.serves(trial.V1)
 	p.nothingLost()
+}
+
+// promoted is the name of a run that was.
+func promoted(history string) string {
+	if found := regexp.MustCompile(`shop +(\S+) .* promoted `).FindStringSubmatch(history); found != nil {
+		return found[1]
+	}
+	return ""
 }
 
 // wantText wants a text to match patterns.

@@ -180,3 +180,31 @@ func TestStageThatIsNone(t *testing.T) {
 		t.Errorf("error %v, want the stages that there are", err)
 	}
 }
+
+// TestAdvice is what the page about judging advises, word for word.
+func TestAdvice(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "judging.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(page), "### What the reasons mean")
+	table, _, _ = strings.Cut(table, "###")
+	rows := 0
+	for row := range strings.Lines(table) {
+		cells := strings.Split(strings.TrimSpace(row), "|")
+		if len(cells) != 5 || !strings.Contains(cells[1], "`") {
+			continue
+		}
+		for code := range strings.SplitSeq(cells[1], ",") {
+			rows++
+			k := judged(t, "worse", func(v *verdict.Verdict) { v.Code = strings.Trim(code, " `") })
+			e, _ := explained(t, k, 0)
+			if want := strings.TrimSpace(strings.ReplaceAll(cells[3], "`", "")); e.Advice != want {
+				t.Errorf("%s: advice %q, want %q", code, e.Advice, want)
+			}
+		}
+	}
+	if rows < 13 {
+		t.Errorf("%d reasons on the page, want all", rows)
+	}
+}
