@@ -46,7 +46,7 @@ type Limit struct {
 	Most    float64       `json:"most"`
 	Canary  verdict.Ratio `json:"canary"`
 	Primary verdict.Ratio `json:"primary"`
-	State   string        `json:"state"` // held, beyond, or beyond-by-both
+	State   string        `json:"state"` // held, beyond, beyond-by-both or not-counted
 	Sure    bool          `json:"sure"`  // beyond doubt
 }
 
@@ -63,6 +63,7 @@ const (
 	Held         = "held"
 	Beyond       = "beyond"
 	BeyondByBoth = "beyond-by-both"
+	NotCounted   = "not-counted"
 )
 
 func armOf(r [2]float64) verdict.Arm {
@@ -92,6 +93,8 @@ func limitOf(l verdict.Limit) Limit {
 	told := Limit{What: what(l.LeMs), Most: l.Most, Canary: l.Canary, Primary: l.Primary, State: Held}
 	canary, primary := counts(l.Canary).Rate() > l.Most, counts(l.Primary).Rate() > l.Most
 	switch {
+	case l.Canary[1] == 0:
+		told.State = NotCounted
 	case canary && primary:
 		told.State = BeyondByBoth
 	case canary:

@@ -72,8 +72,9 @@ func hard(v *verdict.Verdict) {
 }
 
 func limited(v *verdict.Verdict) {
+	cold := 1000.0
 	v.Code, v.Limits = sequential.LimitBroken, []verdict.Limit{{Most: 0.01, Canary: verdict.Ratio{23, 1200},
-		Primary: verdict.Ratio{4.8, 4800}, CanaryLow: 0.011, PrimaryHigh: 0.003}}
+		Primary: verdict.Ratio{4.8, 4800}, CanaryLow: 0.011, PrimaryHigh: 0.003}, {LeMs: &cold, Most: 0.01}}
 }
 
 // suspect is as far as the report goes at its sixth interval, when blame had begun to grow.

@@ -227,6 +227,9 @@ func between(a verdict.Arm) string {
 }
 
 func ratio(r verdict.Ratio) string {
+	if r[1] == 0 {
+		return "-"
+	}
 	return fmt.Sprintf("%s of %s, %s", whole(r[0]), whole(r[1]), percent(counts(r).Rate()))
 }
 
