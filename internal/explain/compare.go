@@ -156,9 +156,6 @@ func (t *told) checked(s *Stage, v verdict.Verdict) {
 	}
 }
 
-// failedChecks is a change of how many checks failed.
-const failedChecks = "failed-checks"
-
 // within tells how far a measurement was outside its bounds; of a rate, how many requests that are.
 func within(m verdict.Measurement) []Otherwise {
 	if m.State != verdict.Failed || m.Value == nil {

@@ -109,7 +109,8 @@ func (w weighed) check(v verdict.Verdict) error {
 		want := v.Metrics[i]
 		if far(m.Blame(), want.Blame) || far(m.Acquit(), want.Acquit) || far(m.BlameMax(), want.BlameMax) {
 			return fmt.Errorf("weighed again, the report's intervals lead to a blame of %s and an acquit of %s, "+
-				"not to %s and %s as it says", short(m.Blame()), short(m.Acquit()), short(want.Blame), short(want.Acquit))
+				"not to %s and %s as it says", short(m.Blame()), short(m.Acquit()), short(want.Blame),
+				short(want.Acquit))
 		}
 	}
 	return nil

@@ -224,6 +224,8 @@ func (t *told) reported(s *Stage, task status.Task, v verdict.Verdict) {
 		s.Otherwise = hardly(*v.Hard)
 	case s.Code == sequential.LimitBroken:
 		s.Otherwise = limited(v.Limits)
+	case s.Code == sequential.TrafficNotShifted && v.Share.Seen != nil:
+		s.Otherwise = unshifted(v)
 	default:
 		v.Code = s.Code
 		if s.Otherwise = otherwise(v, w); len(s.Otherwise) == 0 && weighs.Has(s.Code) {

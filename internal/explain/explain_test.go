@@ -122,8 +122,9 @@ func TestExplanations(t *testing.T) {
 	}{
 		"worse": {judged(t, "worse"), 0}, "slower": {judged(t, "worse", slower), 0}, "first-stage": {boxed, 1},
 		"not-by-the-report": {first, 1}, "hard": {judged(t, "worse", hard), 0},
-		"limit":   {judged(t, "worse", limited), 0},
-		"suspect": {judged(t, "worse", suspect), 0}, "low-traffic": {judged(t, "early", low), 0},
+		"not-shifted": {judged(t, "worse", func(v *verdict.Verdict) { v.Code = sequential.TrafficNotShifted }), 0},
+		"limit":       {judged(t, "worse", limited), 0},
+		"suspect":     {judged(t, "worse", suspect), 0}, "low-traffic": {judged(t, "early", low), 0},
 		"unfinished": {judged(t, "early"), 0}, "nobody": {judged(t, "nobody"), 0}, "classic": {judged(t, "fail"), 0},
 		"endless": {judged(t, "endless"), 0}, "empty": {judged(t, "empty"), 0},
 		"unreported": {unreported, 1}, "pruned": {pruned, 0}, "refused": {refused, 0},

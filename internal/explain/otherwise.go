@@ -12,8 +12,8 @@ import (
 
 // Otherwise is a change that would have led to another verdict, at the same time or later.
 type Otherwise struct {
-	What string  `json:"what"` // canary-failed, canary-slow, primary-failed, or seconds
-	By   float64 `json:"by"`   // requests, fewer if below 0; or seconds more
+	What string  `json:"what"` // canary-failed, primary-failed, seconds or such, or the name of a metric
+	By   float64 `json:"by"`   // requests, fewer if below 0; seconds more; or the difference of a value
 	Text string  `json:"text"`
 }
 
@@ -23,6 +23,8 @@ const (
 	canarySlow    = "canary-slow"
 	primaryFailed = "primary-failed"
 	moreTime      = "seconds"
+	shareSeen     = "share" // of the requests, in percentage points
+	failedChecks  = "failed-checks"
 )
 
 const (
@@ -333,6 +335,17 @@ func limited(limits []verdict.Limit) (all []Otherwise) {
 		}
 	}
 	return all
+}
+
+// unshifted tells which shares of the requests would have obeyed a weight.
+func unshifted(v verdict.Verdict) []Otherwise {
+	low, high := sequential.Shares(float64(v.Stage.Weight) / 100)
+	bound := low
+	if *v.Share.Seen > 100*low {
+		bound = high
+	}
+	return []Otherwise{{shareSeen, 100*bound - *v.Share.Seen, fmt.Sprintf("with %s to %s of the requests, instead of "+
+		"%s %%, the canary would have had its share", percent(low), percent(high), short(*v.Share.Seen))}}
 }
 
 func requests(n int) string {

@@ -55,14 +55,14 @@ var meanings = map[string]string{
 	sequential.TrafficNotShifted: "The canary does not get the share of requests that the route gives it.",
 	sequential.PrimaryUnhealthy: "The primary fails too: " +
 		"this is an incident, not the canary's fault, but no time to promote.",
-	sequential.Suspect:    "Something speaks against the canary, but not enough to convict it.",
-	sequential.LowTraffic: "There were too few requests to tell.",
-	sequential.LimitBroken: "The canary is beyond a limit that its primary keeps, beyond doubt.",
-	sequential.CanarySilent: "The canary's pods count no request any more, while the primary's do.",
+	sequential.Suspect:       "Something speaks against the canary, but not enough to convict it.",
+	sequential.LowTraffic:    "There were too few requests to tell.",
+	sequential.LimitBroken:   "The canary is beyond a limit that its primary keeps, beyond doubt.",
+	sequential.CanarySilent:  "The canary's pods count no request any more, while the primary's do.",
 	sequential.NotComparable: "The histograms of canary and primary have no bound in common.",
-	sequential.Undecided:  "At that time there was no verdict yet.",
-	verdict.Threshold:     "The canary was outside its limits too often.",
-	verdict.WithoutValues: "The metrics had no values.",
+	sequential.Undecided:     "At that time there was no verdict yet.",
+	verdict.Threshold:        "The canary was outside its limits too often.",
+	verdict.WithoutValues:    "The metrics had no values.",
 }
 
 func (r report) summary(b *strings.Builder) {

@@ -223,3 +223,18 @@ func TestLatencyTraces(t *testing.T) {
 		})
 	}
 }
+
+// TestShares are those that ShareOf takes for a weight, where there are many requests.
+func TestShares(t *testing.T) {
+	const n = 1e6
+	for _, weight := range []float64{0.01, 0.2, 0.5, 0.9} {
+		least, most := Shares(weight)
+		for share, want := range map[float64]bool{0.99 * least: false, 1.01 * least: true, 0.999 * most: true,
+			most + 0.01*(1-most): false} {
+			seen := Pair{Canary: Counts{Requests: n * share}, Primary: Counts{Requests: n * (1 - share)}}
+			if got := ShareOf(seen, weight).Kept; got != want {
+				t.Errorf("a share of %v is kept at weight %v: %v, want %v", share, weight, got, want)
+			}
+		}
+	}
+}

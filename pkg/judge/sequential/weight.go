@@ -32,6 +32,13 @@ func ShareOf(seen Pair, weight float64) Share {
 	return s
 }
 
+// Shares are the least and the most of the requests, as fractions, that obey a weight however many there are.
+func Shares(weight float64) (least, most float64) {
+	share := func(odds float64) float64 { return odds / (1 + odds) }
+	odds := weight / (1 - weight)
+	return share(odds / oddsFactor), share(odds * oddsFactor)
+}
+
 func logBayes(seen Pair, w float64) float64 {
 	c, p := seen.Canary.Requests, seen.Primary.Requests
 	a, b := concentration*w, concentration*(1-w)
