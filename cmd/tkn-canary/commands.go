@@ -17,7 +17,7 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(imports(), adopts(), render(), starts(), statuses(), watches(), histories(), explains(), logs(),
+	cmd.AddCommand(imports(), adopts(), render(), starts(), statuses(), watches(), histories(), explains(), logsOf(),
 		abort(), rollsBack(), ejects(), removes(), doctors(), replays(), record(), version())
 	cmd.SetFlagErrorFunc(refused)
 	return cmd
