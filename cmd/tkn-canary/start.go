@@ -133,7 +133,7 @@ func (s *starting) start(cmd *cobra.Command, name string) error {
 			name, namespace)
 		return err
 	}
-	return follow(ctx, cluster, r, s.output, cmd.OutOrStdout())
+	return follow(cmd, cluster, r, s.output, false)
 }
 
 // parameters are those that were given, above those of the last run if they are asked for.

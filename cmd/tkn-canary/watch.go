@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,7 +13,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
+	"github.com/serin-cd/serin/internal/screen"
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/judge/verdict"
@@ -24,7 +27,8 @@ import (
 // watching is what watch is told.
 type watching struct {
 	looking
-	run string
+	run   string
+	plain bool
 }
 
 func watches() *cobra.Command {
@@ -32,12 +36,16 @@ func watches() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "watch APP",
 		Short: "Follow a run until it ends",
-		Long: `Follow the run that an application has, or its last one: a line for each task, weight,
-verdict and phase. It ends with the run, and its exit code says how: 0 released, 3 the
-canary was judged and failed, 4 inconclusive, 2 refused, 1 anything else.
+		Long: `Follow the run that an application has, or its last one. On a terminal it shows the whole
+run: weight, stages, requests of both versions, evidence, events. q leaves, and the run
+goes on. Otherwise, and with --plain, it prints a line for each task, weight, verdict and
+phase.
 
-It watches the cluster and asks nothing while nothing changes.`,
+It ends with the run, and its exit code says how: 0 released, 3 the canary was judged and
+failed, 4 inconclusive, 2 refused, 1 anything else. It watches the cluster and asks
+nothing while nothing changes.`,
 		Example: `  tkn canary watch shop -n production
+  tkn canary watch shop -n production --plain
   tkn canary watch shop -n production --run shop-7 -o json`,
 		Args:              one,
 		ValidArgsFunction: w.complete,
@@ -53,13 +61,14 @@ It watches the cluster and asks nothing while nothing changes.`,
 			if err != nil {
 				return err
 			}
-			return follow(cmd.Context(), cluster, r, w.output, cmd.OutOrStdout())
+			return follow(cmd, cluster, r, w.output, w.plain)
 		},
 	}
 	w.cluster.add(cmd)
 	f := cmd.Flags()
 	addRun(cmd, &w.looking, &w.run)
 	f.StringVarP(&w.output, "output", "o", "table", "table, or json for a line of JSON a change")
+	f.BoolVar(&w.plain, "plain", false, "print lines on a terminal, too")
 	w.offerFormats(cmd, "table", "json")
 	return cmd
 }
@@ -85,23 +94,49 @@ func (w *watching) find(ctx context.Context, cluster *kube.Cluster, app applicat
 	return status.Run{}, failure.Configf("watching %s: it has no PipelineRun %s", app, w.run)
 }
 
-// follow prints what happens to a run, and fails as it does.
-func follow(ctx context.Context, cluster *kube.Cluster, r status.Run, output string, w io.Writer) error {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+// follow shows what happens to a run, and fails as it does.
+func follow(cmd *cobra.Command, cluster *kube.Cluster, r status.Run, output string, plain bool) error {
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	in, out := cmd.InOrStdin(), cmd.OutOrStdout()
+	var ended status.Run
+	var err error
+	if output == "table" && !plain && terminal(in) && terminal(out) {
+		ended, err = screen.Show(ctx, in, out, r, cluster.Now, func(ctx context.Context,
+			tell func(status.Change)) (status.Run, error) {
+			return status.FollowClosely(ctx, cluster, r, tell)
+		})
+	} else {
+		ended, err = lines(ctx, cluster, r, output, out)
+	}
+	if ctx.Err() != nil || errors.Is(err, screen.ErrLeft) {
+		return fmt.Errorf("watching run %s of %s: %w, and it goes on: tkn canary watch %[2]s -n %[4]s follows it again",
+			r.ID.Name, r.App, screen.ErrLeft, r.ID.Namespace)
+	}
+	if err != nil {
+		return err
+	}
+	return outcome(ended)
+}
+
+// terminal says whether a file is one on which can be drawn.
+func terminal(of any) bool {
+	f, ok := of.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
+}
+
+// lines prints what happens to a run.
+func lines(ctx context.Context, cluster *kube.Cluster, r status.Run, output string, w io.Writer) (status.Run, error) {
 	var unwritten error
 	ended, err := status.Follow(ctx, cluster, r.ID, func(c status.Change) {
 		if err := tell(w, output, r, c); err != nil {
 			unwritten = err
 		}
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		err = unwritten
 	}
-	if unwritten != nil {
-		return unwritten
-	}
-	return outcome(ended)
+	return ended, err
 }
 
 // tell prints a change.

@@ -13,6 +13,10 @@ func (r *judging) check(ctx context.Context) (verdict.Verdict, error) {
 	if err := r.start(ctx); err != nil {
 		return verdict.Verdict{}, err
 	}
+	slog.InfoContext(ctx, "judging begins", "canary", r.target.Canary, "phase", len(r.stages),
+		"weight", r.stages[len(r.stages)-1].Weight, "judge", verdict.Classic, "interval",
+		time.Duration(r.config.Interval), "checks", r.tally.Checks, "threshold", r.tally.Threshold, "deadline",
+		r.config.deadline())
 	found, err := r.checkAll(ctx)
 	if err != nil {
 		return verdict.Verdict{}, err

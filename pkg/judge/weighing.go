@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/serin-cd/serin/pkg/judge/counting"
@@ -53,6 +55,10 @@ func (r *judging) weigh(ctx context.Context) (verdict.Verdict, error) {
 	if err := w.begin(ctx); err != nil {
 		return verdict.Verdict{}, err
 	}
+	slog.InfoContext(ctx, "judging begins", "canary", r.target.Canary, "phase", len(r.stages), "weight", last.Weight,
+		"judge", verdict.Sequential, "gate", w.rules.Gate, "min-dwell", w.rules.MinDwell, "time-box", w.rules.TimeBox,
+		"deadline", w.rules.Deadline, "blame-limit", verdict.Rounded(1/w.rules.Alpha),
+		"acquit-limit", verdict.Rounded(1/w.rules.Beta))
 	decision, code, err := w.run(ctx)
 	if err != nil {
 		return verdict.Verdict{}, err
@@ -259,10 +265,23 @@ func (w *weighing) log(ctx context.Context) {
 		if m.Latency != nil {
 			fields = append(fields, "latency-blame", verdict.Rounded(m.Latency.Blame),
 				"latency-acquit", verdict.Rounded(m.Latency.Acquit))
+			fields = append(fields, w.slow(m)...)
 		}
 		repeated := w.stages[0].At.Add(m.Known).Before(w.began)
 		fields = append(fields, "state", w.rules.State(m), "repeated", repeated)
 		slog.InfoContext(ctx, "cell closed", fields...)
 	}
 	w.logged = max(w.logged, len(found.Moments))
+}
+
+// slow are the fields that tell how many requests of a cell took longer than each bound.
+func (w *weighing) slow(m sequential.Moment) []any {
+	var bounds, canary, primary []string
+	text := func(v float64) string { return strconv.FormatFloat(verdict.Rounded(v), 'f', -1, 64) }
+	for i, b := range w.found.Bounds {
+		bounds = append(bounds, text(b.Le))
+		canary, primary = append(canary, text(m.Slow[i].Canary.Bad)), append(primary, text(m.Slow[i].Primary.Bad))
+	}
+	return []any{"bounds", strings.Join(bounds, ","), "slow", strings.Join(canary, ","),
+		"primary-slow", strings.Join(primary, ",")}
 }

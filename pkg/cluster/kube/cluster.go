@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -100,6 +101,12 @@ func (c *Cluster) LastLine(ctx context.Context, namespace, pod, container string
 		}
 	}
 	return ""
+}
+
+// Log is what a container prints, from its beginning until it ends.
+func (c *Cluster) Log(ctx context.Context, namespace, pod, container string) (io.ReadCloser, error) {
+	return c.plain.Get().Namespace(namespace).Resource("pods").Name(pod).SubResource("log").
+		Param("container", container).Param("follow", "true").Stream(ctx)
 }
 
 // Objects is the client of a kind of object in a namespace.

@@ -28,6 +28,14 @@ type Change struct {
 	Phase  run.Phase  `json:"phase,omitempty"`  // was reached
 	Task   *Task      `json:"task,omitempty"`   // has begun or ended
 	Ended  *Run       `json:"ended,omitempty"`
+
+	// What only those are told who follow closely.
+	Plan    []string `json:"plan,omitempty"`    // tasks of the Pipeline, in order
+	Serving *Version `json:"serving,omitempty"` // of the primary
+	Canary  *Version `json:"canary,omitempty"`  // of the target
+	Judging *Judging `json:"judging,omitempty"` // how far it is
+	Event   string   `json:"event,omitempty"`   // of Serin's, on the target
+	Unread  string   `json:"unread,omitempty"`  // what cannot be read, and why
 }
 
 var errDeleted = failure.Configf("it was deleted: see tkn canary status for what became of the application")
@@ -43,34 +51,57 @@ type follower struct {
 	ended   map[string]bool // tasks
 	verdict string          // of the last stage
 	run     Run
+
+	detail *detail // nil unless it is followed closely
+}
+
+// source is a watch, and what to do with what it sees.
+type source struct {
+	of       watcher
+	selected v1.ListOptions
+	see      func(watch.EventType, runtime.Object) (bool, error)
 }
 
 // Follow tells what happens to a run, from what has happened already on, until it has ended. It watches, and asks
 // nothing while nothing changes.
 func Follow(ctx context.Context, c *kube.Cluster, id run.ID, tell func(Change)) (Run, error) {
-	f := &follower{id: id, tell: tell, begun: map[string]bool{}, ended: map[string]bool{}}
+	return newFollower(id, tell).follow(ctx, c)
+}
+
+func newFollower(id run.ID, tell func(Change)) *follower {
+	return &follower{id: id, tell: tell, begun: map[string]bool{}, ended: map[string]bool{}}
+}
+
+func (f *follower) follow(ctx context.Context, c *kube.Cluster) (Run, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	if f.detail != nil {
+		f.detail.begin(ctx)
+	}
 	var watching sync.WaitGroup
-	follow := func(w watcher, selected v1.ListOptions, see func(watch.EventType, runtime.Object) (bool, error)) {
+	for _, s := range []source{
+		{c.Objects(kube.TaskRuns, f.id.Namespace),
+			v1.ListOptions{LabelSelector: pipelineRunLabel + "=" + f.id.Name}, f.seeTask},
+		{c.VirtualServices(f.id.Namespace), v1.ListOptions{}, f.seeRoute},
+	} {
 		watching.Go(func() {
-			if err := kube.Follow(ctx, w, selected, see); err != nil {
+			if err := kube.Follow(ctx, s.of, s.selected, s.see); err != nil {
 				cancel(err)
 			}
 		})
 	}
-	follow(c.Objects(kube.TaskRuns, id.Namespace), v1.ListOptions{LabelSelector: pipelineRunLabel + "=" + id.Name},
-		f.seeTask)
-	follow(c.VirtualServices(id.Namespace), v1.ListOptions{}, f.seeRoute)
 	err := f.untilEnded(ctx, c)
 	cause := context.Cause(ctx)
 	cancel(nil)
 	watching.Wait()
+	if f.detail != nil {
+		f.detail.reading.Wait()
+	}
 	if err != nil && cause != nil {
 		err = cause // of why it is not watched any more
 	}
 	if err != nil {
-		return f.run, fmt.Errorf("watching run %s/%s: %w", id.Namespace, id.Name, err)
+		return f.run, fmt.Errorf("watching run %s/%s: %w", f.id.Namespace, f.id.Name, err)
 	}
 	f.run.Verdict = f.verdict
 	f.tell(Change{At: f.run.Ended, Ended: &f.run})
@@ -121,6 +152,9 @@ func (f *follower) seeRun(kind watch.EventType, o runtime.Object) (ended bool, e
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.run = r
+	if f.detail != nil {
+		f.detail.plan(u)
+	}
 	return !r.Ended.IsZero(), nil
 }
 
@@ -143,6 +177,9 @@ func (f *follower) seeTask(_ watch.EventType, o runtime.Object) (bool, error) {
 	}
 	if t.Verdict != "" {
 		f.verdict = t.Verdict
+	}
+	if f.detail != nil {
+		f.detail.read(t)
 	}
 	if !t.Ended.IsZero() && !f.ended[u.GetName()] {
 		f.ended[u.GetName()] = true

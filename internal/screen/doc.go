@@ -1,0 +1,2 @@
+// Package screen draws a run on a terminal while it is followed.
+package screen
