@@ -37,7 +37,7 @@ const (
 func (p picture) draw(width, height int, now time.Time) string {
 	width = min(max(width, 20), widest)
 	head := p.head(width, now)
-	tail := append(p.drawNumbers(), p.drawEnd(width)...)
+	tail := append(p.drawNumbers(width), p.drawEnd(width)...)
 	stages := p.drawStages(now)
 	events := p.drawEvents()
 	foot := p.foot()
@@ -54,7 +54,7 @@ func (p picture) draw(width, height int, now time.Time) string {
 		lines = lines[:min(height, len(lines))]
 	}
 	for i, line := range lines {
-		lines[i] = ansi.Truncate(line, width, "…")
+		lines[i] = ansi.Truncate(strings.TrimRight(line, " "), width, "…")
 	}
 	return strings.Join(lines, "\n")
 }
@@ -168,18 +168,23 @@ func (p picture) left(t status.Task, now time.Time) string {
 		return fmt.Sprintf("check %d of %d, %s", j.Check, j.Checks, deadline)
 	case j.Gate == string(sequential.TimeBox) && took < j.TimeBox && calm(*j):
 		return "passes in " + duration.HumanDuration(j.TimeBox-took) + " if nothing speaks against it"
+	case !calm(*j):
+		return cmp.Or(standings[j.State], j.State) + ", " + deadline
 	case took < j.MinDwell:
 		return "holds for " + duration.HumanDuration(j.MinDwell-took) + " more, " + deadline
-	case calm(*j):
-		return "wants proof, " + deadline
 	}
-	return j.State + ", " + deadline
+	return "wants proof, " + deadline
+}
+
+// standings say what the states of evidence are.
+var standings = map[string]string{
+	"suspect": "something speaks against it", "held": "the primary fails too",
 }
 
 func calm(j status.Judging) bool { return j.State == "" || j.State == "open" || j.State == "proven" }
 
 // drawNumbers are those of both versions, and the evidence.
-func (p picture) drawNumbers() []string {
+func (p picture) drawNumbers(width int) []string {
 	j := p.numbers()
 	if j == nil {
 		return nil
@@ -200,8 +205,8 @@ func (p picture) drawNumbers() []string {
 	}
 	if j.BlameLimit > 1 && j.AcquitLimit > 1 {
 		lines = append(lines,
-			evidence("blame", j.Blame, j.BlameLimit, bad, "fails at"),
-			evidence("acquit", j.Acquit, j.AcquitLimit, good, "is proof at"))
+			evidence("blame", j.Blame, j.BlameLimit, width, bad, "fails at"),
+			evidence("acquit", j.Acquit, j.AcquitLimit, width, good, "is proof at"))
 	}
 	return lines
 }
@@ -225,9 +230,17 @@ func p99(ms float64, within, known bool) string {
 }
 
 // evidence grows by factors, and so does its bar.
-func evidence(name string, value, limit float64, style lipgloss.Style, at string) string {
-	part := math.Log(max(value, 1)) / math.Log(limit)
-	return fmt.Sprintf("%-8s %s  %.3g, %s %g", name, bar(part, 30, style), value, at, limit)
+func evidence(name string, value, limit float64, width int, style lipgloss.Style, at string) string {
+	part, text := math.Log(max(value, 1))/math.Log(limit), fmt.Sprintf("  %s, %s %g", short(value), at, limit)
+	return fmt.Sprintf("%-8s %s%s", name, bar(part, min(30, width-len("primary  ")-len(text)), style), text)
+}
+
+// short is a number as people read it, which may be as large as evidence becomes.
+func short(v float64) string {
+	if v >= 1000 && v < 1e6 {
+		return fmt.Sprintf("%.0f", v)
+	}
+	return fmt.Sprintf("%.3g", v)
 }
 
 func (p picture) drawEvents() []string {

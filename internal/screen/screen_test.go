@@ -2,7 +2,6 @@ package screen
 
 import (
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/serin-cd/serin/pkg/release/status"
+	"github.com/serin-cd/serin/pkg/task/parameter"
 	"github.com/serin-cd/serin/pkg/task/run"
 )
 
@@ -32,17 +32,12 @@ func ended(name string, from, to int, verdict, reason string, e *status.Evidence
 	if verdict == "fail" {
 		state = "StepFailed"
 	}
-	return status.Change{Task: &status.Task{Name: name, Started: at(from), Ended: at(to), State: state, Verdict: verdict,
-		Reason: reason, Evidence: e}}
+	return status.Change{Task: &status.Task{Name: name, Started: at(from), Ended: at(to), State: state,
+		Verdict: verdict, Reason: reason, Evidence: e}}
 }
 
-func weight(percent, from int) status.Change {
-	s := run.Stage{At: at(from)}
-	s.Weight = s.Weight + 0
-	for s.Weight < 100 && int(s.Weight) < percent {
-		s.Weight++
-	}
-	return status.Change{Weight: &s}
+func weight(percent parameter.Weight, from int) status.Change {
+	return status.Change{Weight: &run.Stage{Weight: percent, At: at(from)}}
 }
 
 func said(from int, text string) status.Change { return status.Change{At: at(from), Event: text} }
@@ -76,6 +71,9 @@ func judged(state string, blame float64) status.Change {
 }
 
 func TestDraw(t *testing.T) {
+	local := time.Local
+	time.Local = time.UTC
+	t.Cleanup(func() { time.Local = local })
 	rolledBack := status.Change{Ended: &status.Run{
 		ID: run.ID{Namespace: "production", Name: "shop-7", UID: "u"}, App: "shop", Created: at(0), Ended: at(80),
 		State: "Failed", Outcome: run.RolledBack, Verdict: "fail",
@@ -97,8 +95,8 @@ func TestDraw(t *testing.T) {
 		"low":         {80, 12, append(started(), judged("open", 0.7))},
 		"wide":        {160, 50, append(started(), judged("open", 0.7))},
 		"tiny":        {20, 3, append(started(), judged("open", 0.7))},
-		"unread": {80, 24, append(started(), status.Change{Unread: "the numbers of stage-40: pods \"p\" is forbidden: " +
-			"User \"ann\" cannot get resource \"pods/log\""})},
+		"unread": {80, 24, append(started(), status.Change{Unread: "the numbers of stage-40: pods \"p\" is " +
+			"forbidden: User \"ann\" cannot get resource \"pods/log\""})},
 		"classic": {80, 24, append(started(), status.Change{Judging: &status.Judging{Task: "stage-40", Judge: "classic",
 			State: "failed", Deadline: 10 * time.Minute, Check: 2, Checks: 3, Failed: 1, Threshold: 5,
 			Text: "request-duration 12 ms, want at most 1000 ms (340 requests in 1m); request-success-rate 98.5 %, " +
@@ -147,5 +145,3 @@ func golden(t *testing.T, name, got string) {
 		t.Errorf("%s (-want +got):\n%s", name, diff)
 	}
 }
-
-var _ = fmt.Sprint

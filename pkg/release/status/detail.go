@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,12 +21,15 @@ import (
 	"github.com/serin-cd/serin/pkg/cluster/workload"
 )
 
+// judges is what the names of steps that judge begin with.
+const judges = "analyze"
+
 // again is how long it takes to read a log anew that has ended before its task.
 const again = 5 * time.Second
 
-// detail follows what people want to see besides: the versions, the events, and the numbers of the stage that is judged.
-// A step that judges writes them to its log, one line each time that a scrape is in: so they cost the release nothing.
-// What cannot be read is told, and ends nothing.
+// detail follows what people want to see besides: the versions, the events, and the numbers of the stage that is
+// judged. A step that judges writes them to its log, a line each time that a scrape is in: they cost the release no
+// call. What cannot be read is told, and ends nothing.
 type detail struct {
 	*follower
 	cluster *kube.Cluster
@@ -140,36 +144,60 @@ func (d *detail) seeEvent(kind watch.EventType, o runtime.Object) (bool, error) 
 	return false, nil
 }
 
+// steps is what is read of a TaskRun's steps, several of which judge where one Task does everything.
+type steps struct {
+	Status struct {
+		Pod   string `json:"podName"`
+		Steps []struct {
+			Name       string    `json:"name"`
+			Container  string    `json:"container"`
+			Running    *struct{} `json:"running"`
+			Terminated *struct{} `json:"terminated"`
+		} `json:"steps"`
+	} `json:"status"`
+}
+
 // read reads the logs of a task's steps that judge, each once. It is called under the lock.
-func (d *detail) read(t Task) {
-	task, known := d.tasks[t.pod]
+func (d *detail) read(t Task, taskRun *unstructured.Unstructured) error {
+	var of steps
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(taskRun.Object, &of); err != nil {
+		return fmt.Errorf("reading the steps of TaskRun %s: %w", taskRun.GetName(), err)
+	}
+	pod := of.Status.Pod
+	task, known := d.tasks[pod]
 	if !known {
 		task.goesOn, task.end = context.WithCancel(d.within)
-		d.tasks[t.pod] = task
+		d.tasks[pod] = task
 	}
 	if !t.Ended.IsZero() {
 		task.end()
 	}
-	for _, container := range t.judging {
-		if key := t.pod + "/" + container; !d.logs[key] {
-			d.logs[key] = true
-			d.reading.Go(func() {
-				err := d.readLog(task.goesOn, t, container)
-				if apierrors.IsNotFound(err) && !t.Ended.IsZero() {
-					return // its pod is gone, its results are not
-				}
-				d.without("the numbers of "+t.Name, err)
-			})
+	for _, s := range of.Status.Steps {
+		key := pod + "/" + s.Container
+		if !strings.HasPrefix(s.Name, judges) || s.Running == nil && s.Terminated == nil || d.logs[key] {
+			continue
 		}
+		d.logs[key] = true
+		d.reading.Go(func() { d.numbers(task.goesOn, t, pod, s.Container) })
 	}
+	return nil
+}
+
+// numbers tells those of a step that judges, or that they cannot be read.
+func (d *detail) numbers(task context.Context, t Task, pod, container string) {
+	err := d.readLog(task, t, pod, container)
+	if apierrors.IsNotFound(err) && !t.Ended.IsZero() {
+		return // its pod is gone, its results are not
+	}
+	d.without("the numbers of "+t.Name, err)
 }
 
 // readLog reads one until its task has ended. A stream that ends before is opened again, and read from its beginning.
-func (d *detail) readLog(task context.Context, t Task, container string) error {
+func (d *detail) readLog(task context.Context, t Task, pod, container string) error {
 	for {
 		var log io.ReadCloser
 		err := kube.Retry(d.within, func(ctx context.Context) (err error) {
-			log, err = d.cluster.Log(ctx, d.app.Namespace, t.pod, container)
+			log, err = d.cluster.Log(ctx, d.app.Namespace, pod, container)
 			return err
 		})
 		if err != nil {

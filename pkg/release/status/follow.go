@@ -179,7 +179,9 @@ func (f *follower) seeTask(_ watch.EventType, o runtime.Object) (bool, error) {
 		f.verdict = t.Verdict
 	}
 	if f.detail != nil {
-		f.detail.read(t)
+		if err := f.detail.read(t, u); err != nil {
+			return false, err
+		}
 	}
 	if !t.Ended.IsZero() && !f.ended[u.GetName()] {
 		f.ended[u.GetName()] = true

@@ -177,4 +177,3 @@ func (j *Judging) check(f fields) {
 	slices.Sort(texts)
 	j.Text = strings.Join(texts, "; ")
 }
-

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,9 +21,6 @@ const (
 	pipelineTaskLabel = "tekton.dev/pipelineTask"
 )
 
-// judges is what the names of steps that judge begin with.
-const judges = "analyze"
-
 // Task is one of a run, as its TaskRun tells.
 type Task struct {
 	Name     string    `json:"name"` // of the Pipeline's task
@@ -35,9 +31,6 @@ type Task struct {
 	Verdict  string    `json:"verdict,omitempty"`
 	Reason   string    `json:"reason,omitempty"`
 	Evidence *Evidence `json:"evidence,omitempty"`
-
-	pod     string
-	judging []string // containers that judge, once they run: several where one Task does it all
 }
 
 // Evidence is the result of that name, as far as it is shown.
@@ -64,13 +57,6 @@ type taskRun struct {
 			Reason string `json:"reason"`
 		} `json:"conditions"`
 		Results []named `json:"results"`
-		Pod     string  `json:"podName"`
-		Steps   []struct {
-			Name       string    `json:"name"`
-			Container  string    `json:"container"`
-			Running    *struct{} `json:"running"`
-			Terminated *struct{} `json:"terminated"`
-		} `json:"steps"`
 	} `json:"status"`
 }
 
@@ -118,12 +104,6 @@ func TaskOf(object *unstructured.Unstructured) (Task, error) {
 		t.Ended = r.Status.Completion.Time
 	} else if r.Spec.Timeout != nil && !t.Started.IsZero() {
 		t.Until = t.Started.Add(r.Spec.Timeout.Duration)
-	}
-	t.pod = r.Status.Pod
-	for _, s := range r.Status.Steps {
-		if strings.HasPrefix(s.Name, judges) && (s.Running != nil || s.Terminated != nil) {
-			t.judging = append(t.judging, s.Container)
-		}
 	}
 	for _, result := range r.Status.Results {
 		text, _ := result.Value.(string)
