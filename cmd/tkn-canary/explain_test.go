@@ -45,20 +45,10 @@ func called(t *testing.T, args ...string) (string, error) {
 	return out.String(), err
 }
 
-// examples are those of a command, for the application of a test.
-func examples(t *testing.T, a *releasetest.App, text string) (all [][]string) {
-	t.Helper()
-	for line := range strings.Lines(text) {
-		line = strings.NewReplacer("shop-7", "second", "shop", "podinfo", "production", a.Namespace).Replace(line)
-		args := strings.Fields(strings.TrimPrefix(strings.TrimSpace(line), "tkn canary "))
-		all = append(all, append(args, "--kubeconfig", apitest.KubeconfigOf(t)))
-	}
-	return all
-}
-
 func TestExamplesOfExplain(t *testing.T) {
 	a := shifted(t)
-	for _, args := range examples(t, a, explains().Example) {
+	for _, line := range examples(explains().Example) {
+		args := arguments(t, a, line)
 		got, err := called(t, args...)
 		if err != nil {
 			t.Errorf("%v: %v", args, err)
@@ -82,7 +72,8 @@ func TestExamplesOfExplain(t *testing.T) {
 // TestExamplesOfLogs runs them where no pod is left.
 func TestExamplesOfLogs(t *testing.T) {
 	a := shifted(t)
-	for _, args := range examples(t, a, logsOf().Example) {
+	for _, line := range examples(logsOf().Example) {
+		args := arguments(t, a, line)
 		if _, err := called(t, args...); err == nil || !strings.Contains(err.Error(), "its pods with it: tkn canary "+
 			"explain podinfo tells") {
 			t.Errorf("%v: error %v, want what is left", args, err)

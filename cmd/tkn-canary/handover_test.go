@@ -16,15 +16,20 @@ import (
 // example runs one of a command's examples on an application, and returns what it prints.
 func example(t *testing.T, a *releasetest.App, line string, more ...string) (string, error) {
 	t.Helper()
-	line, _, _ = strings.Cut(strings.TrimSpace(line), " >")
-	line = strings.NewReplacer("shop", "podinfo", "production", a.Namespace).Replace(line)
 	var out bytes.Buffer
 	cmd := root()
-	cmd.SetArgs(append(append(strings.Fields(strings.TrimPrefix(line, "tkn canary ")), more...), "--kubeconfig",
-		apitest.KubeconfigOf(t)))
+	cmd.SetArgs(append(arguments(t, a, line), more...))
 	cmd.SetOut(&out)
 	err := cmd.ExecuteContext(t.Context())
 	return out.String(), err
+}
+
+// arguments are those of an example, for the application and the run of a test.
+func arguments(t *testing.T, a *releasetest.App, line string) []string {
+	t.Helper()
+	line, _, _ = strings.Cut(strings.TrimSpace(line), " >")
+	line = strings.NewReplacer("shop-7", "second", "shop", "podinfo", "production", a.Namespace).Replace(line)
+	return append(strings.Fields(strings.TrimPrefix(line, "tkn canary ")), "--kubeconfig", apitest.KubeconfigOf(t))
 }
 
 // examples are those of a command.

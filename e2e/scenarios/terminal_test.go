@@ -3,6 +3,7 @@ package scenarios
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/charmbracelet/x/vt"
+	"github.com/creack/pty"
 	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
@@ -106,14 +109,24 @@ func TestFromTheTerminal(t *testing.T) {
 	p.eventually("the gateway knows the route", func(trial.State) bool { return p.app.Reached(p.Context()) })
 	p.load(60)
 
-	second := p.tkn(0, "start", "shop", "--last", "--image", p.app.Image(trial.V2), "--watch")
-	p.wantText(second, `(?s)weight 20 %.*weight 40 %.*weight 60 %.*promoting.*ended promoted: every stage passed`,
-		`stage-20 Succeeded: pass, `)
+	shown := p.onTerminal(0, "start", "shop", "--last", "--image", p.app.Image(trial.V2), "--watch")
+	p.wantText(shown.seen, `serves app:1.0.0 +canary app:2.0.0`, `weight █+░+ +20 %`, `● stage-20 +\d+s +passes in \d+s`,
+		`(?s)canary +[1-9]\d* +0 \(0.00 %\) +[≤>] \d+ ms\s+primary +[1-9]\d* +0 \(0.00 %\) +[≤>] \d+ ms`,
+		`blame +.*, fails at 100`, `● promote`, `Advance shop.* canary weight 60`, `q leaves, the run goes on`)
+	p.wantText(shown.left, `promoted: every stage passed`, `✔ stage-60 .* pass `, `serves app:2.0.0`)
+	p.wantText(shown.raw, `\x1b\[[0-9;]*3[1-7]m`)
 	p.serves(trial.V2)
 	p.nothingLost()
 	p.load(100)
 	p.wantText(p.tkn(0, "status"), `shop +app:2.0.0 +- +0 % +promoted `)
-	p.tkn(0, "start", "shop", "--last", "--image", p.app.Image(trial.Errors), "--keep-failed", "10m")
+	started := p.tkn(0, "start", "shop", "--last", "--image", p.app.Image(trial.Errors), "--keep-failed", "10m")
+	p.wantText(started, `follow it with tkn canary watch shop`)
+	left := p.leaves(regexp.MustCompile(`stage-20`), "watch", "shop")
+	p.wantText(left.left, `q leaves, the run goes on`)
+	p.wantText(left.raw, `you left before it ended, and it goes on: tkn canary watch shop -n `)
+	if regexp.MustCompile(`\x1b\[[0-9;]*3[1-7]m`).MatchString(left.raw) {
+		p.Error("it is coloured in spite of NO_COLOR")
+	}
 	p.wantText(p.tkn(0, "logs", "shop", "--follow"), `(?s)prepare prepare-canary \| .*stage-20 analyze-metrics \| .*`+
 		`cell closed.*finish rollback \| .*finish report \| `)
 	p.wantText(p.tkn(3, "watch", "shop"), `ended rolled-back: `, `stage-20 StepFailed: fail, (worse|hard-failure): `)
@@ -143,6 +156,69 @@ func promoted(history string) string {
 		return found[1]
 	}
 	return ""
+}
+
+// shown is what a terminal showed.
+type shown struct {
+	seen string // all pictures, one after the other
+	left string // what stays
+	raw  string // what the program wrote
+}
+
+// onTerminal runs tkn-canary on a terminal of 80 columns and 24 rows.
+func (p *play) onTerminal(code int, args ...string) shown {
+	p.Helper()
+	return p.typing(code, nil, nil, args...)
+}
+
+// leaves runs tkn-canary on a terminal that wants no colours, and types q when a text is there.
+func (p *play) leaves(at *regexp.Regexp, args ...string) shown {
+	p.Helper()
+	return p.typing(1, at, []string{"NO_COLOR=1"}, args...)
+}
+
+func (p *play) typing(code int, until *regexp.Regexp, env []string, args ...string) shown {
+	p.Helper()
+	program, err := built()
+	if err != nil {
+		p.Fatal(err)
+	}
+	cmd := exec.CommandContext(p.Context(), program, append(args, "--namespace", p.app.Namespace,
+		"--kubeconfig", p.app.Sandbox.Kubeconfig, "--context", p.app.Sandbox.Context)...)
+	cmd.Env = append(os.Environ(), append(env, "TERM=xterm-256color")...)
+	keys, err := pty.StartWithSize(cmd, &pty.Winsize{Cols: 80, Rows: 24})
+	if err != nil {
+		p.Fatal(err)
+	}
+	defer keys.Close()
+	screen := vt.NewSafeEmulator(80, 24)
+	go func() { _, _ = io.Copy(keys, screen) }() // answers to what the program asks its terminal
+	var s shown
+	for buffer := make([]byte, 1<<16); ; {
+		n, err := keys.Read(buffer)
+		if err != nil {
+			break // it has ended
+		}
+		s.raw += string(buffer[:n])
+		if _, err := screen.Write(buffer[:n]); err != nil {
+			p.Fatal(err)
+		}
+		s.left = screen.String()
+		s.seen += s.left + "\n"
+		if until != nil && until.MatchString(s.left) {
+			until = nil
+			if _, err := keys.WriteString("q"); err != nil {
+				p.Fatal(err)
+			}
+		}
+	}
+	if _ = cmd.Wait(); cmd.ProcessState.ExitCode() != code {
+		p.Fatalf("tkn canary %s: exit %d, want %d\n%s", strings.Join(args, " "), cmd.ProcessState.ExitCode(), code, s.left)
+	}
+	if screen.IsAltScreen() {
+		p.Errorf("tkn canary %s: it leaves the terminal as it drew it", strings.Join(args, " "))
+	}
+	return s
 }
 
 // wantText wants a text to match patterns.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,8 +33,8 @@ const (
 	mostReason = 4 // lines
 )
 
-// draw is the picture in so many columns and rows; with 0 rows all of it. Where there is little room events go first,
-// then the stages that are far from the present one.
+// draw is the picture in so many columns and rows. Where there is little room events go first, then the stages that are
+// far from the present one.
 func (p picture) draw(width, height int, now time.Time) string {
 	width = min(max(width, 20), widest)
 	head := p.head(width, now)
@@ -41,18 +42,19 @@ func (p picture) draw(width, height int, now time.Time) string {
 	stages := p.drawStages(now)
 	events := p.drawEvents()
 	foot := p.foot()
-	if height > 0 {
-		room := height - len(head) - len(tail) - len(foot)
-		stages = around(stages, p.current(), max(1, room-min(3, len(events))))
-		events = events[max(0, len(events)-max(0, room-len(stages))):]
+	room := height - len(head) - len(tail) - len(foot)
+	stages = around(stages, p.current(), max(1, room-min(3, len(events))))
+	room -= len(stages) + 1
+	if len(events) > 0 && room > 0 {
+		events = slices.Insert(events[max(0, len(events)-room):], 0, "")
+	} else {
+		events = nil
 	}
 	lines := head
 	for _, part := range [][]string{stages, tail, events, foot} {
 		lines = append(lines, part...)
 	}
-	if height > 0 {
-		lines = lines[:min(height, len(lines))]
-	}
+	lines = lines[:min(height, len(lines))]
 	for i, line := range lines {
 		lines[i] = ansi.Truncate(strings.TrimRight(line, " "), width, "…")
 	}
@@ -237,7 +239,10 @@ func evidence(name string, value, limit float64, width int, style lipgloss.Style
 
 // short is a number as people read it, which may be as large as evidence becomes.
 func short(v float64) string {
-	if v >= 1000 && v < 1e6 {
+	switch {
+	case v >= 1e6:
+		return "over a million"
+	case v >= 1000:
 		return fmt.Sprintf("%.0f", v)
 	}
 	return fmt.Sprintf("%.3g", v)
@@ -245,10 +250,7 @@ func short(v float64) string {
 
 func (p picture) drawEvents() []string {
 	all := p.events[max(0, len(p.events)-mostEvents):]
-	if len(all) == 0 {
-		return nil
-	}
-	lines := []string{""}
+	var lines []string
 	for _, e := range all {
 		lines = append(lines, faint.Render(e.at.Local().Format(time.TimeOnly))+"  "+e.text)
 	}

@@ -16,6 +16,9 @@ import (
 // ErrLeft is that a person left before the run ended.
 var ErrLeft = errors.New("you left before it ended")
 
+// lowest is how many rows the last picture has at least, with the prompt below it.
+const lowest = 24
+
 // Follow tells each change of a run until it has ended.
 type Follow func(ctx context.Context, tell func(status.Change)) (status.Run, error)
 
@@ -37,7 +40,7 @@ func Show(ctx context.Context, in io.Reader, out io.Writer, r status.Run, now fu
 	stop()
 	<-followed
 	if m, ok := last.(model); ok {
-		if _, bad := lipgloss.Fprintln(out, m.picture.draw(m.width, 0, now())); bad != nil {
+		if _, bad := lipgloss.Fprintln(out, m.picture.draw(m.width, max(m.height, lowest)-1, now())); bad != nil {
 			return status.Run{}, bad
 		}
 		if m.end != nil {

@@ -1,4 +1,5 @@
-// Command pack writes the step images as an archive and a manifest that names them, for a cluster without a registry.
+// Command pack writes the step images as an archive and a manifest that names them, for a cluster without a registry. Or
+// it writes the archives of tkn-canary.
 package main
 
 import (
@@ -8,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 
 	"github.com/serin-cd/serin/internal/packing"
 )
@@ -15,6 +17,7 @@ import (
 type options struct {
 	root, out, repository, version string
 	manifest                       bool
+	programs                       string
 }
 
 func main() {
@@ -24,6 +27,8 @@ func main() {
 	flag.StringVar(&o.repository, "repository", "serin.test/serin", "what the images' names begin with")
 	flag.StringVar(&o.version, "version", "devel", "the images' tag; latest would be pulled from a registry")
 	flag.BoolVar(&o.manifest, "manifest", false, "print the manifest as ko reads it, and build nothing")
+	flag.StringVar(&o.programs, "programs", "",
+		"write archives of tkn-canary for these platforms, separated by commas, or for all that it is released for")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -34,6 +39,13 @@ func main() {
 }
 
 func run(ctx context.Context, o options) error {
+	switch o.programs {
+	case "":
+	case "all":
+		return packing.Archives(ctx, o.root, o.out, o.version, packing.Platforms)
+	default:
+		return packing.Archives(ctx, o.root, o.out, o.version, strings.Split(o.programs, ","))
+	}
 	manifest, err := packing.Manifest(o.root)
 	if err != nil {
 		return err

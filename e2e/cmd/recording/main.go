@@ -1,0 +1,43 @@
+// Command recording plays a release in a sandbox, and records how `tkn canary watch` shows it, as an asciicast.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/serin-cd/serin/e2e/recording"
+	"github.com/serin-cd/serin/e2e/sandbox"
+)
+
+func main() {
+	out := flag.String("out", "watch.cast", "the file to write")
+	name := flag.String("sandbox", "", "a sandbox that is up (default: one of its own)")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := play(ctx, *name, *out); err != nil {
+		fmt.Fprintln(os.Stderr, "recording:", err)
+		os.Exit(1)
+	}
+}
+
+func play(ctx context.Context, name, out string) (err error) {
+	if name != "" {
+		sb, err := sandbox.Attach(name)
+		if err != nil {
+			return err
+		}
+		return recording.Play(ctx, sb, out, os.Stderr)
+	}
+	sb, err := sandbox.Up(ctx, sandbox.Options{Name: "recording", Out: os.Stderr})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, sb.Down()) }()
+	return recording.Play(ctx, sb, out, os.Stderr)
+}
