@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/serin-cd/serin/internal/screen"
+	"github.com/serin-cd/serin/internal/terminal"
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/judge/verdict"
@@ -101,7 +101,7 @@ func follow(cmd *cobra.Command, cluster *kube.Cluster, r status.Run, output stri
 	in, out := cmd.InOrStdin(), cmd.OutOrStdout()
 	var ended status.Run
 	var err error
-	if output == "table" && !plain && terminal(in) && terminal(out) {
+	if output == "table" && !plain && terminal.Is(in) && terminal.Is(out) {
 		ended, err = screen.Show(ctx, in, out, r, cluster.Now, func(ctx context.Context,
 			tell func(status.Change)) (status.Run, error) {
 			return status.FollowClosely(ctx, cluster, r, tell)
@@ -117,12 +117,6 @@ func follow(cmd *cobra.Command, cluster *kube.Cluster, r status.Run, output stri
 		return err
 	}
 	return outcome(ended)
-}
-
-// terminal says whether a file is one on which can be drawn.
-func terminal(of any) bool {
-	f, ok := of.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
 }
 
 // lines prints what happens to a run.

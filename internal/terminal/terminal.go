@@ -8,6 +8,7 @@ import (
 
 	"charm.land/lipgloss/v2"
 	"github.com/charmbracelet/colorprofile"
+	"golang.org/x/term"
 )
 
 // The colours are of the terminal's own sixteen, which can be read on its background.
@@ -31,6 +32,12 @@ var moods = map[string]lipgloss.Style{
 
 // Writer writes styled text to what may be a terminal. Elsewhere, with NO_COLOR and with TERM=dumb, it is plain.
 func Writer(w io.Writer) io.Writer { return colorprofile.NewWriter(w, os.Environ()) }
+
+// Is says whether a stream is a terminal that can be drawn on.
+func Is(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
+}
 
 // Mood shows a word as good or bad, if it is known as either. Of a text with a comma its first part is the word.
 func Mood(text string) string {
