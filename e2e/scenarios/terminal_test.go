@@ -213,7 +213,8 @@ func (p *play) typing(code int, until *regexp.Regexp, env []string, args ...stri
 		}
 	}
 	if _ = cmd.Wait(); cmd.ProcessState.ExitCode() != code {
-		p.Fatalf("tkn canary %s: exit %d, want %d\n%s", strings.Join(args, " "), cmd.ProcessState.ExitCode(), code, s.left)
+		p.Fatalf("tkn canary %s: exit %d, want %d\n%s", strings.Join(args, " "), cmd.ProcessState.ExitCode(), code,
+			s.left)
 	}
 	if screen.IsAltScreen() {
 		p.Errorf("tkn canary %s: it leaves the terminal as it drew it", strings.Join(args, " "))

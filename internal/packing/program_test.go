@@ -7,11 +7,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/zip"
@@ -111,12 +109,12 @@ func TestPlugin(t *testing.T) {
 	}
 	cases := map[string]struct {
 		folder string // beneath HOME
-		env    func(home string) []string
+		env    func(home string) string
 	}{
-		"plugin folder":   {".config/tkn/plugins", func(string) []string { return []string{"PATH=/nowhere"} }},
-		"PATH":            {"bin", func(home string) []string { return []string{"PATH=" + filepath.Join(home, "bin")} }},
-		"XDG_CONFIG_HOME": {"x/tkn/plugins", func(home string) []string { return []string{"XDG_CONFIG_HOME=" + home + "/x"} }},
-		"TKN_PLUGINS_DIR": {"p", func(home string) []string { return []string{"TKN_PLUGINS_DIR=" + home + "/p"} }},
+		"plugin folder":   {".config/tkn/plugins", func(string) string { return "PATH=/nowhere" }},
+		"PATH":            {"bin", func(home string) string { return "PATH=" + filepath.Join(home, "bin") }},
+		"XDG_CONFIG_HOME": {"x/tkn/plugins", func(home string) string { return "XDG_CONFIG_HOME=" + home + "/x" }},
+		"TKN_PLUGINS_DIR": {"p", func(home string) string { return "TKN_PLUGINS_DIR=" + home + "/p" }},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -128,8 +126,8 @@ func TestPlugin(t *testing.T) {
 			if err := os.Link(program, filepath.Join(folder, "tkn-canary")); err != nil {
 				t.Fatal(err)
 			}
-			if out := run(t, append(c.env(home), "HOME="+home), tkn, "canary", "version"); !strings.HasPrefix(out,
-				"0.1.0 ") {
+			out := run(t, []string{c.env(home), "HOME=" + home}, tkn, "canary", "version")
+			if !strings.HasPrefix(out, "0.1.0 ") {
 				t.Errorf("tkn canary version: %q, want 0.1.0", out)
 			}
 		})
@@ -179,20 +177,4 @@ func publish(t *testing.T, proxy string) {
 	if err := zip.CreateFromDir(made, module.Version{Path: path, Version: release}, root); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// startup is how long the program takes to start and end, the median of some runs.
-func startup(t testing.TB, program string) time.Duration {
-	t.Helper()
-	var took []time.Duration
-	for range 11 {
-		cmd := exec.CommandContext(t.Context(), program, "version")
-		begin := time.Now()
-		if err := cmd.Run(); err != nil {
-			t.Fatal(err)
-		}
-		took = append(took, time.Since(begin))
-	}
-	slices.Sort(took)
-	return took[len(took)/2]
 }

@@ -1,5 +1,5 @@
-// Command pack writes the step images as an archive and a manifest that names them, for a cluster without a registry. Or
-// it writes the archives of tkn-canary.
+// Command pack writes the step images as an archive and a manifest that names them, for a cluster without a registry,
+// or the archives of tkn-canary.
 package main
 
 import (
