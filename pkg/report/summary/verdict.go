@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -41,7 +42,7 @@ func reached(v verdict.Verdict, rec *record.Record) verdict.Verdict {
 		return v
 	case decision == verdict.Pass && v.Decision != verdict.Wait && v.Err() == nil:
 		return v // a verdict which lets the run go on, as it did
-	case decision == v.Decision && code == v.Code && (text == "" || rec.Reason == v.Reason()):
+	case decision == v.Decision && code == v.Code && (text == "" || Same(rec.Reason, v.Reason())):
 		return v
 	}
 	if v.Decision != verdict.Wait {
@@ -52,6 +53,15 @@ func reached(v verdict.Verdict, rec *record.Record) verdict.Verdict {
 	v.Decision, v.Code = decision, code
 	v.Text = cmp.Or(text, "the run ended before a verdict: "+rec.Reason)
 	return v
+}
+
+// lasting is for how long something was looked at, as reasons say it.
+var lasting = regexp.MustCompile(` in \d[\dhms.]*\b`)
+
+// Same says whether two reasons are the same but for the time that was looked at: a step judges some milliseconds
+// before the second that the record keeps.
+func Same(a, b string) bool {
+	return lasting.ReplaceAllString(a, "") == lasting.ReplaceAllString(b, "")
 }
 
 // given is the verdict of a run as its record has it: none while it goes on, and undecided, without a text, where it

@@ -3,6 +3,7 @@ package summary_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -143,5 +144,16 @@ func TestRunEndsWhileItIsSummedUp(t *testing.T) {
 	if s, _ := reported(t, a); s.Outcome != run.RolledBack || s.Reason != "aborted by ann" ||
 		s.Verdict.Code != "undecided" {
 		t.Errorf("%s: %s, %s, want the ending that was", s.Outcome, s.Reason, s.Verdict.Reason())
+	}
+}
+
+func TestReasonsThatAreTheSame(t *testing.T) {
+	const text = "worse: canary 30/100 (30.00 %%) against primary 1/900 (0.11 %%) in %s, blame 120, want below %d"
+	first := fmt.Sprintf(text, "25s", 100)
+	if second := fmt.Sprintf(text, "24s", 100); !summary.Same(first, second) {
+		t.Errorf("%q and %q differ, want them the same but for a second", first, second)
+	}
+	if second := fmt.Sprintf(text, "1m0s", 400); summary.Same(first, second) {
+		t.Errorf("%q and %q are the same, want them to differ by the bound", first, second)
 	}
 }
