@@ -164,8 +164,8 @@ func publish(t *testing.T, proxy string) {
 		t.Fatal(err)
 	}
 	info := fmt.Sprintf(`{"Version":%q,"Time":"2026-01-01T00:00:00Z"}`, release)
-	for name, text := range map[string]string{".info": info, ".mod": string(mod)} {
-		if err := os.WriteFile(filepath.Join(versions, release+name), []byte(text), 0o644); err != nil {
+	for name, text := range map[string]string{release + ".info": info, release + ".mod": string(mod), "list": release} {
+		if err := os.WriteFile(filepath.Join(versions, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

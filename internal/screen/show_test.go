@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -38,7 +39,7 @@ type watched struct {
 	*testing.T
 	app      *releasetest.App
 	release  *release.Release
-	terminal *vt.SafeEmulator
+	terminal *drawn
 	keys     *os.File // what is written there is typed
 	tty      *os.File
 	calls    atomic.Int32 // requests to the API server
@@ -48,7 +49,7 @@ type watched struct {
 
 func show(t *testing.T) *watched {
 	t.Helper()
-	w := &watched{T: t, app: releasetest.New(t), terminal: vt.NewSafeEmulator(80, 24), ended: make(chan error, 1)}
+	w := &watched{T: t, app: releasetest.New(t), terminal: &drawn{emulator: vt.NewEmulator(80, 24)}, ended: make(chan error, 1)}
 	w.app.First()
 	w.app.Push("2")
 	w.release = w.app.PipelineRun("second")
@@ -72,8 +73,38 @@ func show(t *testing.T) *watched {
 	return w
 }
 
+// drawn is what a terminal shows. The emulator's own safe one reads its picture without a lock.
+type drawn struct {
+	mu       sync.Mutex
+	emulator *vt.Emulator
+}
+
+func (d *drawn) Write(text []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.emulator.Write(text)
+}
+
+func (d *drawn) String() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.emulator.String()
+}
+
+func (d *drawn) IsAltScreen() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.emulator.IsAltScreen()
+}
+
+func (d *drawn) Resize(width, height int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.emulator.Resize(width, height)
+}
+
 // terminal is a pseudo-terminal that is drawn by an emulator.
-func terminal(t *testing.T, drawn *vt.SafeEmulator) (keys, tty *os.File) {
+func terminal(t *testing.T, d *drawn) (keys, tty *os.File) {
 	t.Helper()
 	keys, tty, err := pty.Open()
 	if err != nil {
@@ -83,8 +114,8 @@ func terminal(t *testing.T, drawn *vt.SafeEmulator) (keys, tty *os.File) {
 	if err := pty.Setsize(tty, &pty.Winsize{Cols: 80, Rows: 24}); err != nil {
 		t.Fatal(err)
 	}
-	go func() { _, _ = io.Copy(drawn, keys) }()
-	go func() { _, _ = io.Copy(keys, drawn) }() // answers to what the program asks its terminal
+	go func() { _, _ = io.Copy(d, keys) }()
+	go func() { _, _ = io.Copy(keys, d.emulator) }() // answers to what the program asks its terminal
 	return keys, tty
 }
 

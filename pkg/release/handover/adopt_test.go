@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -223,15 +224,17 @@ func TestAdoptRefuses(t *testing.T) {
 			if c.then != nil {
 				c.then(t, a)
 			}
-			wrote := false
+			var wrote atomic.Bool // several requests at once
 			_, err := adopt(t, a, releasetest.Before(func(r *http.Request) error {
-				wrote = wrote || releasetest.Writes(r) && r.URL.Query().Get("dryRun") == ""
+				if releasetest.Writes(r) && r.URL.Query().Get("dryRun") == "" {
+					wrote.Store(true)
+				}
 				return nil
 			}))
 			if failure.Code(err) != failure.ExitConfig || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v (exit %d), want %q", err, failure.Code(err), c.want)
 			}
-			if wrote {
+			if wrote.Load() {
 				t.Error("something was changed, want nothing")
 			}
 		})
