@@ -56,6 +56,14 @@ type Call struct {
 
 // ReadCalls reads the calls of the accounts serin, in the order in which they ended. A watch is one when it begins.
 func ReadCalls(log io.Reader, each func(Call)) error {
+	return readEvents(log, func(e auditEvent) {
+		if call, ok := e.call(); ok {
+			each(call)
+		}
+	})
+}
+
+func readEvents(log io.Reader, each func(auditEvent)) error {
 	lines := bufio.NewScanner(log)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -63,9 +71,7 @@ func ReadCalls(log io.Reader, each func(Call)) error {
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
 			continue // the last line may be half written
 		}
-		if call, ok := e.call(); ok {
-			each(call)
-		}
+		each(e)
 	}
 	return lines.Err()
 }
@@ -75,16 +81,40 @@ func (e auditEvent) call() (Call, bool) {
 	if e.ImpersonatedUser != nil {
 		user = *e.ImpersonatedUser
 	}
-	ended := "ResponseComplete"
-	if e.Verb == "watch" && e.ResponseStatus.Code < 300 {
-		ended = "ResponseStarted"
-	}
 	account, ok := strings.CutPrefix(user.Username, "system:serviceaccount:")
 	namespace, of := strings.CutSuffix(account, ":serin")
 	return Call{
 		Namespace: namespace, Pod: strings.Join(user.Extra[PodName], ""),
 		Step: strings.TrimPrefix(e.UserAgent, "serin/"), Verb: e.Verb, Status: e.ResponseStatus.Code,
-	}, ok && of && e.Stage == ended
+	}, ok && of && e.counts()
+}
+
+// counts says whether an event stands for its call, of which the log has several. A watch is a call when it begins.
+func (e auditEvent) counts() bool {
+	if e.Verb == "watch" && e.ResponseStatus.Code < 300 {
+		return e.Stage == "ResponseStarted"
+	}
+	return e.Stage == "ResponseComplete"
+}
+
+// countAgent counts the calls that a program made, whoever ran it.
+func countAgent(file, agent string) (int, error) {
+	n := 0
+	err := readFile(file, func(e auditEvent) {
+		if e.UserAgent == agent && e.counts() {
+			n++
+		}
+	})
+	return n, err
+}
+
+func readFile(file string, each func(auditEvent)) error {
+	log, err := os.Open(file)
+	if err != nil {
+		return fmt.Errorf("reading the audit log: %w", err)
+	}
+	defer log.Close()
+	return readEvents(log, each)
 }
 
 // Add counts a call of a task's pod.

@@ -55,12 +55,8 @@ func packProgram(ctx context.Context, root, system, processor string) ([]byte, e
 	if system == "windows" {
 		name += ".exe"
 	}
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, name),
-		"./cmd/tkn-canary")
-	build.Dir = root
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+system, "GOARCH="+processor)
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("%w\n%s", err, out)
+	if err := Compile(ctx, root, filepath.Join(dir, name), system, processor); err != nil {
+		return nil, err
 	}
 	var packed bytes.Buffer
 	zip := gzip.NewWriter(&packed)
@@ -82,4 +78,15 @@ func packProgram(ctx context.Context, root, system, processor string) ([]byte, e
 	}
 	err = zip.Close()
 	return packed.Bytes(), err
+}
+
+// Compile builds tkn-canary for a platform as it is released.
+func Compile(ctx context.Context, root, file, system, processor string) error {
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", file, "./cmd/tkn-canary")
+	build.Dir = root
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+system, "GOARCH="+processor)
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("building tkn-canary: %w\n%s", err, out)
+	}
+	return nil
 }
