@@ -38,6 +38,7 @@ type Options struct {
 	Minute  bool      // also a release at the product's own interval of a minute
 	Many    bool      // also many releases one after another, to count lost requests
 	Only    bool      // of all this the many releases alone
+	Command bool      // of all this the command line alone
 	Out     io.Writer // told how far it is
 }
 
@@ -67,6 +68,9 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 	if o.Only {
 		return report, b.lossless(ctx)
 	}
+	if o.Command {
+		return report, b.command(ctx, root, scratch)
+	}
 	if err := b.releases(ctx, begin); err != nil {
 		return nil, err
 	}
@@ -85,9 +89,27 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 		return nil, err
 	}
 	b.say("programs: playing two releases without Tekton")
-	err = programs.memory(ctx, b.installation, report)
+	if err := programs.memory(ctx, b.installation, report); err != nil {
+		return nil, err
+	}
+	err = b.command(ctx, root, scratch)
 	report.Ended()
 	return report, err
+}
+
+// command measures tkn-canary in the sandbox.
+func (b *bench) command(ctx context.Context, root, scratch string) error {
+	b.say("tkn canary: before %d applications", crowd)
+	writer, err := b.sandbox.REST()
+	if err != nil {
+		return err
+	}
+	c, err := buildCommand(ctx, root, scratch, logged{writer: writer, kubeconfig: b.sandbox.Kubeconfig,
+		context: b.sandbox.Context, log: b.sandbox.AuditLog})
+	if err != nil {
+		return err
+	}
+	return c.measure(ctx, b.report)
 }
 
 // bench is one bench while it runs.

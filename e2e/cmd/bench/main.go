@@ -21,6 +21,7 @@ func main() {
 	flag.BoolVar(&o.Many, "lossless", false,
 		"also release again and again until 200,000 requests were sent, which takes a quarter of an hour")
 	flag.BoolVar(&o.Only, "only-lossless", false, "do that alone")
+	flag.BoolVar(&o.Command, "only-command", false, "measure the command line alone, which takes two minutes")
 	flag.StringVar(&output, "o", "", "json: print for programs")
 	flag.StringVar(&page, "write", "", "also write the numbers to this file of the checkout, as a page")
 	flag.Parse()
