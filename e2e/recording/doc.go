@@ -1,2 +1,3 @@
-// Package recording plays a release in a sandbox, and records how `tkn canary watch` shows it.
+// Package recording writes what a terminal shows while a release is watched, as an asciicast and as a picture that
+// moves.
 package recording

@@ -1,4 +1,5 @@
-// Command recording plays a release in a sandbox, and records how `tkn canary watch` shows it, as an asciicast.
+// Command recording plays a release in a sandbox, and records how `tkn canary watch` shows it, as an asciicast and as an
+// SVG that moves.
 package main
 
 import (
@@ -16,11 +17,20 @@ import (
 
 func main() {
 	out := flag.String("out", "watch.cast", "the file to write")
+	picture := flag.String("picture", "watch.svg", "the file for the picture of it")
+	drawn := flag.Bool("draw", false, "record nothing, and draw what is in the file")
 	name := flag.String("sandbox", "", "a sandbox that is up (default: one of its own)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := play(ctx, *name, *out); err != nil {
+	err := error(nil)
+	if !*drawn {
+		err = play(ctx, *name, *out)
+	}
+	if err == nil {
+		err = draw(*out, *picture)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "recording:", err)
 		os.Exit(1)
 	}
@@ -40,4 +50,21 @@ func play(ctx context.Context, name, out string) (err error) {
 	}
 	defer func() { err = errors.Join(err, sb.Down()) }()
 	return recording.Play(ctx, sb, out, os.Stderr)
+}
+
+func draw(cast, picture string) error {
+	from, err := os.Open(cast)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	to, err := os.Create(picture)
+	if err != nil {
+		return err
+	}
+	defer to.Close()
+	if err := recording.Draw(to, from); err != nil {
+		return err
+	}
+	return to.Close()
 }
