@@ -21,8 +21,8 @@ export CGO_ENABLED = 0
 export GOFLAGS = -trimpath
 export KO_CONFIG_PATH = ko.yaml
 
-.PHONY: help demo test check contracts unit tests any model lint generate verify site images release
-.PHONY: sandbox sandbox-down e2e test-faults bench bench-lossless bench-scale bench-judge
+.PHONY: help demo test check contracts unit tests any model lint generate verify site images release programs
+.PHONY: sandbox sandbox-down recording e2e test-faults bench bench-lossless bench-scale bench-judge
 help: ## print this list
 	@sed -n 's/^\([a-z0-9-]*\):.* ## \(.*\)/\1\t\2/p' Makefile | expand -t 14
 
@@ -77,11 +77,17 @@ images: ## write the step images as dist/images.tar, and dist/release.yaml that 
 release: ## push the step images to KO_DOCKER_REPO and write dist/release.yaml
 	mkdir -p dist && go run ./internal/packing/cmd/pack -manifest | $(TOOL) ko resolve --base-import-paths --tags $(VERSION) -f - > dist/release.yaml
 
+programs: ## write the archives of tkn-canary for each platform and their SHA256SUMS to dist
+	go run ./internal/packing/cmd/pack -version $(VERSION) -out dist -programs $(or $(PLATFORMS),all)
+
 sandbox: ## start a real one-node cluster and leave it running
 	$(SANDBOX) up
 
 sandbox-down: ## end the sandbox
 	$(SANDBOX) down
+
+recording: ## play a release in a sandbox, and record how watch shows it as docs/watch.svg and dist/watch.cast
+	mkdir -p dist && $(E2E) ./cmd/recording -out $(CURDIR)/dist/watch.cast -picture $(CURDIR)/docs/watch.svg $(RECORDINGFLAGS)
 
 bench: ## print the numbers that Serin promises, beside Flagger's
 	go -C e2e run ./cmd/bench $(BENCHFLAGS)

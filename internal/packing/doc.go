@@ -1,2 +1,2 @@
-// Package packing packs Serin for a cluster.
+// Package packing packs Serin: its steps for a cluster, and tkn-canary for people's machines.
 package packing
