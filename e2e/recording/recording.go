@@ -13,8 +13,10 @@ import (
 	"github.com/serin-cd/serin/e2e/trial"
 )
 
-// rate is the load, in requests a second.
-const rate = 100
+const (
+	rate   = 100         // of the load, in requests a second
+	before = time.Minute // that it goes on before the release, so that the judge knows what is usual
+)
 
 // Play releases an application, and then its next version, which is recorded into a file.
 func Play(ctx context.Context, sb *sandbox.Sandbox, file string, progress io.Writer) error {
@@ -44,6 +46,12 @@ func Play(ctx context.Context, sb *sandbox.Sandbox, file string, progress io.Wri
 	if text, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("building tkn-canary: %w\n%s", err, text)
 	}
+	fmt.Fprintln(progress, "sending requests for", before)
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(before):
+	}
 	if err := app.Push(ctx, trial.V2); err != nil {
 		return err
 	}
@@ -53,8 +61,7 @@ func Play(ctx context.Context, sb *sandbox.Sandbox, file string, progress io.Wri
 	fmt.Fprintln(progress, "recording the release of version", trial.V2)
 	cmd := exec.CommandContext(ctx, program, "watch", app.Name, "-n", app.Namespace, "--kubeconfig", sb.Kubeconfig,
 		"--context", sb.Context)
-	// A terminal that can little: what draws the recording knows few of the sequences that others have.
-	cmd.Env = append(os.Environ(), "TERM=vt220-color")
+	cmd.Env = append(os.Environ(), "TERM=xterm-256color")
 	out, err := os.Create(file)
 	if err != nil {
 		return err

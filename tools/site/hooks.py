@@ -9,6 +9,7 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md", "tasks/*/README.md", "pipelines/*/README.md")
+PICTURES = "docs/*.svg"
 STYLE = "tools/site/site.css"
 REPOSITORY = "https://github.com/serin-cd/serin"
 
@@ -17,9 +18,9 @@ LINK = re.compile(r"\]\(([^)\s#]+)(#[^)\s]*)?\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Replaces the files of docs_dir by all pages and their style; what the theme brings stays."""
+    """Replaces the files of docs_dir by all pages, their pictures and their style; what the theme brings stays."""
     kept = [f for f in files if f.src_dir != config.docs_dir]
-    for pattern in (*PAGES, STYLE):
+    for pattern in (*PAGES, PICTURES, STYLE):
         for path in sorted(ROOT.glob(pattern)):
             kept.append(File(path.relative_to(ROOT).as_posix(), str(ROOT), config.site_dir, config.use_directory_urls))
     return Files(kept)
