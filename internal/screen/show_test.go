@@ -49,7 +49,8 @@ type watched struct {
 
 func show(t *testing.T) *watched {
 	t.Helper()
-	w := &watched{T: t, app: releasetest.New(t), terminal: &drawn{emulator: vt.NewEmulator(80, 24)}, ended: make(chan error, 1)}
+	w := &watched{T: t, app: releasetest.New(t), terminal: &drawn{emulator: vt.NewEmulator(80, 24)},
+		ended: make(chan error, 1)}
 	w.app.First()
 	w.app.Push("2")
 	w.release = w.app.PipelineRun("second")
