@@ -173,7 +173,7 @@ func TestFollow(t *testing.T) {
 	}()
 	next := func(what string, is func(status.Change) bool) {
 		t.Helper()
-		late := time.After(time.Second)
+		late := time.After(10 * time.Second) // on a busy machine; `make bench` prints what a quiet one takes
 		for {
 			select {
 			case c := <-changes:
@@ -181,7 +181,7 @@ func TestFollow(t *testing.T) {
 					return
 				}
 			case <-late:
-				t.Fatalf("not told within a second that %s", what)
+				t.Fatalf("not told within 10 seconds that %s", what)
 			}
 		}
 	}
