@@ -128,7 +128,7 @@ func TestFromTheTerminal(t *testing.T) {
 		p.Error("it is coloured in spite of NO_COLOR")
 	}
 	p.wantText(p.tkn(0, "logs", "shop", "--follow"), `(?s)prepare prepare-canary \| .*stage-20 analyze-metrics \| .*`+
-		`cell closed.*finish rollback \| .*finish report \| `)
+		`cell closed.*finish report \| `, `finish rollback \| `)
 	p.wantText(p.tkn(3, "watch", "shop"), `ended rolled-back: `, `stage-20 StepFailed: fail, (worse|hard-failure): `)
 	p.wantText(p.tkn(0, "status", "shop"), `shop +app:2.0.0 +- +0 % +rolled-back `, `stage-20 .* fail, `,
 		`The pods of the canary that failed stay up for 9m`)
