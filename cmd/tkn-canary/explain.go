@@ -95,6 +95,11 @@ func runOf(ctx context.Context, cluster *kube.Cluster, app application.Applicati
 	if err != nil {
 		return status.Run{}, err
 	}
+	if len(all) == 0 {
+		if err := missing(ctx, cluster, app.Namespace, doing+" "+app.String()); err != nil {
+			return status.Run{}, err
+		}
+	}
 	if name == "" {
 		newest, ok := status.Newest(all, app)
 		if !ok {

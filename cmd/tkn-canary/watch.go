@@ -79,6 +79,11 @@ func (w *watching) find(ctx context.Context, cluster *kube.Cluster, app applicat
 	if err != nil {
 		return status.Run{}, err
 	}
+	if len(all) == 0 {
+		if err := missing(ctx, cluster, app.Namespace, "watching "+app.String()); err != nil {
+			return status.Run{}, err
+		}
+	}
 	if w.run == "" {
 		newest, ok := status.Newest(all, app)
 		if !ok {
