@@ -93,6 +93,11 @@ func (a aborting) run(ctx context.Context, name string, w io.Writer) error {
 	if err != nil && done.Run == "" {
 		return err // it is not known whether there is a run
 	}
+	if err == nil && done.Run == "" {
+		if err := missing(ctx, cluster, namespace, "aborting the run of "+app.String()); err != nil {
+			return err
+		}
+	}
 	if unwritten := a.print(done, w); err == nil {
 		err = unwritten
 	}

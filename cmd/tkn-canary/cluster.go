@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -48,6 +49,10 @@ func missing(ctx context.Context, cluster *kube.Cluster, namespace, doing string
 	_, err := cluster.Objects(kube.Namespaces, "").Get(ctx, namespace, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return failure.Configf("%s: there is no namespace %s: name one with -n", doing, namespace)
+	}
+	var unreached *kube.Unreached
+	if errors.As(err, &unreached) {
+		return err
 	}
 	return nil // or it may not be asked
 }
