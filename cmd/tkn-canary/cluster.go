@@ -83,7 +83,8 @@ func (f *clusterFlags) config() (*rest.Config, string, error) {
 	config := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides)
 	server, err := config.ClientConfig()
 	if clientcmd.IsEmptyConfig(err) {
-		return nil, "", failure.Configf("reading the kubeconfig: there is none: name one with --kubeconfig or KUBECONFIG")
+		return nil, "", failure.Configf("reading the kubeconfig: there is none: name one with --kubeconfig or " +
+			"KUBECONFIG")
 	}
 	if known, _ := f.contexts(nil, nil); err != nil && f.context != "" && !slices.Contains(known, f.context) {
 		return nil, "", failure.Configf("reading the kubeconfig: %w, want one of %s", err, strings.Join(known, ", "))

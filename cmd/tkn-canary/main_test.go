@@ -62,8 +62,8 @@ func unanswered(ts *testscript.TestScript, _ bool, args []string) {
 	if took := time.Since(began); took > 10*time.Second {
 		ts.Fatalf("it took %s, want at most 10 s", took)
 	}
-	if text := ts.ReadFile("stderr"); !strings.HasPrefix(text, "tkn canary: reaching the API server at 127.0.0.1:1: ") ||
-		strings.Count(text, "\n") != 1 {
-		ts.Fatalf("it does not say once that the API server does not answer")
+	const want = "tkn canary: reaching the API server at 127.0.0.1:1: "
+	if text := ts.ReadFile("stderr"); !strings.HasPrefix(text, want) || strings.Count(text, "\n") != 1 {
+		ts.Fatalf("it does not say in one line that the API server does not answer")
 	}
 }

@@ -63,7 +63,8 @@ func (p *past) replay(cmd *cobra.Command, files []string, output string) error {
 
 // notWith refuses flags whose values a recording has itself.
 func notWith(cmd *cobra.Command, file string, server map[string]string) error {
-	own := []string{"kubeconfig", "context", "namespace", "canary", "primary", "canary-service", "primary-service", "rollout", "run"}
+	own := []string{"kubeconfig", "context", "namespace", "canary", "primary", "canary-service", "primary-service",
+		"rollout", "run"}
 	for _, name := range own {
 		if cmd.Flags().Changed(name) {
 			return failure.Configf("reading %s: recording %s has one, want none", name, file)

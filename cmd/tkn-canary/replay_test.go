@@ -14,7 +14,7 @@ import (
 	"github.com/serin-cd/serin/pkg/task/parameter"
 )
 
-// rollout is what a Prometheus counts of an application that is released at 20 % at noon, one request in twenty failing.
+// rollout is what a Prometheus counts of an application that is released at 20 % at noon: one request in twenty fails.
 func rollout(namespace, app string) []prometheustest.Series {
 	noon := time.Date(2025, 11, 23, 12, 0, 0, 0, time.UTC)
 	arm := func(workload, service, code string, from time.Duration, rate float64) prometheustest.Series {

@@ -72,12 +72,14 @@ With --keep-failed the pods of a canary that fails stay up at weight 0 for a loo
 func (s *starting) flags(cmd *cobra.Command) {
 	s.cluster.add(cmd)
 	f := cmd.Flags()
-	f.StringVar(&s.pipeline, "pipeline", "canary", "name of the Pipeline")
+	f.StringVar(&s.pipeline, "pipeline", "canary",
+		"name of the Pipeline; if it is not given, --last takes that of the last run")
 	f.StringVar(&s.account, "service-account", "serin", "ServiceAccount of the run")
 	f.StringArrayVarP(&s.given, "param", "p", nil, "parameter of the Pipeline, as NAME=VALUE; may be repeated")
 	f.BoolVarP(&s.watch, "watch", "w", false, "follow the run until it ends; the exit code says how")
 	f.BoolVar(&s.dry, "dry-run", false, "print the PipelineRun, as YAML unless --output says json, and start nothing")
-	f.StringVarP(&s.output, "output", "o", "table", "table, or the PipelineRun as json or yaml; with --watch: table, or json for a line of JSON a change")
+	f.StringVarP(&s.output, "output", "o", "table", "table, or the PipelineRun as json or yaml; with --watch "+
+		"table, or json for a line of JSON a change")
 	s.offerFormats(cmd, "table", "json", "yaml")
 	offerValues(cmd, "pipeline", s.named(kube.Pipelines))
 }
@@ -207,7 +209,7 @@ func assign(to map[string]string, given []string) error {
 
 func pipelineOf(ctx context.Context, cluster *kube.Cluster, namespace, name string) (*tekton.Pipeline, error) {
 	object, err := cluster.Objects(kube.Pipelines, namespace).Get(ctx, name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) && !strings.Contains(err.Error(), "requested resource") {
+	if apierrors.IsNotFound(err) && kube.Unserved(err) == "" {
 		if err := missing(ctx, cluster, namespace, "starting a release"); err != nil {
 			return nil, err
 		}

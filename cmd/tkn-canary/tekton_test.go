@@ -123,7 +123,7 @@ func (k player) stages(ctx context.Context, r *release.Release) (held bool, err 
 			}
 			return true, stage.Shift(ctx, r, weight, time.Minute)
 		}
-		reason := map[string]string{"pass": "healthy: nothing speaks against it", "fail": "worse: 50/100 failed"}[k.verdict]
+		reason := map[string]string{"pass": "healthy: nothing", "fail": "worse: 50/100 failed"}[k.verdict]
 		err := k.task(ctx, r, name, func() (map[string]string, error) {
 			err := stage.Shift(ctx, r, weight, time.Minute)
 			if err == nil && k.verdict == "fail" {

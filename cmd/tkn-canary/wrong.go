@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -8,7 +9,6 @@ import (
 	"github.com/agext/levenshtein"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/task/failure"
@@ -27,23 +27,15 @@ func told(cmd *cobra.Command, err error) error {
 		name, _, _ = strings.Cut(name, "\"")
 		return unknown(cmd, name)
 	}
-	if apierrors.IsNotFound(err) && strings.Contains(err.Error(), "the server could not find the requested resource") {
+	if group := kube.Unserved(err); group != "" {
 		return failure.Configf("%w: %s is not installed there, or too old: tkn canary doctor says what is missing", err,
-			owner(err.Error()))
+			cmp.Or(projects[group], group))
 	}
 	return err
 }
 
-// owner is the project whose objects the API server does not know.
-func owner(text string) string {
-	for group, project := range map[string]string{"tekton.dev": "Tekton Pipelines", "istio.io": "Istio",
-		"flagger.app": "Flagger"} {
-		if strings.Contains(text, group) {
-			return project
-		}
-	}
-	return "what this asks for"
-}
+// projects are those whose kinds are asked for.
+var projects = map[string]string{"tekton.dev": "Tekton Pipelines", "networking.istio.io": "Istio"}
 
 // unknown is the error of a command that there is not.
 func unknown(cmd *cobra.Command, name string) error {
