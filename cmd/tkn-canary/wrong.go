@@ -79,11 +79,11 @@ func refused(cmd *cobra.Command, err error) error {
 }
 
 // none, one and atMostOne are how many arguments a command takes.
-func none(cmd *cobra.Command, args []string) error      { return counted(cmd, args, 0, 0) }
-func one(cmd *cobra.Command, args []string) error       { return counted(cmd, args, 1, 1) }
-func atMostOne(cmd *cobra.Command, args []string) error { return counted(cmd, args, 0, 1) }
+func none(cmd *cobra.Command, args []string) error      { return amount(cmd, args, 0, 0) }
+func one(cmd *cobra.Command, args []string) error       { return amount(cmd, args, 1, 1) }
+func atMostOne(cmd *cobra.Command, args []string) error { return amount(cmd, args, 0, 1) }
 
-func counted(cmd *cobra.Command, args []string, least, most int) error {
+func amount(cmd *cobra.Command, args []string, least, most int) error {
 	if len(args) >= least && len(args) <= most {
 		return nil
 	}
