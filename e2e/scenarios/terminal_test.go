@@ -108,6 +108,7 @@ func TestFromTheTerminal(t *testing.T) {
 	p.wantText(first, `shop-1  prepare begins`, `shop-1  ended initialized: `)
 	p.eventually("the gateway knows the route", func(trial.State) bool { return p.app.Reached(p.Context()) })
 	p.load(60)
+	p.known(200) // else no latency is judged, and none shown
 
 	shown := p.onTerminal(0, "start", "shop", "--last", "--image", p.app.Image(trial.V2), "--watch")
 	p.wantText(shown.seen, `serves app:1.0.0 +canary app:2.0.0`, `weight █+░+ +20 %`, `● stage-20 +\d+s +passes in \d+s`,
