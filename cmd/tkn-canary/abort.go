@@ -6,8 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -65,7 +63,7 @@ func (a aborting) run(ctx context.Context, name string, w io.Writer) error {
 	if a.output != "" && a.output != "json" {
 		return failure.Configf("reading --output: %q, want json", a.output)
 	}
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := stoppable(ctx)
 	defer stop()
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	config, namespace, err := a.cluster.config()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -125,10 +126,7 @@ func (a *adopting) next(app application.Application, flaggers bool) []string {
 }
 
 func (a *adopting) saved(app application.Application) string {
-	if a.file != "" {
-		return a.file
-	}
-	return app.Name + "-flagger.yaml"
+	return cmp.Or(a.file, app.Name+"-flagger.yaml")
 }
 
 // save writes Flagger's objects into a file. One that is there is of an earlier try, and has the Canary as it was.

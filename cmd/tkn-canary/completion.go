@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/serin-cd/serin/pkg/cluster/kube"
@@ -107,11 +109,7 @@ func (l *looking) runs(cmd *cobra.Command, args []string) ([]string, error) {
 }
 
 func described(r status.Run) string {
-	how := string(r.Outcome)
-	if how == "" {
-		how = r.State
-	}
-	return fmt.Sprintf("%s, %s", r.Created.Local().Format(time.DateTime), how)
+	return fmt.Sprintf("%s, %s", r.Created.Local().Format(time.DateTime), cmp.Or(string(r.Outcome), r.State))
 }
 
 // named offers the names of objects of a kind in the namespace.
@@ -121,25 +119,13 @@ func (l *looking) named(resource schema.GroupVersionResource) candidates {
 		if err != nil {
 			return nil, err
 		}
-		list, err := kube.List(cmd.Context(), cluster.Objects(resource, namespace), metav1.ListOptions{})
-		if err != nil {
-			return nil, err
-		}
-		var all []string
-		for _, o := range list.Items {
-			all = append(all, o.GetName())
-		}
-		return all, nil
+		return names(cmd.Context(), cluster.Objects(resource, namespace))
 	}
 }
 
-// namespaces offers those of the cluster, if they may be listed.
-func (f *clusterFlags) namespaces(cmd *cobra.Command, _ []string) ([]string, error) {
-	cluster, _, err := f.connect()
-	if err != nil {
-		return nil, err
-	}
-	list, err := kube.List(cmd.Context(), cluster.Objects(kube.Namespaces, ""), metav1.ListOptions{})
+// names are those of all objects of a client.
+func names(ctx context.Context, of dynamic.ResourceInterface) ([]string, error) {
+	list, err := kube.List(ctx, of, metav1.ListOptions{})
 	if err != nil {
 		return nil, err
 	}
@@ -148,6 +134,15 @@ func (f *clusterFlags) namespaces(cmd *cobra.Command, _ []string) ([]string, err
 		all = append(all, o.GetName())
 	}
 	return all, nil
+}
+
+// namespaces offers those of the cluster, if they may be listed.
+func (f *clusterFlags) namespaces(cmd *cobra.Command, _ []string) ([]string, error) {
+	cluster, _, err := f.connect()
+	if err != nil {
+		return nil, err
+	}
+	return names(cmd.Context(), cluster.Objects(kube.Namespaces, ""))
 }
 
 // contexts offers those of the kubeconfig.

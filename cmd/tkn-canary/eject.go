@@ -157,10 +157,6 @@ func (e *ejecting) toFlagger(ctx context.Context, w io.Writer, cluster *kube.Clu
 	return encode(w, "yaml", written.Canary.Object)
 }
 
-func istio(resource string) schema.GroupVersionResource {
-	return schema.GroupVersionResource{Group: "networking.istio.io", Version: "v1", Resource: resource}
-}
-
 // canary is that which goes on with the application.
 func (e *ejecting) canary(ctx context.Context, cluster *kube.Cluster,
 	app application.Application) (exporting.Exported, error) {
@@ -174,8 +170,8 @@ func (e *ejecting) canary(ctx context.Context, cluster *kube.Cluster,
 		name string
 		into **unstructured.Unstructured
 	}{
-		{kube.Services, app.Name, &s.Service}, {istio("virtualservices"), app.Name, &s.Route},
-		{istio("destinationrules"), app.Primary(), &s.Rule},
+		{kube.Services, app.Name, &s.Service}, {kube.VirtualServices, app.Name, &s.Route},
+		{kube.DestinationRules, app.Primary(), &s.Rule},
 	} {
 		found, err := cluster.Objects(of.kind, app.Namespace).Get(ctx, of.name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) && of.into == &s.Rule {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -95,20 +96,27 @@ func runOf(ctx context.Context, cluster *kube.Cluster, app application.Applicati
 	if err != nil {
 		return status.Run{}, err
 	}
+	found, ok := chosen(all, app, name)
+	switch {
+	case ok:
+		return found, nil
+	case name == "":
+		return found, failure.Configf("%s %s: it has no run: start one with tkn canary start", doing, app)
+	}
+	return found, failure.Configf("%s %s: it has no run %s: tkn canary history %s lists those that are known", doing,
+		app, name, app.Name)
+}
+
+// chosen is the application's run of that name, or without one the newest; false if there is none.
+func chosen(all []status.Run, app application.Application, name string) (status.Run, bool) {
 	if name == "" {
-		newest, ok := status.Newest(all, app)
-		if !ok {
-			return newest, failure.Configf("%s %s: it has no run: start one with tkn canary start", doing, app)
-		}
-		return newest, nil
+		return status.Newest(all, app)
 	}
-	for _, r := range all {
-		if r.ID.Name == name && r.App == app.Name {
-			return r, nil
-		}
+	i := slices.IndexFunc(all, func(r status.Run) bool { return r.ID.Name == name && r.App == app.Name })
+	if i < 0 {
+		return status.Run{}, false
 	}
-	return status.Run{}, failure.Configf("%s %s: it has no run %s: tkn canary history %s lists those that are known",
-		doing, app, name, app.Name)
+	return all[i], true
 }
 
 // stages offers the stages of the run, with their weights.

@@ -24,9 +24,8 @@ type handing struct {
 
 func (h *handing) add(cmd *cobra.Command) {
 	h.cluster.add(cmd)
-	f := cmd.Flags()
-	f.BoolVar(&h.dry, "dry-run", false, "print what would be done, and do nothing")
-	f.StringVarP(&h.output, "output", "o", "table", "table, json or yaml")
+	cmd.Flags().BoolVar(&h.dry, "dry-run", false, "print what would be done, and do nothing")
+	h.formats(cmd, "table", "json", "yaml")
 }
 
 // handed is what was done, or would be.

@@ -1,10 +1,6 @@
 package main
 
 import (
-	"os"
-	"os/signal"
-	"syscall"
-
 	"github.com/spf13/cobra"
 
 	"github.com/serin-cd/serin/internal/logs"
@@ -48,7 +44,7 @@ shows it.`,
 }
 
 func (r *reading) print(cmd *cobra.Command, name string) error {
-	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := stoppable(cmd.Context())
 	defer stop()
 	cluster, namespace, err := r.cluster.connect()
 	if err != nil {

@@ -7,9 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -79,24 +76,19 @@ func (w *watching) find(ctx context.Context, cluster *kube.Cluster, app applicat
 	if err != nil {
 		return status.Run{}, err
 	}
-	if w.run == "" {
-		newest, ok := status.Newest(all, app)
-		if !ok {
-			return newest, failure.Configf("watching %s: it has no PipelineRun: start one with tkn canary start", app)
-		}
-		return newest, nil
+	found, ok := chosen(all, app, w.run)
+	switch {
+	case ok:
+		return found, nil
+	case w.run == "":
+		return found, failure.Configf("watching %s: it has no PipelineRun: start one with tkn canary start", app)
 	}
-	for _, r := range all {
-		if r.ID.Name == w.run && r.App == app.Name {
-			return r, nil
-		}
-	}
-	return status.Run{}, failure.Configf("watching %s: it has no PipelineRun %s", app, w.run)
+	return found, failure.Configf("watching %s: it has no PipelineRun %s", app, w.run)
 }
 
 // follow shows what happens to a run, and fails as it does.
 func follow(cmd *cobra.Command, cluster *kube.Cluster, r status.Run, output string, plain bool) error {
-	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := stoppable(cmd.Context())
 	defer stop()
 	in, out := cmd.InOrStdin(), cmd.OutOrStdout()
 	var ended status.Run
@@ -163,10 +155,10 @@ func tell(w io.Writer, output string, r status.Run, c status.Change) error {
 func outcome(r status.Run) error {
 	how := fmt.Errorf("run %s of %s ended %s: %s", r.ID.Name, r.App, cmp.Or(string(r.Outcome), r.State),
 		cmp.Or(r.Reason, r.Message))
-	switch r.Outcome {
-	case run.Promoted, run.Initialized, run.Unchanged:
+	switch {
+	case r.Outcome.Done():
 		return nil
-	case run.Refused:
+	case r.Outcome == run.Refused:
 		return failure.As(failure.ErrConfig, how)
 	}
 	switch verdict.Decision(r.Verdict) {

@@ -3,15 +3,11 @@ package bench
 import (
 	"context"
 	"fmt"
-	"io"
-	"os"
 	"os/exec"
 	"strings"
 	"time"
 
-	"github.com/charmbracelet/x/vt"
-	"github.com/creack/pty"
-
+	"github.com/serin-cd/serin/e2e/tty"
 	"github.com/serin-cd/serin/internal/releasetest"
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
@@ -38,10 +34,11 @@ func (c command) watch(ctx context.Context, r *Report, cluster *kube.Cluster, ap
 	if err := write(); err != nil {
 		return err
 	}
-	pictures, err := onTerminal(ctx, exec.CommandContext(ctx, c.file, args...))
+	terminal, err := tty.Start(ctx, exec.CommandContext(ctx, c.file, args...))
 	if err != nil {
 		return err
 	}
+	pictures := terminal.Pictures
 	if _, err := shows(pictures, given[0]); err != nil {
 		return err
 	}
@@ -72,7 +69,7 @@ func (c command) watch(ctx context.Context, r *Report, cluster *kube.Cluster, ap
 }
 
 // atRest is how often the API server is asked while nothing changes.
-func (c command) atRest(pictures <-chan picture) (int, error) {
+func (c command) atRest(pictures <-chan tty.Picture) (int, error) {
 	before, err := c.asked()
 	if err != nil {
 		return 0, err
@@ -90,14 +87,8 @@ func (c command) atRest(pictures <-chan picture) (int, error) {
 	}
 }
 
-// picture is what a terminal shows, and since when.
-type picture struct {
-	at   time.Time
-	text string
-}
-
 // shows waits until a weight is in a picture, and returns when that came.
-func shows(pictures <-chan picture, weight parameter.Weight) (time.Time, error) {
+func shows(pictures <-chan tty.Picture, weight parameter.Weight) (time.Time, error) {
 	want, last := fmt.Sprintf(" %d %%", weight), ""
 	for late := time.After(patient); ; {
 		select {
@@ -105,44 +96,11 @@ func shows(pictures <-chan picture, weight parameter.Weight) (time.Time, error) 
 			if !goesOn {
 				return time.Time{}, fmt.Errorf("watch has ended without%s:\n%s", want, last)
 			}
-			if last = p.text; strings.Contains(last, want) {
-				return p.at, nil
+			if last = p.Text; strings.Contains(last, want) {
+				return p.At, nil
 			}
 		case <-late:
 			return time.Time{}, fmt.Errorf("watch has not shown%s within %s:\n%s", want, patient, last)
 		}
 	}
-}
-
-// onTerminal starts a program on a terminal. There is a picture for each of its writes, until it ends.
-func onTerminal(ctx context.Context, cmd *exec.Cmd) (<-chan picture, error) {
-	const columns, rows = 80, 24
-	cmd.Env = append(os.Environ(), "TERM=xterm-256color")
-	terminal, err := pty.StartWithSize(cmd, &pty.Winsize{Cols: columns, Rows: rows})
-	if err != nil {
-		return nil, fmt.Errorf("starting %s: %w", cmd, err)
-	}
-	screen := vt.NewSafeEmulator(columns, rows)
-	go func() { _, _ = io.Copy(terminal, screen) }() // answers to what the program asks its terminal
-	pictures := make(chan picture)
-	go func() {
-		defer close(pictures)
-		defer func() { _ = screen.Close(); _ = terminal.Close(); _ = cmd.Wait() }()
-		for buffer := make([]byte, 1<<16); ; {
-			n, err := terminal.Read(buffer)
-			at := time.Now()
-			if err != nil {
-				return // it has ended
-			}
-			if _, err := screen.Write(buffer[:n]); err != nil {
-				return
-			}
-			select {
-			case pictures <- picture{at, screen.String()}:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return pictures, nil
 }

@@ -3,7 +3,6 @@ package scenarios
 import (
 	"context"
 	"errors"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,13 +11,12 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/charmbracelet/x/vt"
-	"github.com/creack/pty"
 	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/serin-cd/serin/e2e/trial"
+	"github.com/serin-cd/serin/e2e/tty"
 )
 
 // built is the program tkn-canary, which all scenarios share.
@@ -186,38 +184,28 @@ func (p *play) typing(code int, until *regexp.Regexp, env []string, args ...stri
 	}
 	cmd := exec.CommandContext(p.Context(), program, append(args, "--namespace", p.app.Namespace,
 		"--kubeconfig", p.app.Sandbox.Kubeconfig, "--context", p.app.Sandbox.Context)...)
-	cmd.Env = append(os.Environ(), append(env, "TERM=xterm-256color")...)
-	keys, err := pty.StartWithSize(cmd, &pty.Winsize{Cols: 80, Rows: 24})
+	terminal, err := tty.Start(p.Context(), cmd, env...)
 	if err != nil {
 		p.Fatal(err)
 	}
-	defer keys.Close()
-	screen := vt.NewSafeEmulator(80, 24)
-	go func() { _, _ = io.Copy(keys, screen) }() // answers to what the program asks its terminal
 	var s shown
-	for buffer := make([]byte, 1<<16); ; {
-		n, err := keys.Read(buffer)
-		if err != nil {
-			break // it has ended
-		}
-		s.raw += string(buffer[:n])
-		if _, err := screen.Write(buffer[:n]); err != nil {
-			p.Fatal(err)
-		}
-		s.left = screen.String()
+	full := false
+	for picture := range terminal.Pictures {
+		s.raw += picture.Written
+		s.left, full = picture.Text, picture.Full
 		s.seen += s.left + "\n"
 		if until != nil && until.MatchString(s.left) {
 			until = nil
-			if _, err := keys.WriteString("q"); err != nil {
+			if err := terminal.Type("q"); err != nil {
 				p.Fatal(err)
 			}
 		}
 	}
-	if _ = cmd.Wait(); cmd.ProcessState.ExitCode() != code {
+	if cmd.ProcessState.ExitCode() != code {
 		p.Fatalf("tkn canary %s: exit %d, want %d\n%s", strings.Join(args, " "), cmd.ProcessState.ExitCode(), code,
 			s.left)
 	}
-	if screen.IsAltScreen() {
+	if full {
 		p.Errorf("tkn canary %s: it leaves the terminal as it drew it", strings.Join(args, " "))
 	}
 	return s

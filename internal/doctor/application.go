@@ -189,7 +189,7 @@ func owners(ctx context.Context, p Patient) []Finding {
 	}{
 		{kube.Deployments, "Deployment", []string{"spec", "replicas"}},
 		{kube.Services, "Service", []string{"spec", "selector"}},
-		{virtualServices, "VirtualService", []string{"spec", "http"}},
+		{kube.VirtualServices, "VirtualService", []string{"spec", "http"}},
 	} {
 		found, err := p.Cluster.Objects(field.kind, p.Namespace).Get(ctx, p.Application, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
@@ -215,6 +215,3 @@ func owners(ctx context.Context, p Patient) []Finding {
 	}
 	return all
 }
-
-var virtualServices = schema.GroupVersionResource{Group: "networking.istio.io", Version: "v1",
-	Resource: "virtualservices"}

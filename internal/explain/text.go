@@ -52,6 +52,12 @@ func (t *text) line(format string, args ...any) {
 	}
 }
 
+// title begins a part.
+func (t *text) title(of string) {
+	t.line("")
+	t.line("%s", terminal.Title(of))
+}
+
 func (t *text) table(rows terminal.Table) {
 	if t.err == nil {
 		rows.Indent = "  "
@@ -63,8 +69,7 @@ func (t *text) list(title string, all []string) {
 	if len(all) == 0 {
 		return
 	}
-	t.line("")
-	t.line("%s", terminal.Title(title))
+	t.title(title)
 	for _, text := range all {
 		t.line("  - %s", text)
 	}
@@ -149,8 +154,7 @@ func (t *text) evidence(all []Evidence) {
 	if len(all) == 0 {
 		return
 	}
-	t.line("")
-	t.line("%s", terminal.Title("Evidence:"))
+	t.title("Evidence:")
 	var rows terminal.Table
 	rows.Row("", "against the canary", "convicts at", "for it", "proves at")
 	for _, e := range all {
@@ -174,8 +178,7 @@ func (t *text) limits(all []Limit) {
 	if len(all) == 0 {
 		return
 	}
-	t.line("")
-	t.line("%s", terminal.Title("Limits:"))
+	t.title("Limits:")
 	var rows terminal.Table
 	rows.Row("", "at most", "canary", "primary", "")
 	for _, l := range all {
@@ -196,8 +199,7 @@ func (t *text) checks(all []Check) {
 	if len(all) == 0 {
 		return
 	}
-	t.line("")
-	t.line("%s", terminal.Title("Checks:"))
+	t.title("Checks:")
 	var rows terminal.Table
 	for _, c := range all {
 		rows.Row(c.Time, terminal.Mood(string(c.State)), c.Text)

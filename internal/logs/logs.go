@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	labels "github.com/tektoncd/pipeline/pkg/apis/pipeline"
 	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,12 +24,6 @@ import (
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/release/status"
 	"github.com/serin-cd/serin/pkg/task/failure"
-)
-
-// Labels that Tekton gives to TaskRuns.
-const (
-	pipelineRunLabel  = "tekton.dev/pipelineRun"
-	pipelineTaskLabel = "tekton.dev/pipelineTask"
 )
 
 // Printer prints the logs of one run.
@@ -171,7 +166,7 @@ func (p *Printer) task(ctx context.Context, t *tekton.TaskRun) error {
 }
 
 func (p *Printer) wants(t *tekton.TaskRun) bool {
-	return p.Task == "" || t.Labels[pipelineTaskLabel] == p.Task
+	return p.Task == "" || t.Labels[labels.PipelineTaskLabelKey] == p.Task
 }
 
 // first says whether a step is printed for the first time, or with no container its pod.
@@ -188,8 +183,8 @@ func (p *Printer) first(t *tekton.TaskRun, container string) bool {
 
 // step prints the log of a step, and says whether its pod is there.
 func (p *Printer) step(ctx context.Context, t *tekton.TaskRun, s tekton.StepState, follow bool) bool {
-	task := t.Labels[pipelineTaskLabel]
-	log, err := p.Cluster.Printed(ctx, t.Namespace, t.Status.PodName, s.Container, follow)
+	task := t.Labels[labels.PipelineTaskLabelKey]
+	log, err := p.Cluster.Log(ctx, t.Namespace, t.Status.PodName, s.Container, follow)
 	if apierrors.IsNotFound(err) {
 		if !p.first(t, "") {
 			return false // it is said once
@@ -235,7 +230,7 @@ type taskRuns interface {
 func (p *Printer) taskRuns() taskRuns { return p.Cluster.Objects(kube.TaskRuns, p.Run.ID.Namespace) }
 
 func (p *Printer) selected() metav1.ListOptions {
-	return metav1.ListOptions{LabelSelector: pipelineRunLabel + "=" + p.Run.ID.Name}
+	return metav1.ListOptions{LabelSelector: labels.PipelineRunLabelKey + "=" + p.Run.ID.Name}
 }
 
 func read(u *unstructured.Unstructured) (*tekton.TaskRun, error) {

@@ -92,22 +92,17 @@ spec:
 // resources are those of the kinds in the manifests.
 var resources = map[string]schema.GroupVersionResource{
 	"Canary": Canaries, "Deployment": kube.Deployments, "Service": kube.Services, "ConfigMap": kube.ConfigMaps,
-	"DestinationRule":         {Group: "networking.istio.io", Version: "v1", Resource: "destinationrules"},
-	"VirtualService":          {Group: "networking.istio.io", Version: "v1", Resource: "virtualservices"},
-	"HorizontalPodAutoscaler": kube.HPAs,
+	"DestinationRule": kube.DestinationRules, "VirtualService": kube.VirtualServices,
+	"HorizontalPodAutoscaler": kube.HPAs, "PipelineRun": kube.PipelineRuns,
 }
 
 // Make makes an object from YAML.
 func (a *App) Make(text string) *unstructured.Unstructured {
 	a.t.Helper()
-	o := &unstructured.Unstructured{}
-	if err := yaml.Unmarshal([]byte(text), &o.Object); err != nil {
-		a.t.Fatal(err)
-	}
-	made, err := a.Cluster.Objects(resources[o.GetKind()], a.Namespace).Create(a.t.Context(), o,
+	made, err := create(a.t.Context(), a.Cluster, a.Namespace, text,
 		metav1.CreateOptions{FieldManager: "flagger", FieldValidation: metav1.FieldValidationStrict})
 	if err != nil {
-		a.t.Fatalf("making %s %s: %v", o.GetKind(), o.GetName(), err)
+		a.t.Fatal(err)
 	}
 	return made
 }

@@ -49,7 +49,8 @@ func Released(ctx context.Context, c *kube.Cluster, app application.Application)
 	var id run.ID
 	for _, text := range []string{fmt.Sprintf(resting, app.Primary(), Image("1")),
 		fmt.Sprintf(resting, app.Name, Image("2")), fmt.Sprintf(pending, app.Name)} {
-		made, err := create(ctx, c, app.Namespace, text)
+		made, err := create(ctx, c, app.Namespace, text,
+			metav1.CreateOptions{FieldManager: kube.FieldManager})
 		if err != nil {
 			return id, fmt.Errorf("making the objects of %s: %w", app, err)
 		}
@@ -63,16 +64,18 @@ func Released(ctx context.Context, c *kube.Cluster, app application.Application)
 	return id, nil
 }
 
-func create(ctx context.Context, c *kube.Cluster, namespace, text string) (*unstructured.Unstructured, error) {
+// create makes an object from YAML.
+func create(ctx context.Context, c *kube.Cluster, namespace, text string,
+	how metav1.CreateOptions) (*unstructured.Unstructured, error) {
 	o := &unstructured.Unstructured{}
 	if err := yaml.Unmarshal([]byte(text), &o.Object); err != nil {
 		return nil, err
 	}
-	resource := kube.Deployments
-	if o.GetKind() == "PipelineRun" {
-		resource = kube.PipelineRuns
+	made, err := c.Objects(resources[o.GetKind()], namespace).Create(ctx, o, how)
+	if err != nil {
+		return nil, fmt.Errorf("making %s %s: %w", o.GetKind(), o.GetName(), err)
 	}
-	return c.Objects(resource, namespace).Create(ctx, o, metav1.CreateOptions{FieldManager: kube.FieldManager})
+	return made, nil
 }
 
 // Shifted is the record of a run that has given these weights one after the other.

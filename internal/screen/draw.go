@@ -12,19 +12,10 @@ import (
 	"github.com/charmbracelet/x/ansi"
 	"k8s.io/apimachinery/pkg/util/duration"
 
+	"github.com/serin-cd/serin/internal/terminal"
 	"github.com/serin-cd/serin/pkg/judge/sequential"
 	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/release/status"
-	"github.com/serin-cd/serin/pkg/task/run"
-)
-
-// Colours are of the terminal's own sixteen, which can be read on its background.
-var (
-	bold  = lipgloss.NewStyle().Bold(true)
-	faint = lipgloss.NewStyle().Faint(true)
-	good  = lipgloss.NewStyle().Foreground(lipgloss.Green)
-	bad   = lipgloss.NewStyle().Foreground(lipgloss.Red)
-	busy  = lipgloss.NewStyle().Foreground(lipgloss.Yellow)
 )
 
 const (
@@ -71,7 +62,7 @@ func around(lines []string, index, room int) []string {
 }
 
 func (p picture) head(width int, now time.Time) []string {
-	name := bold.Render(p.run.App) + " in " + p.run.ID.Namespace
+	name := terminal.Title(p.run.App) + " in " + p.run.ID.Namespace
 	until := now
 	if !p.run.Ended.IsZero() {
 		until = p.run.Ended
@@ -81,9 +72,9 @@ func (p picture) head(width int, now time.Time) []string {
 	label := fmt.Sprintf(" %3d %%", p.weight)
 	return []string{
 		name + gap + state,
-		"serves " + bold.Render(p.serving) + "   canary " + bold.Render(p.canary),
+		"serves " + terminal.Title(p.serving) + "   canary " + terminal.Title(p.canary),
 		"",
-		"weight " + bar(float64(p.weight)/100, width-len("weight ")-len(label), busy) + label,
+		"weight " + bar(float64(p.weight)/100, width-len("weight ")-len(label), terminal.Busy) + label,
 		"",
 	}
 }
@@ -91,23 +82,19 @@ func (p picture) head(width int, now time.Time) []string {
 // state is how far the run is, in a word.
 func (p picture) state() string {
 	switch {
-	case p.ended && succeeded(p.run):
-		return good.Render(string(p.run.Outcome))
+	case p.ended && p.run.Outcome.Done():
+		return terminal.Good.Render(string(p.run.Outcome))
 	case p.ended:
-		return bad.Render(cmp.Or(string(p.run.Outcome), p.run.State))
+		return terminal.Bad.Render(cmp.Or(string(p.run.Outcome), p.run.State))
 	}
-	return busy.Render(cmp.Or(string(p.phase), "starts"))
-}
-
-func succeeded(r status.Run) bool {
-	return r.Outcome == run.Promoted || r.Outcome == run.Initialized || r.Outcome == run.Unchanged
+	return terminal.Busy.Render(cmp.Or(string(p.phase), "starts"))
 }
 
 // bar is filled to a part of its width.
 func bar(part float64, width int, style lipgloss.Style) string {
 	width = max(width, 1)
 	full := int(math.Round(min(max(part, 0), 1) * float64(width)))
-	return style.Render(strings.Repeat("█", full)) + faint.Render(strings.Repeat("░", width-full))
+	return style.Render(strings.Repeat("█", full)) + terminal.Faint(strings.Repeat("░", width-full))
 }
 
 // drawStages are the tasks of the Pipeline, one below the other as they run.
@@ -128,23 +115,23 @@ func (p picture) drawTask(name string, now time.Time) (mark, took, text string) 
 	t, begun := p.tasks[name]
 	switch {
 	case !begun && p.ended:
-		return faint.Render("–"), "", faint.Render("not run")
+		return terminal.Faint("–"), "", terminal.Faint("not run")
 	case !begun:
-		return faint.Render("○"), "", ""
+		return terminal.Faint("○"), "", ""
 	case t.Ended.IsZero():
-		return busy.Render("●"), lasted(t.Started, now), p.left(t, now)
+		return terminal.Busy.Render("●"), lasted(t.Started, now), p.left(t, now)
 	}
-	took, text = lasted(t.Started, t.Ended), faint.Render(t.Reason)
+	took, text = lasted(t.Started, t.Ended), terminal.Faint(t.Reason)
 	if t.Verdict != "" {
-		text = bold.Render(t.Verdict) + "  " + text
+		text = terminal.Title(t.Verdict) + "  " + text
 	}
 	if t.State == "Succeeded" {
-		return good.Render("✔"), took, text
+		return terminal.Good.Render("✔"), took, text
 	}
 	if t.Verdict == "" {
 		text = t.State + "  " + text
 	}
-	return bad.Render("✘"), took, text
+	return terminal.Bad.Render("✘"), took, text
 }
 
 func lasted(from, to time.Time) string {
@@ -192,7 +179,7 @@ func (p picture) drawNumbers(width int) []string {
 		return nil
 	}
 	if j.Judge == verdict.Classic {
-		lines := []string{"", fmt.Sprintf("%s  check %d of %d, failed %d, at most %d", bold.Render(j.Task), j.Check,
+		lines := []string{"", fmt.Sprintf("%s  check %d of %d, failed %d, at most %d", terminal.Title(j.Task), j.Check,
 			j.Checks, j.Failed, max(0, j.Threshold-1))}
 		for text := range strings.SplitSeq(j.Text, "; ") {
 			lines = append(lines, "  "+text)
@@ -201,14 +188,14 @@ func (p picture) drawNumbers(width int) []string {
 	}
 	lines := []string{
 		"",
-		bold.Render(fmt.Sprintf("%-8s %10s  %-20s %s", "", "requests", "errors", "P99")),
+		terminal.Title(fmt.Sprintf("%-8s %10s  %-20s %s", "", "requests", "errors", "P99")),
 		arm("canary", j.Canary, p99(j.P99(func(s status.Slow) float64 { return s.Canary }, j.Canary[1]))),
 		arm("primary", j.Primary, p99(j.P99(func(s status.Slow) float64 { return s.Primary }, j.Primary[1]))),
 	}
 	if j.BlameLimit > 1 && j.AcquitLimit > 1 {
 		lines = append(lines,
-			evidence("blame", j.Blame, j.BlameLimit, width, bad, "fails at"),
-			evidence("acquit", j.Acquit, j.AcquitLimit, width, good, "is proof at"))
+			evidence("blame", j.Blame, j.BlameLimit, width, terminal.Bad, "fails at"),
+			evidence("acquit", j.Acquit, j.AcquitLimit, width, terminal.Good, "is proof at"))
 	}
 	return lines
 }
@@ -252,7 +239,7 @@ func (p picture) drawEvents() []string {
 	all := p.events[max(0, len(p.events)-mostEvents):]
 	var lines []string
 	for _, e := range all {
-		lines = append(lines, faint.Render(e.at.Local().Format(time.TimeOnly))+"  "+e.text)
+		lines = append(lines, terminal.Faint(e.at.Local().Format(time.TimeOnly))+"  "+e.text)
 	}
 	return lines
 }
@@ -261,7 +248,7 @@ func (p picture) drawEvents() []string {
 func (p picture) drawEnd(width int) []string {
 	var lines []string
 	for _, text := range p.unread {
-		lines = append(lines, busy.Render("not shown: ")+text)
+		lines = append(lines, terminal.Busy.Render("not shown: ")+text)
 	}
 	if !p.ended {
 		return lines
@@ -275,5 +262,5 @@ func (p picture) foot() []string {
 	if p.ended {
 		return nil
 	}
-	return []string{"", faint.Render("q leaves, the run goes on")}
+	return []string{"", terminal.Faint("q leaves, the run goes on")}
 }

@@ -65,7 +65,7 @@ func show(t *testing.T) *watched {
 		return nil
 	})).Cluster
 	r := status.Run{ID: w.release.ID, App: "podinfo", Created: time.Now().Add(-time.Minute)}
-	w.keys, w.tty = terminal(t, w.terminal)
+	w.keys, w.tty = opened(t, w.terminal)
 	go func() {
 		ended, err := Show(t.Context(), w.tty, w.tty, r, cluster.Now,
 			func(ctx context.Context, tell func(status.Change)) (status.Run, error) {
@@ -107,8 +107,8 @@ func (d *drawn) Resize(width, height int) {
 	d.emulator.Resize(width, height)
 }
 
-// terminal is a pseudo-terminal that is drawn by an emulator.
-func terminal(t *testing.T, d *drawn) (keys, tty *os.File) {
+// opened is a pseudo-terminal that is drawn by an emulator.
+func opened(t *testing.T, d *drawn) (keys, tty *os.File) {
 	t.Helper()
 	keys, tty, err := pty.Open()
 	if err != nil {

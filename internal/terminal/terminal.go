@@ -11,22 +11,22 @@ import (
 	"golang.org/x/term"
 )
 
-// The colours are of the terminal's own sixteen, which can be read on its background.
+// Good, Bad and Busy are colours of the terminal's own sixteen, which can be read on its background.
 var (
-	good  = lipgloss.NewStyle().Foreground(lipgloss.Green)
-	bad   = lipgloss.NewStyle().Foreground(lipgloss.Red)
-	busy  = lipgloss.NewStyle().Foreground(lipgloss.Yellow)
+	Good  = lipgloss.NewStyle().Foreground(lipgloss.Green)
+	Bad   = lipgloss.NewStyle().Foreground(lipgloss.Red)
+	Busy  = lipgloss.NewStyle().Foreground(lipgloss.Yellow)
 	title = lipgloss.NewStyle().Bold(true)
 	faint = lipgloss.NewStyle().Faint(true)
 )
 
 // moods are how words that say how something stands are shown.
 var moods = map[string]lipgloss.Style{
-	"pass": good, "passed": good, "promoted": good, "initialized": good, "ok": good, "Succeeded": good, "held": good,
-	"fail": bad, "failed": bad, "rolled-back": bad, "refused": bad, "error": bad, "broken": bad, "Failed": bad,
-	"beyond": bad, "StepFailed": bad,
-	"inconclusive": busy, "warning": busy, "unfinished": busy, "preparing": busy, "shifting": busy, "promoting": busy,
-	"Running": busy, "no-values": busy, "shared": busy, "beyond by both": busy,
+	"pass": Good, "passed": Good, "promoted": Good, "initialized": Good, "ok": Good, "Succeeded": Good, "held": Good,
+	"fail": Bad, "failed": Bad, "rolled-back": Bad, "refused": Bad, "error": Bad, "broken": Bad, "Failed": Bad,
+	"beyond": Bad, "StepFailed": Bad,
+	"inconclusive": Busy, "warning": Busy, "unfinished": Busy, "preparing": Busy, "shifting": Busy, "promoting": Busy,
+	"Running": Busy, "no-values": Busy, "shared": Busy, "beyond by both": Busy,
 	"superseded": faint, "unchanged": faint, "at rest": faint, "Pruned": faint,
 }
 

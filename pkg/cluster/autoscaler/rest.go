@@ -84,10 +84,10 @@ func (a Autoscalers) Free(ctx context.Context, r Reference) error {
 		has := now.GetAnnotations()
 		ops := []kube.Operation{kube.TestAnnotation(has, application.RunAnnotation)}
 		if has[pausedReplicas] == "0" {
-			ops = append(ops, kube.Remove("metadata", "annotations", pausedReplicas))
+			ops = append(ops, kube.Unannotate(pausedReplicas))
 		}
 		if has[application.RunAnnotation] != "" {
-			ops = append(ops, kube.Remove("metadata", "annotations", application.RunAnnotation))
+			ops = append(ops, kube.Unannotate(application.RunAnnotation))
 		}
 		if len(ops) == 1 {
 			return nil, nil

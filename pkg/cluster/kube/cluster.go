@@ -3,7 +3,6 @@ package kube
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -17,6 +16,8 @@ import (
 
 	"github.com/serin-cd/serin/pkg/task/failure"
 )
+
+const istioGroup = "networking.istio.io"
 
 // The resources that steps use.
 var (
@@ -34,6 +35,9 @@ var (
 	HPAs         = schema.GroupVersionResource{Group: "autoscaling", Version: "v2",
 		Resource: "horizontalpodautoscalers"}
 	Budgets = schema.GroupVersionResource{Group: "policy", Version: "v1", Resource: "poddisruptionbudgets"}
+	// VirtualServices and DestinationRules are Istio's, where their members are not looked at.
+	VirtualServices  = schema.GroupVersionResource{Group: istioGroup, Version: "v1", Resource: "virtualservices"}
+	DestinationRules = schema.GroupVersionResource{Group: istioGroup, Version: "v1", Resource: "destinationrules"}
 	// ScaledObjects are KEDA's, which is not in every cluster.
 	ScaledObjects = schema.GroupVersionResource{Group: "keda.sh", Version: "v1alpha1", Resource: "scaledobjects"}
 )
@@ -101,12 +105,6 @@ func (c *Cluster) LastLine(ctx context.Context, namespace, pod, container string
 		}
 	}
 	return ""
-}
-
-// Log is what a container prints, from its beginning until it ends.
-func (c *Cluster) Log(ctx context.Context, namespace, pod, container string) (io.ReadCloser, error) {
-	return c.plain.Get().Namespace(namespace).Resource("pods").Name(pod).SubResource("log").
-		Param("container", container).Param("follow", "true").Stream(ctx)
 }
 
 // Objects is the client of a kind of object in a namespace.

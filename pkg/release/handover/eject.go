@@ -207,7 +207,7 @@ func (e *Ejection) start(ctx context.Context) error {
 		if d.Stamp() == "" {
 			return nil, nil
 		}
-		return []kube.Operation{kube.Remove("metadata", "annotations", application.RunAnnotation)}, nil
+		return []kube.Operation{kube.Unannotate(application.RunAnnotation)}, nil
 	})
 	if err == nil && target == nil {
 		err = failure.Configf("Deployment %s was deleted", name)

@@ -135,8 +135,8 @@ func pipelineRun(t *testing.T, a *releasetest.App) {
 // everything is of what Serin may leave something.
 var everything = []schema.GroupVersionResource{kube.Deployments, kube.Services, kube.ConfigMaps, kube.Leases, kube.HPAs,
 	kube.ScaledObjects, kube.Budgets,
-	{Group: "networking.istio.io", Version: "v1", Resource: "virtualservices"},
-	{Group: "networking.istio.io", Version: "v1", Resource: "destinationrules"}}
+	kube.VirtualServices,
+	kube.DestinationRules}
 
 // left are what has a mark of Serin's, and all objects, by KIND NAME.
 func left(t *testing.T, a *releasetest.App) (marked, all []string) {

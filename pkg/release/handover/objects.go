@@ -25,7 +25,7 @@ type kind struct {
 }
 
 var (
-	virtualServices = kind{"VirtualService", istio("virtualservices")}
+	virtualServices = kind{"VirtualService", kube.VirtualServices}
 	services        = kind{"Service", kube.Services}
 	deployments     = kind{"Deployment", kube.Deployments}
 	autoscalers     = []kind{{"HorizontalPodAutoscaler", kube.HPAs}, {"ScaledObject", kube.ScaledObjects}}
@@ -33,14 +33,10 @@ var (
 
 	// kinds are in the order in which objects may go: what sends requests somewhere before what answers them.
 	kinds = []kind{
-		virtualServices, {"DestinationRule", istio("destinationrules")}, autoscalers[0], autoscalers[1],
+		virtualServices, {"DestinationRule", kube.DestinationRules}, autoscalers[0], autoscalers[1],
 		{"PodDisruptionBudget", kube.Budgets}, deployments, services, {"ConfigMap", kube.ConfigMaps},
 	}
 )
-
-func istio(resource string) schema.GroupVersionResource {
-	return schema.GroupVersionResource{Group: "networking.istio.io", Version: "v1", Resource: resource}
-}
 
 // object is one of an application's.
 type object struct {

@@ -38,10 +38,7 @@ func Adopt(ctx context.Context, r *release.Release, p Preparation, reason string
 	if err != nil {
 		return err
 	}
-	if err := r.Autoscalers.Ensure(ctx, f.scaled, f.copied, primary); err != nil {
-		return fmt.Errorf("taking over %s: %w", r.App, err)
-	}
-	if err := r.Budgets.Ensure(ctx, f.budget, f.copied, primary); err != nil {
+	if err := surround(ctx, r, f, primary); err != nil {
 		return fmt.Errorf("taking over %s: %w", r.App, err)
 	}
 	if err := warn(ctx, r, f); err != nil {
@@ -95,17 +92,11 @@ func reselected(ctx context.Context, r *release.Release, p Preparation, f found,
 	if err != nil {
 		return err
 	}
-	for _, s := range []struct {
-		name     string
-		selector map[string]string
-	}{
-		{r.App.Primary(), f.copied.Selector(primary)},
-		{r.App.Canary(), f.target.Spec.Selector.MatchLabels},
-		{r.App.Name, f.copied.Selector(primary)},
-	} {
-		if _, err := r.Services.Ensure(ctx, s.name, s.selector, shape); err != nil {
-			return err
-		}
+	if err := pair(ctx, r, f, primary, shape); err != nil {
+		return err
+	}
+	if _, err := r.Services.Ensure(ctx, r.App.Name, f.copied.Selector(primary), shape); err != nil {
+		return err
 	}
 	_, err = r.Routing.EnsureDestinationRules(ctx)
 	return err

@@ -26,26 +26,14 @@ func first(ctx context.Context, r *release.Release, p Preparation, f found) erro
 	if err != nil {
 		return err
 	}
-	if err := r.Autoscalers.Ensure(ctx, f.scaled, f.copied, primary); err != nil {
-		return fmt.Errorf("releasing %s for the first time: %w", r.App, err)
-	}
-	if err := r.Budgets.Ensure(ctx, f.budget, f.copied, primary); err != nil {
+	if err := surround(ctx, r, f, primary); err != nil {
 		return fmt.Errorf("releasing %s for the first time: %w", r.App, err)
 	}
 	if err := warn(ctx, r, f); err != nil {
 		return err
 	}
-	services := []struct {
-		name     string
-		selector map[string]string
-	}{
-		{r.App.Primary(), f.copied.Selector(primary)},
-		{r.App.Canary(), f.target.Spec.Selector.MatchLabels},
-	}
-	for _, s := range services {
-		if _, err := r.Services.Ensure(ctx, s.name, s.selector, shape); err != nil {
-			return err
-		}
+	if err := pair(ctx, r, f, primary, shape); err != nil {
+		return err
 	}
 	if _, err := r.Routing.EnsureDestinationRules(ctx); err != nil {
 		return err
@@ -62,6 +50,23 @@ func first(ctx context.Context, r *release.Release, p Preparation, f found) erro
 	}
 	r.Events.Normalf(ctx, "Initialization done! %s", r.App)
 	return settleFirst(ctx, r, f)
+}
+
+// surround gives the primary an autoscaler and a PodDisruptionBudget, if the target has them.
+func surround(ctx context.Context, r *release.Release, f found, primary *workload.Deployment) error {
+	if err := r.Autoscalers.Ensure(ctx, f.scaled, f.copied, primary); err != nil {
+		return err
+	}
+	return r.Budgets.Ensure(ctx, f.budget, f.copied, primary)
+}
+
+// pair makes the Services of primary and canary, or corrects them.
+func pair(ctx context.Context, r *release.Release, f found, primary *workload.Deployment, shape mesh.Shape) error {
+	if _, err := r.Services.Ensure(ctx, r.App.Primary(), f.copied.Selector(primary), shape); err != nil {
+		return err
+	}
+	_, err := r.Services.Ensure(ctx, r.App.Canary(), f.target.Spec.Selector.MatchLabels, shape)
+	return err
 }
 
 // warn tells the reservations.

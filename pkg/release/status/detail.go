@@ -197,7 +197,7 @@ func (d *detail) readLog(task context.Context, t Task, pod, container string) er
 	for {
 		var log io.ReadCloser
 		err := kube.Retry(d.within, func(ctx context.Context) (err error) {
-			log, err = d.cluster.Log(ctx, d.app.Namespace, pod, container)
+			log, err = d.cluster.Log(ctx, d.app.Namespace, pod, container, true)
 			return err
 		})
 		if err != nil {

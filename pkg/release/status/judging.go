@@ -1,6 +1,7 @@
 package status
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -146,15 +147,7 @@ func (j *Judging) cell(f fields) {
 		return
 	}
 	for i, ms := range bounds {
-		at, known := slices.BinarySearchFunc(j.Slow, ms, func(s Slow, ms float64) int {
-			switch {
-			case s.Ms < ms:
-				return -1
-			case s.Ms > ms:
-				return 1
-			}
-			return 0
-		})
+		at, known := slices.BinarySearchFunc(j.Slow, ms, func(s Slow, ms float64) int { return cmp.Compare(s.Ms, ms) })
 		if !known {
 			j.Slow = slices.Insert(j.Slow, at, Slow{Ms: ms})
 		}

@@ -63,7 +63,7 @@ func (f Fence) GiveBack(ctx context.Context) error {
 func (s State) givenBack(app application.Application) []kube.Operation {
 	ops := append(s.Splits.GiveBack(app), s.Left.GiveBack(app)...)
 	if _, there := s.VirtualService.Annotations[application.RunAnnotation]; there {
-		ops = append(ops, kube.Remove("metadata", "annotations", application.RunAnnotation))
+		ops = append(ops, kube.Unannotate(application.RunAnnotation))
 	}
 	return ops
 }

@@ -65,6 +65,9 @@ const (
 	Failed      Outcome = "failed"  // the cluster or a person was in the way
 )
 
+// Done says whether a run that ended so has done what it was for.
+func (o Outcome) Done() bool { return o == Promoted || o == Initialized || o == Unchanged }
+
 // Stage is one weight, and when it was written. A record has times of the API server's clock, a judge of Prometheus's.
 type Stage struct {
 	Weight parameter.Weight `json:"weight"`
