@@ -14,7 +14,6 @@ import (
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/rollback"
-	"github.com/serin-cd/serin/pkg/task/failure"
 	"github.com/serin-cd/serin/pkg/task/parameter"
 )
 
@@ -40,11 +39,9 @@ canary's pods down, when nobody sends to them any more.
 With --wait it does that itself, as soon as the run's own Prometheus tells that nobody sends,
 or after a minute if that cannot be asked. A Prometheus with a name of the cluster is asked
 through the API server. Files of a token or a certificate are this machine's.`,
-		Example: `  tkn canary abort podinfo -n shop --reason 'checkout is broken'
-  tkn canary abort podinfo -n shop --wait`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			return failure.As(failure.ErrConfig, cobra.ExactArgs(1)(cmd, args))
-		},
+		Example: `  tkn canary abort shop -n production --reason 'checkout is broken'
+  tkn canary abort shop -n production --wait`,
+		Args:              one,
 		ValidArgsFunction: candidates(a.cluster.applications).complete,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.run(cmd.Context(), args[0], cmd.OutOrStdout())
@@ -55,13 +52,13 @@ through the API server. Files of a token or a certificate are this machine's.`,
 	f.StringVar(&a.reason, "reason", "", "why, for the record (default: that it was aborted)")
 	f.BoolVar(&a.wait, "wait", false, "wait until nobody sends to the canary's pods any more, and scale them down")
 	offer(cmd, a.given, parameter.Of(release.Settling{}))
-	f.StringVarP(&a.output, "output", "o", "", "json writes what was done as JSON")
+	f.StringVarP(&a.output, "output", "o", "table", "table, json or yaml")
 	return cmd
 }
 
 func (a aborting) run(ctx context.Context, name string, w io.Writer) error {
-	if a.output != "" && a.output != "json" {
-		return failure.Configf("reading --output: %q, want json", a.output)
+	if err := formatted(a.output, "table", "json", "yaml"); err != nil {
+		return err
 	}
 	ctx, stop := stoppable(ctx)
 	defer stop()
@@ -91,6 +88,14 @@ func (a aborting) run(ctx context.Context, name string, w io.Writer) error {
 		a.drainOf(r, machine, w)
 		return nil
 	})
+	if err != nil && done.Run == "" {
+		return err // it is not known whether there is a run
+	}
+	if err == nil && done.Run == "" {
+		if err := missing(ctx, cluster, namespace, "aborting the run of "+app.String()); err != nil {
+			return err
+		}
+	}
 	if unwritten := a.print(done, w); err == nil {
 		err = unwritten
 	}
@@ -103,7 +108,7 @@ func (a aborting) drainOf(r *release.Release, m outside.Machine, w io.Writer) {
 		r.Drain = func(context.Context) error { return rollback.ErrLeft }
 		return
 	}
-	if a.output != "" {
+	if a.output != "table" {
 		w = io.Discard
 	}
 	r.Drain = func(ctx context.Context) error {
@@ -116,7 +121,7 @@ func (a aborting) drainOf(r *release.Release, m outside.Machine, w io.Writer) {
 }
 
 func (a aborting) print(done rollback.Aborted, w io.Writer) error {
-	if a.output == "json" {
+	if a.output != "table" {
 		return encode(w, a.output, done)
 	}
 	done.Print(w)

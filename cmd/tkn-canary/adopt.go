@@ -77,7 +77,7 @@ can. If it ends halfway, run it again.`,
 func (a *adopting) run(cmd *cobra.Command, name string) error {
 	ctx, stop := stoppable(cmd.Context())
 	defer stop()
-	cluster, app, err := a.begin(name)
+	cluster, app, err := a.begin(ctx, name)
 	if err != nil {
 		return err
 	}

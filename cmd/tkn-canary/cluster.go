@@ -2,10 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	authenticationv1 "k8s.io/api/authentication/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	authentication "k8s.io/client-go/kubernetes/typed/authentication/v1"
 	"k8s.io/client-go/rest"
@@ -37,6 +41,22 @@ func (f *clusterFlags) connect() (*kube.Cluster, string, error) {
 	return cluster, namespace, err
 }
 
+// missing is an error where nothing was found because the namespace does not exist. An empty one is all of them.
+func missing(ctx context.Context, cluster *kube.Cluster, namespace, doing string) error {
+	if namespace == "" {
+		return nil
+	}
+	_, err := cluster.Objects(kube.Namespaces, "").Get(ctx, namespace, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return failure.Configf("%s: there is no namespace %s: name one with -n", doing, namespace)
+	}
+	var unreached *kube.Unreached
+	if errors.As(err, &unreached) {
+		return err
+	}
+	return nil // or it may not be asked
+}
+
 // user is the name by which the cluster knows who runs the command.
 func (f *clusterFlags) user(ctx context.Context) (string, error) {
 	config, _, err := f.config()
@@ -62,9 +82,17 @@ func (f *clusterFlags) config() (*rest.Config, string, error) {
 	overrides := &clientcmd.ConfigOverrides{CurrentContext: f.context}
 	config := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides)
 	server, err := config.ClientConfig()
+	if clientcmd.IsEmptyConfig(err) {
+		return nil, "", failure.Configf("reading the kubeconfig: there is none: name one with --kubeconfig or " +
+			"KUBECONFIG")
+	}
+	if known, _ := f.contexts(nil, nil); err != nil && f.context != "" && !slices.Contains(known, f.context) {
+		return nil, "", failure.Configf("reading the kubeconfig: %w, want one of %s", err, strings.Join(known, ", "))
+	}
 	if err != nil {
 		return nil, "", failure.Configf("reading the kubeconfig: %w", err)
 	}
+	kube.Impatient(server)
 	namespace := f.namespace
 	if namespace == "" {
 		if namespace, _, err = config.Namespace(); err != nil {

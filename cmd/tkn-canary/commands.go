@@ -16,10 +16,12 @@ func root() *cobra.Command {
 		Short:         "Release by canary with Tekton",
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "tkn canary"},
 	}
 	cmd.AddCommand(imports(), adopts(), render(), starts(), statuses(), watches(), histories(), explains(), logsOf(),
 		abort(), rollsBack(), ejects(), removes(), doctors(), replays(), record(), version())
 	cmd.SetFlagErrorFunc(refused)
+	cmd.SetHelpCommand(helps())
 	return cmd
 }
 
@@ -44,7 +46,10 @@ func version() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  cobra.NoArgs,
+		Long: `Print the version of tkn canary, which is that of the Tasks and Pipelines that it writes, and what it
+was built from.`,
+		Example: "  tkn canary version",
+		Args:    none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			built := ""
 			if info, ok := debug.ReadBuildInfo(); ok {

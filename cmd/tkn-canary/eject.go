@@ -79,7 +79,7 @@ func (e *ejecting) eject(cmd *cobra.Command, name string) error {
 	}
 	ctx, stop := stoppable(cmd.Context())
 	defer stop()
-	cluster, app, err := e.begin(name)
+	cluster, app, err := e.begin(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -269,7 +269,7 @@ To have the Deployment serve instead, use tkn canary eject.`,
 func (e *ejecting) remove(cmd *cobra.Command, name string) error {
 	ctx, stop := stoppable(cmd.Context())
 	defer stop()
-	cluster, app, err := e.begin(name)
+	cluster, app, err := e.begin(ctx, name)
 	if err != nil {
 		return err
 	}

@@ -97,10 +97,13 @@ func runOf(ctx context.Context, cluster *kube.Cluster, app application.Applicati
 		return status.Run{}, err
 	}
 	found, ok := chosen(all, app, name)
-	switch {
-	case ok:
+	if ok {
 		return found, nil
-	case name == "":
+	}
+	if err := missing(ctx, cluster, app.Namespace, doing+" "+app.String()); err != nil {
+		return found, err
+	}
+	if name == "" {
 		return found, failure.Configf("%s %s: it has no run: start one with tkn canary start", doing, app)
 	}
 	return found, failure.Configf("%s %s: it has no run %s: tkn canary history %s lists those that are known", doing,

@@ -39,7 +39,7 @@ type handed struct {
 }
 
 // begin checks the output, and reaches the application.
-func (h *handing) begin(name string) (*kube.Cluster, application.Application, error) {
+func (h *handing) begin(ctx context.Context, name string) (*kube.Cluster, application.Application, error) {
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	if err := formatted(h.output, "table", "json", "yaml"); err != nil {
 		return nil, application.Application{}, err
@@ -49,7 +49,10 @@ func (h *handing) begin(name string) (*kube.Cluster, application.Application, er
 		return nil, application.Application{}, err
 	}
 	app := application.Application{Namespace: namespace, Name: name}
-	return cluster, app, app.Validate()
+	if err := app.Validate(); err != nil {
+		return nil, app, err
+	}
+	return cluster, app, missing(ctx, cluster, namespace, "looking for "+app.String())
 }
 
 // do plays a plan and tells of each step when it begins, or of all in a dry run.

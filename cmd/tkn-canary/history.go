@@ -48,6 +48,11 @@ func (l *looking) history(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	if len(all) == 0 {
+		if err := missing(cmd.Context(), cluster, namespace, "listing the runs"); err != nil {
+			return err
+		}
+	}
 	all = slices.DeleteFunc(all, func(r status.Run) bool { return len(args) > 0 && r.App != args[0] })
 	if l.output != "table" {
 		return encode(cmd.OutOrStdout(), l.output, append([]status.Run{}, all...))

@@ -44,7 +44,7 @@ Above them, as comments, stands what became of each field: what it was taken ove
 where it stays, or why it is not supported. Keys that nobody knows are errors.`,
 		Example: `  tkn canary import charts/shop/values.yaml --environment env/values.yaml --app shop -n production
   tkn canary import -f canary.yaml -f templates.yaml | kubectl apply -f -
-  kubectl get canary,metrictemplate podinfo -n shop -o yaml | tkn canary import -f - -o table`,
+  kubectl get canary,metrictemplate -n production -o yaml | tkn canary import -f - -o table`,
 		Args: atMostOne,
 		RunE: func(cmd *cobra.Command, args []string) error { return i.run(cmd, args) },
 	}

@@ -9,7 +9,8 @@ import (
 )
 
 func main() {
-	if err := root().Execute(); err != nil {
+	cmd := root()
+	if err := told(cmd, cmd.Execute()); err != nil {
 		fmt.Fprintln(os.Stderr, "tkn canary:", err)
 		os.Exit(failure.Code(err))
 	}

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -13,7 +15,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(served{m}, map[string]func(){"tkn-canary": main})
+	testscript.Main(served{m}, map[string]func(){"tkn-canary": main, "as-tkn": asTkn, "as-kubectl": asKubectl})
 }
 
 // served are tests that may ask for an API server.
@@ -32,7 +34,7 @@ func TestScripts(t *testing.T) {
 	}
 	testscript.Run(t, testscript.Params{
 		Dir:  "testdata",
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "unanswered": unanswered},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PIPELINES", pipelines)
 			return nil
@@ -50,5 +52,18 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	if fmt.Sprint(code) != args[0] {
 		ts.Fatalf("exit %d (%v), want %s", code, err, args[0])
+	}
+}
+
+// unanswered runs tkn-canary, which must say within seconds that no API server answers.
+func unanswered(ts *testscript.TestScript, _ bool, args []string) {
+	began := time.Now()
+	exits(ts, false, append([]string{"1"}, args...))
+	if took := time.Since(began); took > 10*time.Second {
+		ts.Fatalf("it took %s, want at most 10 s", took)
+	}
+	const want = "tkn canary: reaching the API server at 127.0.0.1:1: "
+	if text := ts.ReadFile("stderr"); !strings.HasPrefix(text, want) || strings.Count(text, "\n") != 1 {
+		ts.Fatalf("it does not say in one line that the API server does not answer")
 	}
 }

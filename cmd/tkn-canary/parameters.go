@@ -1,15 +1,12 @@
 package main
 
 import (
-	"errors"
 	"strings"
 	"sync"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/serin-cd/serin/internal/pipeline"
-	"github.com/serin-cd/serin/pkg/task/failure"
 	"github.com/serin-cd/serin/pkg/task/parameter"
 	"github.com/serin-cd/serin/tasks"
 )
@@ -69,24 +66,4 @@ func lowered(text string) string {
 		return text
 	}
 	return strings.ToLower(text[:1]) + text[1:]
-}
-
-// refused words what is wrong with a flag as the steps do.
-func refused(_ *cobra.Command, err error) error {
-	var invalid *pflag.InvalidValueError
-	if errors.As(err, &invalid) {
-		if _, ok := invalid.GetFlag().Value.(flag); ok {
-			return failure.Configf("reading %s: %w", invalid.GetFlag().Name, invalid.Unwrap())
-		}
-	}
-	return failure.As(failure.ErrConfig, err)
-}
-
-// one takes one argument, atMostOne none or one.
-func one(cmd *cobra.Command, args []string) error {
-	return failure.As(failure.ErrConfig, cobra.ExactArgs(1)(cmd, args))
-}
-
-func atMostOne(cmd *cobra.Command, args []string) error {
-	return failure.As(failure.ErrConfig, cobra.MaximumNArgs(1)(cmd, args))
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"os"
@@ -10,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/utils/clock"
 
-	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/judge"
 	"github.com/serin-cd/serin/pkg/judge/prometheus"
 	"github.com/serin-cd/serin/pkg/report/replay"
@@ -26,6 +26,7 @@ const (
 
 // past is what the flags of record and replay say.
 type past struct {
+	cluster    clusterFlags
 	target     judge.Target
 	rollout    string
 	run        string
@@ -37,7 +38,7 @@ type past struct {
 func (p *past) flags(cmd *cobra.Command) {
 	p.parameters, p.server = map[string]string{}, map[string]string{}
 	f := cmd.Flags()
-	f.StringVarP(&p.target.Namespace, "namespace", "n", "", "namespace of the application")
+	p.cluster.add(cmd)
 	f.StringVar(&p.target.Canary, "canary", "", "workload that was judged: the application's Deployment")
 	f.StringVar(&p.target.Primary, "primary", "",
 		"workload that served meanwhile (default: the canary's name with -primary)")
@@ -48,7 +49,7 @@ func (p *past) flags(cmd *cobra.Command) {
 	f.StringVar(&p.rollout, "rollout", "", "weights and their times, as the record of a run has them: "+
 		`JSON such as {"phases": [{"weight": 20, "at": "2026-11-23T10:00:00Z"}]}, or @FILE`)
 	f.StringVar(&p.run, "run", "",
-		"name of the PipelineRun whose weights and times are taken, from the cluster that KUBECONFIG names")
+		"name of the PipelineRun whose weights and times are taken from the cluster")
 	f.StringVar(&p.until, "until", "", "RFC 3339 time at which the past ends "+
 		"(default: when the run ended, or when both judges must have come to a verdict)")
 	offer(cmd, p.parameters, replay.Parameters())
@@ -94,6 +95,9 @@ func (p *past) read(ctx context.Context) (*replay.Past, replay.Rollout, judge.Co
 // happened is what the rollout was.
 func (p *past) happened(ctx context.Context) (replay.Rollout, error) {
 	target := p.target
+	if target.Namespace = p.cluster.namespace; p.run != "" && p.rollout == "" {
+		return p.ran(ctx, target)
+	}
 	needed := []struct{ name, value string }{{"namespace", target.Namespace}, {"canary", target.Canary}}
 	for _, required := range needed {
 		if required.value == "" {
@@ -106,12 +110,6 @@ func (p *past) happened(ctx context.Context) (replay.Rollout, error) {
 	switch {
 	case p.run != "" && p.rollout != "":
 		return replay.Rollout{}, failure.Configf("reading rollout: run %s is given too, want one of both", p.run)
-	case p.run != "":
-		cluster, err := kube.Connect()
-		if err != nil {
-			return replay.Rollout{}, err
-		}
-		return replay.OfRun(ctx, cluster, target, p.run)
 	case p.rollout == "":
 		return replay.Rollout{}, failure.Configf(
 			"reading rollout: no value, want phases as JSON, @FILE, or the name of a run")
@@ -125,6 +123,19 @@ func (p *past) happened(ctx context.Context) (replay.Rollout, error) {
 		text = string(read)
 	}
 	return replay.ParseRollout(text, target)
+}
+
+// ran is what a run of the cluster was.
+func (p *past) ran(ctx context.Context, target judge.Target) (replay.Rollout, error) {
+	cluster, namespace, err := p.cluster.connect()
+	if err != nil {
+		return replay.Rollout{}, err
+	}
+	if target.Namespace = namespace; target.Canary == "" {
+		return replay.Rollout{}, failure.Configf("reading canary: no value, want one")
+	}
+	target.Primary = cmp.Or(target.Primary, target.Canary+"-primary")
+	return replay.OfRun(ctx, cluster, target, p.run)
 }
 
 // end is where the past ends: not later than now.

@@ -20,7 +20,7 @@ needs no Prometheus. A name that ends in .gz packs it.
 The file holds samples with their labels (names of workloads, pods and addresses), the
 weights, and the parameters that were given; neither the address of Prometheus nor what
 it was asked with.`,
-		Example: "  tkn canary record shop.json.gz -n shop --canary reviews --run release-reviews-x7k2p " +
+		Example: "  tkn canary record shop.json.gz -n production --canary shop --run shop-7 " +
 			"--prometheus-url http://localhost:9090",
 		Args: one,
 		RunE: func(cmd *cobra.Command, args []string) error { return p.record(cmd, args[0]) },

@@ -29,8 +29,8 @@ With --rbac it writes, instead of a Pipeline, the ServiceAccounts that release o
 application, with Roles that are limited to the names of its objects.`,
 		Example: `  tkn canary render --weights 10,50,90 --name canary-thirds | kubectl apply -f -
   tkn canary render --progress-deadline 10m --deadline 7m --name canary-slow | kubectl apply -f -
-  tkn canary render --rbac podinfo -n shop | kubectl apply -f -`,
-		Args: cobra.NoArgs,
+  tkn canary render --rbac shop -n production | kubectl apply -f -`,
+		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if plan.Compact && !cmd.Flags().Changed("name") {
 				plan.Name = pipeline.ShippedCompact().Name

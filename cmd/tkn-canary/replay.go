@@ -21,21 +21,21 @@ that still has its samples, or from a file that record has written.
 
 Each stage is judged as analyze-metrics would have judged it, until its verdict or until
 the weight changed. It changes nothing and exits 0 whatever the judges say.`,
-		Example: "  tkn canary replay -n shop --canary reviews --run release-reviews-x7k2p " +
+		Example: "  tkn canary replay -n production --canary shop --run shop-7 " +
 			"--prometheus-url http://localhost:9090\n" +
 			"  tkn canary replay shop.json.gz --tolerance 0.005",
 		Args: atMostOne,
 		RunE: func(cmd *cobra.Command, args []string) error { return p.replay(cmd, args, output) },
 	}
 	p.flags(cmd)
-	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
+	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, json or yaml")
 	return cmd
 }
 
 // replay judges it again, from a file if one is named.
 func (p *past) replay(cmd *cobra.Command, files []string, output string) error {
 	quiet(cmd)
-	if err := formatted(output, "table", "json"); err != nil {
+	if err := formatted(output, "table", "json", "yaml"); err != nil {
 		return err
 	}
 	read := p.read
@@ -55,15 +55,16 @@ func (p *past) replay(cmd *cobra.Command, files []string, output string) error {
 	if err != nil {
 		return err
 	}
-	if output == "json" {
-		return result.JSON(cmd.OutOrStdout())
+	if output != "table" {
+		return encode(cmd.OutOrStdout(), output, result)
 	}
 	return result.Table(cmd.OutOrStdout())
 }
 
 // notWith refuses flags whose values a recording has itself.
 func notWith(cmd *cobra.Command, file string, server map[string]string) error {
-	own := []string{"namespace", "canary", "primary", "canary-service", "primary-service", "rollout", "run"}
+	own := []string{"kubeconfig", "context", "namespace", "canary", "primary", "canary-service", "primary-service",
+		"rollout", "run"}
 	for _, name := range own {
 		if cmd.Flags().Changed(name) {
 			return failure.Configf("reading %s: recording %s has one, want none", name, file)

@@ -14,19 +14,25 @@ import (
 	"github.com/serin-cd/serin/pkg/task/parameter"
 )
 
-// TestReplayScripts has a Prometheus that saw reviews released at 20 %, one request in twenty failing.
-func TestReplayScripts(t *testing.T) {
+// rollout is what a Prometheus counts of an application that is released at 20 % at noon: one request in twenty fails.
+func rollout(namespace, app string) []prometheustest.Series {
 	noon := time.Date(2025, 11, 23, 12, 0, 0, 0, time.UTC)
 	arm := func(workload, service, code string, from time.Duration, rate float64) prometheustest.Series {
 		labels := fmt.Sprintf(`istio_requests_total{reporter="source",pod="gateway-1",response_code="%s",`+
-			`destination_workload="%s",destination_workload_namespace="shop",`+
-			`destination_service_name="%s",destination_service_namespace="shop"}`, code, workload, service)
+			`destination_workload="%s",destination_workload_namespace="%s",`+
+			`destination_service_name="%s",destination_service_namespace="%[3]s"}`, code, workload, namespace, service)
 		begin, end := noon.Add(from+time.Second), noon.Add(10*time.Minute)
 		return prometheustest.Steady(labels, begin, end, 5*time.Second, 5*rate, 5*rate)
 	}
-	url := prometheustest.Start(t,
-		arm("reviews", "reviews-canary", "200", 0, 19), arm("reviews", "reviews-canary", "503", 0, 1),
-		arm("reviews-primary", "reviews-primary", "200", -16*time.Minute, 80))
+	return []prometheustest.Series{
+		arm(app, app+"-canary", "200", 0, 19), arm(app, app+"-canary", "503", 0, 1),
+		arm(app+"-primary", app+"-primary", "200", -16*time.Minute, 80),
+	}
+}
+
+// TestReplayScripts has a Prometheus that saw reviews released.
+func TestReplayScripts(t *testing.T) {
+	url := prometheustest.Start(t, rollout("shop", "reviews")...)
 	testscript.Run(t, testscript.Params{Dir: "testdata/prometheus", Setup: func(env *testscript.Env) error {
 		env.Setenv("PROMETHEUS", url)
 		return nil

@@ -32,6 +32,8 @@ else the next deployment brings it again. To end a release that is under way, us
 		ValidArgsFunction: s.complete,
 	}
 	s.flags(cmd)
+	pipeline := cmd.Flags().Lookup("pipeline")
+	pipeline.Usage, pipeline.DefValue = "name of the Pipeline (default: that of the last run, or canary)", ""
 	f := cmd.Flags()
 	f.StringVar(&s.back, "to", prepare.Previous, "first digits of the revision to go back to, at least 6, or previous")
 	f.StringVar(&s.skip, "reason", "", "why, for the record")

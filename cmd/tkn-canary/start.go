@@ -72,20 +72,25 @@ With --keep-failed the pods of a canary that fails stay up at weight 0 for a loo
 func (s *starting) flags(cmd *cobra.Command) {
 	s.cluster.add(cmd)
 	f := cmd.Flags()
-	f.StringVar(&s.pipeline, "pipeline", "canary", "name of the Pipeline")
+	f.StringVar(&s.pipeline, "pipeline", "canary",
+		"name of the Pipeline; if it is not given, --last takes that of the last run")
 	f.StringVar(&s.account, "service-account", "serin", "ServiceAccount of the run")
 	f.StringArrayVarP(&s.given, "param", "p", nil, "parameter of the Pipeline, as NAME=VALUE; may be repeated")
 	f.BoolVarP(&s.watch, "watch", "w", false, "follow the run until it ends; the exit code says how")
-	f.BoolVar(&s.dry, "dry-run", false, "print the PipelineRun as YAML, and start nothing")
-	f.StringVarP(&s.output, "output", "o", "table", "with --watch: table, or json for a line of JSON a change")
-	s.offerFormats(cmd, "table", "json")
+	f.BoolVar(&s.dry, "dry-run", false, "print the PipelineRun, as YAML unless --output says json, and start nothing")
+	f.StringVarP(&s.output, "output", "o", "table", "table, or the PipelineRun as json or yaml; with --watch "+
+		"table, or json for a line of JSON a change")
+	s.offerFormats(cmd, "table", "json", "yaml")
 	offerValues(cmd, "pipeline", s.named(kube.Pipelines))
 }
 
 func (s *starting) start(cmd *cobra.Command, name string) error {
 	ctx := cmd.Context()
-	if err := formatted(s.output, "table", "json"); err != nil {
+	if err := formatted(s.output, "table", "json", "yaml"); err != nil {
 		return err
+	}
+	if s.watch && s.output == "yaml" {
+		return failure.Configf("reading output: \"yaml\", want table or json with --watch")
 	}
 	cluster, namespace, err := s.cluster.connect()
 	if err != nil {
@@ -113,7 +118,10 @@ func (s *starting) start(cmd *cobra.Command, name string) error {
 		return err
 	}
 	if s.dry {
-		return encode(cmd.OutOrStdout(), "yaml", wanted)
+		if s.output == "table" {
+			s.output = "yaml"
+		}
+		return encode(cmd.OutOrStdout(), s.output, wanted)
 	}
 	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(wanted)
 	if err != nil {
@@ -127,6 +135,9 @@ func (s *starting) start(cmd *cobra.Command, name string) error {
 	r, _, err := status.RunOf(made)
 	if err != nil {
 		return err
+	}
+	if !s.watch && s.output != "table" {
+		return encode(cmd.OutOrStdout(), s.output, made.Object)
 	}
 	if !s.watch {
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "run %s started: follow it with tkn canary watch %s -n %s\n", r.ID.Name,
@@ -198,7 +209,10 @@ func assign(to map[string]string, given []string) error {
 
 func pipelineOf(ctx context.Context, cluster *kube.Cluster, namespace, name string) (*tekton.Pipeline, error) {
 	object, err := cluster.Objects(kube.Pipelines, namespace).Get(ctx, name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
+	if apierrors.IsNotFound(err) && kube.Unserved(err) == "" {
+		if err := missing(ctx, cluster, namespace, "starting a release"); err != nil {
+			return nil, err
+		}
 		return nil, failure.Configf("starting a release: namespace %s has no Pipeline %s: install Serin there, or "+
 			"name another with --pipeline", namespace, name)
 	}

@@ -67,6 +67,11 @@ func (l *looking) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	if len(found) == 0 {
+		if err := missing(cmd.Context(), cluster, namespace, "reading the status"); err != nil {
+			return err
+		}
+	}
 	var shown []detailed
 	for _, a := range found {
 		if len(args) > 0 && a.Name != args[0] {

@@ -77,10 +77,13 @@ func (w *watching) find(ctx context.Context, cluster *kube.Cluster, app applicat
 		return status.Run{}, err
 	}
 	found, ok := chosen(all, app, w.run)
-	switch {
-	case ok:
+	if ok {
 		return found, nil
-	case w.run == "":
+	}
+	if err := missing(ctx, cluster, app.Namespace, "watching "+app.String()); err != nil {
+		return found, err
+	}
+	if w.run == "" {
 		return found, failure.Configf("watching %s: it has no PipelineRun: start one with tkn canary start", app)
 	}
 	return found, failure.Configf("watching %s: it has no PipelineRun %s", app, w.run)

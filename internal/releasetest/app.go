@@ -27,9 +27,11 @@ import (
 	"github.com/serin-cd/serin/pkg/task/run"
 )
 
-// App is the application podinfo, whose pods a test's kubelet runs. Its test needs a server with controllers.
+// App is an application, podinfo unless a test calls it otherwise, whose pods a test's kubelet runs. Its test needs a
+// server with controllers.
 type App struct {
-	t         *testing.T
+	t         testing.TB
+	Name      string
 	Namespace string
 	Node      *apitest.Node
 	Client    *kubernetes.Clientset
@@ -40,7 +42,7 @@ type App struct {
 func Image(version string) string { return "example.test/podinfo:" + version }
 
 // New deploys version 1 with these changes, and waits until its pods are ready.
-func New(t *testing.T, changes ...func(*appsv1.Deployment)) *App {
+func New(t testing.TB, changes ...func(*appsv1.Deployment)) *App {
 	t.Helper()
 	a := Bare(t)
 	a.Node = apitest.Kubelet(t, a.Namespace)
@@ -48,6 +50,7 @@ func New(t *testing.T, changes ...func(*appsv1.Deployment)) *App {
 	for _, change := range changes {
 		change(target)
 	}
+	a.Name = target.Name
 	if _, err := a.Client.AppsV1().Deployments(a.Namespace).Create(t.Context(), target,
 		metav1.CreateOptions{FieldManager: "chart"}); err != nil {
 		t.Fatal(err)
@@ -59,10 +62,19 @@ func New(t *testing.T, changes ...func(*appsv1.Deployment)) *App {
 	return a
 }
 
+// Called gives the application another name than podinfo.
+func Called(name string) func(*appsv1.Deployment) {
+	return func(d *appsv1.Deployment) {
+		labels := map[string]string{"app": name}
+		d.Name, d.Spec.Selector.MatchLabels, d.Spec.Template.Labels = name, labels, labels
+		d.Spec.Template.Spec.Containers[0].Name = name
+	}
+}
+
 // Bare is a namespace without anything in it.
-func Bare(t *testing.T) *App {
+func Bare(t testing.TB) *App {
 	t.Helper()
-	a := &App{t: t, Namespace: apitest.Namespace(t), Client: apitest.Client(t)}
+	a := &App{t: t, Name: "podinfo", Namespace: apitest.Namespace(t), Client: apitest.Client(t)}
 	a.Cluster = a.connect()
 	return a
 }
@@ -107,7 +119,7 @@ func (a *App) Run(name string, through ...func(http.RoundTripper) http.RoundTrip
 	if len(through) > 0 {
 		cluster = a.connect(through...)
 	}
-	r, err := release.New(cluster, "podinfo", a.ID(name))
+	r, err := release.New(cluster, a.Name, a.ID(name))
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -156,13 +168,13 @@ func (a *App) Second() *release.Release {
 // UnreadyPrimary keeps the primary's pods of a version, made and to come, from being ready. The target's stay as
 // they are at every moment: a promotion gives up on a canary that has none.
 func (a *App) UnreadyPrimary(version string) {
-	a.Node.ImageAndLabel(Image(version), "app=podinfo-primary", apitest.Unready)
+	a.Node.ImageAndLabel(Image(version), "app="+a.Name+"-primary", apitest.Unready)
 }
 
 // Push gives the target another image, as a deployment pipeline does.
 func (a *App) Push(version string) {
 	a.t.Helper()
-	a.Patch("podinfo", "continuous-delivery",
+	a.Patch(a.Name, "continuous-delivery",
 		fmt.Sprintf(`[{"op":"replace","path":"/spec/template/spec/containers/0/image","value":%q}]`, Image(version)))
 }
 
@@ -179,7 +191,7 @@ func (a *App) Patch(deployment, manager, operations string) {
 // Route writes the VirtualService as some field manager.
 func (a *App) Route(manager, operations string) {
 	a.t.Helper()
-	_, err := a.Cluster.VirtualServices(a.Namespace).Patch(a.t.Context(), "podinfo", types.JSONPatchType,
+	_, err := a.Cluster.VirtualServices(a.Namespace).Patch(a.t.Context(), a.Name, types.JSONPatchType,
 		[]byte(operations), metav1.PatchOptions{FieldManager: manager})
 	if err != nil {
 		a.t.Fatal(err)
@@ -198,7 +210,7 @@ func (a *App) Delete(deployment string) {
 // DeleteRoute deletes the VirtualService.
 func (a *App) DeleteRoute() {
 	a.t.Helper()
-	if err := a.Cluster.VirtualServices(a.Namespace).Delete(a.t.Context(), "podinfo",
+	if err := a.Cluster.VirtualServices(a.Namespace).Delete(a.t.Context(), a.Name,
 		metav1.DeleteOptions{}); err != nil {
 		a.t.Fatal(err)
 	}
@@ -213,7 +225,7 @@ func (a *App) Record(manager, text string) {
 // VirtualService reads it.
 func (a *App) VirtualService() *networking.VirtualService {
 	a.t.Helper()
-	vs, err := a.Cluster.VirtualServices(a.Namespace).Get(a.t.Context(), "podinfo", metav1.GetOptions{})
+	vs, err := a.Cluster.VirtualServices(a.Namespace).Get(a.t.Context(), a.Name, metav1.GetOptions{})
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -260,8 +272,8 @@ func (a *App) State() State {
 		a.t.Fatal(err)
 	}
 	now := State{
-		Weight: s.Weight(), Target: *a.Deployment("podinfo").Spec.Replicas, Apex: a.Apex(),
-		Primary: a.Deployment("podinfo-primary").Spec.Template.Spec.Containers[0].Image,
+		Weight: s.Weight(), Target: *a.Deployment(a.Name).Spec.Replicas, Apex: a.Apex(),
+		Primary: a.Deployment(a.Name + "-primary").Spec.Template.Spec.Containers[0].Image,
 	}
 	if s.Record != nil {
 		now.Phase, now.Outcome, now.Stages = s.Record.Phase, s.Record.Outcome, len(s.Record.Stages)
@@ -272,7 +284,7 @@ func (a *App) State() State {
 // Apex is the application that the apex Service selects.
 func (a *App) Apex() string {
 	a.t.Helper()
-	apex, err := a.Client.CoreV1().Services(a.Namespace).Get(a.t.Context(), "podinfo", metav1.GetOptions{})
+	apex, err := a.Client.CoreV1().Services(a.Namespace).Get(a.t.Context(), a.Name, metav1.GetOptions{})
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -282,7 +294,7 @@ func (a *App) Apex() string {
 // Want compares the state; the apex Service always wants the primary.
 func (a *App) Want(want State) {
 	a.t.Helper()
-	want.Apex = "podinfo-primary"
+	want.Apex = a.Name + "-primary"
 	if diff := cmp.Diff(want, a.State()); diff != "" {
 		a.t.Errorf("state (-want +got):\n%s", diff)
 	}
@@ -325,9 +337,9 @@ func (a *App) WantEvents(texts ...string) {
 // Served is an error unless the apex Service selects a pod that is ready, and so does the canary's where it
 // has traffic.
 func (a *App) Served(ctx context.Context) error {
-	services := []string{"podinfo"}
+	services := []string{a.Name}
 	if s, err := a.Run("observer").Fence.Read(ctx); err == nil && s.Weight() > 0 {
-		services = append(services, "podinfo-canary", "podinfo-primary")
+		services = append(services, a.Name+"-canary", a.Name+"-primary")
 	}
 	for _, name := range services {
 		service, err := a.Client.CoreV1().Services(a.Namespace).Get(ctx, name, metav1.GetOptions{})
@@ -374,8 +386,8 @@ func (a *App) MustBeServed() {
 // ApexService makes the Service that the application had before its first release, and waits until it serves.
 func (a *App) ApexService() {
 	a.t.Helper()
-	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "podinfo"}, Spec: corev1.ServiceSpec{
-		Selector: map[string]string{"app": "podinfo"}, Ports: []corev1.ServicePort{{Name: "http", Port: 80}},
+	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: a.Name}, Spec: corev1.ServiceSpec{
+		Selector: map[string]string{"app": a.Name}, Ports: []corev1.ServicePort{{Name: "http", Port: 80}},
 	}}
 	if _, err := a.Client.CoreV1().Services(a.Namespace).Create(a.t.Context(), service,
 		metav1.CreateOptions{FieldManager: "helm"}); err != nil {
@@ -388,7 +400,7 @@ func (a *App) ApexService() {
 func (a *App) Pod(version string) string {
 	a.t.Helper()
 	list, err := a.Client.CoreV1().Pods(a.Namespace).List(a.t.Context(),
-		metav1.ListOptions{LabelSelector: "app=podinfo"})
+		metav1.ListOptions{LabelSelector: "app=" + a.Name})
 	if err != nil {
 		a.t.Fatal(err)
 	}

@@ -111,10 +111,15 @@ func (a *App) Make(text string) *unstructured.Unstructured {
 func (a *App) Canary() *unstructured.Unstructured {
 	a.t.Helper()
 	c := &unstructured.Unstructured{}
-	if err := yaml.Unmarshal([]byte(canary), &c.Object); err != nil {
+	if err := yaml.Unmarshal([]byte(a.called(canary)), &c.Object); err != nil {
 		a.t.Fatal(err)
 	}
 	return c
+}
+
+// called is a manifest of podinfo with the application's name, and the same images.
+func (a *App) called(manifest string) string {
+	return strings.NewReplacer(Image(""), Image(""), "podinfo", a.Name).Replace(manifest)
 }
 
 // Flagger leaves the application as Flagger 1.44 leaves one that it has bootstrapped, with a Canary in a phase, after
@@ -132,14 +137,14 @@ func (a *App) Flagger(phase string, change func(*unstructured.Unstructured), mor
 	}
 	owned := fmt.Sprintf("ownerReferences: [{apiVersion: flagger.app/v1beta1, kind: Canary, name: %s, uid: %s, "+
 		"controller: true, blockOwnerDeletion: true}]", c.GetName(), c.GetUID())
-	a.Patch("podinfo", "flagger", `[{"op":"replace","path":"/spec/replicas","value":0},
+	a.Patch(a.Name, "flagger", `[{"op":"replace","path":"/spec/replicas","value":0},
 		{"op":"add","path":"/spec/template/spec/containers/0/envFrom","value":[{"configMapRef":{"name":"settings"}}]}]`)
-	for _, text := range append(strings.Split(bootstrapped, "---"), more...) {
+	for _, text := range append(strings.Split(a.called(bootstrapped), "---"), more...) {
 		a.Make(strings.Replace(text, "OWNED", owned, 1))
 	}
 	a.Phase(phase)
 	a.Eventually("Flagger's primary serves", func() bool {
-		return a.Deployment("podinfo-primary").Status.ReadyReplicas == 2 && a.Deployment("podinfo").Status.Replicas == 0
+		return a.Deployment(a.Name+"-primary").Status.ReadyReplicas == 2 && a.Deployment(a.Name).Status.Replicas == 0
 	})
 	go a.acknowledge(a.t.Context())
 }
@@ -148,7 +153,7 @@ func (a *App) Flagger(phase string, change func(*unstructured.Unstructured), mor
 func (a *App) Phase(phase string) {
 	a.t.Helper()
 	patch := fmt.Sprintf(`{"status":{"phase":%q,"canaryWeight":0,"failedChecks":0,"iterations":0}}`, phase)
-	_, err := a.Cluster.Objects(Canaries, a.Namespace).Patch(a.t.Context(), "podinfo", types.MergePatchType,
+	_, err := a.Cluster.Objects(Canaries, a.Namespace).Patch(a.t.Context(), a.Name, types.MergePatchType,
 		[]byte(patch), metav1.PatchOptions{}, "status")
 	if err != nil {
 		a.t.Fatal(err)

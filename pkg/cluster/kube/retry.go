@@ -42,6 +42,10 @@ func Transient(err error) bool {
 	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return false
 	}
+	var unreached *Unreached
+	if errors.As(err, &unreached) {
+		return false // whoever asked for that waits for it
+	}
 	var untrusted *tls.CertificateVerificationError
 	if errors.As(err, &untrusted) {
 		return false // no time makes a certificate the right one

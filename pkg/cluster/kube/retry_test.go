@@ -1,6 +1,7 @@
 package kube_test
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -29,6 +30,36 @@ func TestServerThatNobodyVouchesFor(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "x509") || kube.Transient(err) ||
 		time.Since(begun) > 5*time.Second {
 		t.Errorf("error %v, transient %v, want one of the certificate that is final", err, kube.Transient(err))
+	}
+}
+
+// TestImpatient gives up on a server that has never answered, not on one that is away meanwhile.
+func TestImpatient(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	config := &rest.Config{Host: server.URL}
+	kube.Impatient(config)
+	cluster, err := kube.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	get := func() error {
+		_, err := cluster.Objects(kube.Pipelines, "shop").Get(t.Context(), "canary", metav1.GetOptions{})
+		return err
+	}
+	if err := get(); !apierrors.IsNotFound(err) || kube.Transient(err) || kube.Unserved(err) != "tekton.dev" {
+		t.Errorf("error %v, want that tekton.dev is not installed", err)
+	}
+	server.Close()
+	if err := get(); !kube.Transient(err) {
+		t.Errorf("error %v of a server that has answered, want it tried again", err)
+	}
+	kube.Impatient(config)
+	if cluster, err = kube.New(config); err != nil {
+		t.Fatal(err)
+	}
+	var unreached *kube.Unreached
+	if err := get(); !errors.As(err, &unreached) || kube.Transient(err) {
+		t.Errorf("error %v of a server that has never answered, want it final", err)
 	}
 }
 
