@@ -79,7 +79,7 @@ func (s *starting) flags(cmd *cobra.Command) {
 	f.BoolVarP(&s.watch, "watch", "w", false, "follow the run until it ends; the exit code says how")
 	f.BoolVar(&s.dry, "dry-run", false, "print the PipelineRun, as YAML unless --output says json, and start nothing")
 	f.StringVarP(&s.output, "output", "o", "table", "table, or the PipelineRun as json or yaml; with --watch "+
-		"table, or json for a line of JSON a change")
+		"a line of json or a document of yaml a change")
 	s.offerFormats(cmd, "table", "json", "yaml")
 	offerValues(cmd, "pipeline", s.named(kube.Pipelines))
 }
@@ -88,9 +88,6 @@ func (s *starting) start(cmd *cobra.Command, name string) error {
 	ctx := cmd.Context()
 	if err := formatted(s.output, "table", "json", "yaml"); err != nil {
 		return err
-	}
-	if s.watch && s.output == "yaml" {
-		return failure.Configf("reading output: \"yaml\", want table or json with --watch")
 	}
 	cluster, namespace, err := s.cluster.connect()
 	if err != nil {

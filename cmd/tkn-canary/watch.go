@@ -47,7 +47,7 @@ nothing while nothing changes.`,
 		Args:              one,
 		ValidArgsFunction: w.complete,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := formatted(w.output, "table", "json"); err != nil {
+			if err := formatted(w.output, "table", "json", "yaml"); err != nil {
 				return err
 			}
 			cluster, namespace, err := w.cluster.connect()
@@ -64,9 +64,9 @@ nothing while nothing changes.`,
 	w.cluster.add(cmd)
 	f := cmd.Flags()
 	addRun(cmd, &w.looking, &w.run)
-	f.StringVarP(&w.output, "output", "o", "table", "table, or json for a line of JSON a change")
+	f.StringVarP(&w.output, "output", "o", "table", "table, or a line of json or a document of yaml a change")
 	f.BoolVar(&w.plain, "plain", false, "print lines on a terminal, too")
-	w.offerFormats(cmd, "table", "json")
+	w.offerFormats(cmd, "table", "json", "yaml")
 	return cmd
 }
 
@@ -130,8 +130,14 @@ func lines(ctx context.Context, cluster *kube.Cluster, r status.Run, output stri
 
 // tell prints a change.
 func tell(w io.Writer, output string, r status.Run, c status.Change) error {
-	if output == "json" {
+	switch output {
+	case "json":
 		return json.NewEncoder(w).Encode(c)
+	case "yaml":
+		if _, err := fmt.Fprintln(w, "---"); err != nil {
+			return err
+		}
+		return encode(w, output, c)
 	}
 	text := ""
 	switch {

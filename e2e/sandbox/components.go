@@ -38,6 +38,13 @@ const (
 	hostname     = "node"
 )
 
+// Priorities of those whose lateness others take for a fault of what they test: requests that wait for the gateway, which
+// would weigh a sixteenth of all pods, and steps that wait for the API server.
+const (
+	serving   = -15
+	answering = -5
+)
+
 // components are the programs of the node, with all their flags.
 func components(cfg node.Config, built programs, o Options) []node.Component {
 	pki := func(name string) string { return filepath.Join(pkiDir(cfg), name) }
@@ -52,13 +59,14 @@ func components(cfg node.Config, built programs, o Options) []node.Component {
 			"--leader-elect=false", "--bind-address=127.0.0.1"}
 	}
 	boot := func(c node.Component) node.Component { c.Boot = true; return c }
+	answers := func(c node.Component) node.Component { c.Nice = answering; return c }
 
 	all := []node.Component{
-		boot(kube(Etcd, "--data-dir="+filepath.Join(cfg.Dir, "etcd"),
+		boot(answers(kube(Etcd, "--data-dir="+filepath.Join(cfg.Dir, "etcd"),
 			"--listen-client-urls=http://127.0.0.1:2379", "--advertise-client-urls=http://127.0.0.1:2379",
 			"--listen-peer-urls=http://127.0.0.1:2380", "--initial-advertise-peer-urls=http://127.0.0.1:2380",
-			"--initial-cluster=default=http://127.0.0.1:2380", "--unsafe-no-fsync", "--log-level=warn")),
-		boot(kube(APIServer, "--etcd-servers=http://127.0.0.1:2379", "--bind-address=0.0.0.0", "--secure-port="+apiPort,
+			"--initial-cluster=default=http://127.0.0.1:2380", "--unsafe-no-fsync", "--log-level=warn"))),
+		boot(answers(kube(APIServer, "--etcd-servers=http://127.0.0.1:2379", "--bind-address=0.0.0.0", "--secure-port="+apiPort,
 			"--advertise-address="+cfg.NodeIP, "--authorization-mode=Node,RBAC",
 			"--enable-admission-plugins=NodeRestriction",
 			"--allow-privileged=true", "--service-cluster-ip-range="+serviceCIDR,
@@ -75,7 +83,7 @@ func components(cfg node.Config, built programs, o Options) []node.Component {
 			"--requestheader-extra-headers-prefix=X-Remote-Extra-",
 			"--proxy-client-cert-file="+pki("front-proxy.crt"), "--proxy-client-key-file="+pki("front-proxy.key"),
 			"--audit-policy-file="+etc("audit.yaml"), "--audit-log-path="+auditLog(cfg), "--audit-log-mode=blocking",
-			"--audit-log-maxsize=1000")),
+			"--audit-log-maxsize=1000"))),
 		boot(node.Component{Name: Containerd,
 			Command: []string{"/usr/bin/containerd", "--config", etc("containerd.toml")}}),
 		kube(Kubelet, "--config="+etc("kubelet.yaml"), "--kubeconfig="+pki("kubelet.kubeconfig"),
@@ -123,6 +131,7 @@ func components(cfg node.Config, built programs, o Options) []node.Component {
 		},
 		node.Component{
 			Name: Envoy,
+			Nice: serving,
 			Command: []string{built.envoy, "--config-path", etc("envoy.yaml"), "--disable-hot-restart", "--concurrency",
 				"2",
 				"--log-level", "warning"},

@@ -84,6 +84,8 @@ func TestFromFlaggerAndBack(t *testing.T) {
 	}
 	p.nothingLost()
 	t.Logf("%d requests", sent.Load())
+	p.push(trial.V1)
+	p.eventually("Flagger has begun its next release", func(s trial.State) bool { return s.Weight == 20 })
 }
 
 // counted is load that tells how many requests were sent.

@@ -103,9 +103,14 @@ func parallel(t *testing.T, applications int64) (leave func()) {
 	if testing.Short() {
 		t.Skip("needs a sandbox, which -short leaves out")
 	}
-	t.Parallel()
+	if applications == 1 {
+		t.Parallel()
+	}
 	if err := places.Acquire(t.Context(), applications); err != nil {
 		t.Fatal(err)
+	}
+	if applications > 1 {
+		t.Parallel() // first of all: those that wait for many places keep the others waiting, too
 	}
 	began := time.Now() // go test counts from when it waits for its place
 	t.Cleanup(func() {

@@ -385,11 +385,31 @@ func TestRemove(t *testing.T) {
 	if len(plan.Notes) != 1 || !strings.HasPrefix(plan.Notes[0], "Deployment podinfo stays, with 0 pods: nobody") {
 		t.Errorf("notes %v, want that the Deployment stays", plan.Notes)
 	}
+	wantRemoved(t, a)
+}
+
+func wantRemoved(t *testing.T, a *releasetest.App) {
+	t.Helper()
 	marked, all := left(t, a)
 	all = slices.DeleteFunc(all, func(name string) bool { return name == "ConfigMap kube-root-ca.crt" })
 	if want := []string{"Deployment podinfo"}; len(marked) > 0 || !slices.Equal(all, want) {
 		t.Errorf("left are %v with marks %v, want %v and none", all, marked, want)
 	}
+}
+
+func TestRemoveKilledAnywhere(t *testing.T) {
+	releasetest.Everywhere(t, 40, func(t *testing.T, writes int) bool {
+		a := promoted(t)
+		p := &releasetest.Process{Writes: writes}
+		_, err := eject(t, a, removed, p.Through)
+		if (err != nil) != p.Died() {
+			t.Fatalf("died %v, but: %v", p.Died(), err)
+		}
+		_, err = eject(t, a, removed)
+		must(t, err)
+		wantRemoved(t, a)
+		return p.Died()
+	})
 }
 
 // TestRemoveAfterTheChart has the Deployment deleted before.

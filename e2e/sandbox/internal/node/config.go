@@ -24,6 +24,7 @@ type Component struct {
 	Command []string
 	Env     []string // besides PATH
 	Boot    bool     // started with the node, not on request
+	Nice    int      // priority, -20 to 19 as in sched(7): 5 less is three times the share of the processors
 }
 
 // Status is a component as it is now.

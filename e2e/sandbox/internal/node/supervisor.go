@@ -1,13 +1,16 @@
 package node
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"log"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -145,9 +148,25 @@ func (s *supervisor) fork(p *process) error {
 	if err != nil {
 		return fmt.Errorf("starting %s (%s): %w", p.Name, p.Command[0], err)
 	}
+	if err := prefer(pid, p.Nice); err != nil {
+		log.Printf("%s has no priority: %v", p.Name, err)
+	}
 	p.pid, p.ended = pid, make(chan struct{})
 	s.byPID[pid] = p
 	return nil
+}
+
+// prefer gives a session of processes a priority among others. Where the kernel has a group for each session, that of
+// the processes counts only within it.
+func prefer(session, nice int) error {
+	if nice == 0 {
+		return nil
+	}
+	err := os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", session), []byte(strconv.Itoa(nice)), 0o644)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return syscall.Setpriority(syscall.PRIO_PGRP, session, nice)
 }
 
 // stop ends a component for good: politely first.
