@@ -38,8 +38,8 @@ const (
 	hostname     = "node"
 )
 
-// Priorities of those whose lateness others take for a fault of what they test: requests that wait for the gateway, which
-// would weigh a sixteenth of all pods, and steps that wait for the API server.
+// Priorities of those whose lateness others take for a fault of what they test: requests wait for the gateway, which
+// would weigh a sixteenth of all pods, and steps for the API server.
 const (
 	serving   = -15
 	answering = -5
@@ -66,7 +66,8 @@ func components(cfg node.Config, built programs, o Options) []node.Component {
 			"--listen-client-urls=http://127.0.0.1:2379", "--advertise-client-urls=http://127.0.0.1:2379",
 			"--listen-peer-urls=http://127.0.0.1:2380", "--initial-advertise-peer-urls=http://127.0.0.1:2380",
 			"--initial-cluster=default=http://127.0.0.1:2380", "--unsafe-no-fsync", "--log-level=warn"))),
-		boot(answers(kube(APIServer, "--etcd-servers=http://127.0.0.1:2379", "--bind-address=0.0.0.0", "--secure-port="+apiPort,
+		boot(answers(kube(APIServer, "--etcd-servers=http://127.0.0.1:2379", "--bind-address=0.0.0.0",
+			"--secure-port="+apiPort,
 			"--advertise-address="+cfg.NodeIP, "--authorization-mode=Node,RBAC",
 			"--enable-admission-plugins=NodeRestriction",
 			"--allow-privileged=true", "--service-cluster-ip-range="+serviceCIDR,
