@@ -50,6 +50,7 @@ func TestWrite(t *testing.T) {
 			if err := yaml.UnmarshalStrict([]byte(read(t, directory, "pipeline/release.yaml")), &run); err != nil {
 				t.Fatal(err)
 			}
+			run.Name = run.GenerateName + "1" // as the server names it
 			if err := run.Validate(t.Context()); err != nil {
 				t.Error(err)
 			}
