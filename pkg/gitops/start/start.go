@@ -20,8 +20,11 @@ type pipelineRuns interface {
 		*pipeline.PipelineRun, error)
 }
 
-// Name is the run's name: a delivery that comes twice finds the run of the first.
-func Name(app, revision string) string { return app + "-" + revision[:min(12, len(revision))] }
+// Name is the run's name: a delivery that comes twice finds the run of the first. Tekton allows 63 bytes, so an
+// application with a long name has fewer digits of its revision in it.
+func Name(app, revision string) string {
+	return app + "-" + revision[:max(0, min(12, 62-len(app), len(revision)))]
+}
 
 // Ensure makes the run that releases a revision, or answers with the one that is there; made tells which.
 func Ensure(ctx context.Context, runs pipelineRuns, app application.Application, revision string,
