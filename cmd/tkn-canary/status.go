@@ -140,6 +140,8 @@ func state(a status.Application) string {
 		return string(a.Phase)
 	case a.Phase == run.Closed && a.Outcome == run.Unfinished:
 		return "unfinished"
+	case a.Ejecting:
+		return "half ejected"
 	}
 	return cmp.Or(string(a.Outcome), "at rest")
 }

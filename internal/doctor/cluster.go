@@ -239,6 +239,11 @@ func orphans(ctx context.Context, p Patient) []Finding {
 		if a.Problem != "" {
 			found = append(found, Finding{Level: Error, Text: fmt.Sprintf("%s: %s", a.Name, a.Problem), Advice: advice})
 		}
+		if a.Ejecting {
+			found = append(found, Finding{Level: Warning, Text: a.Name + ": its ejection was cut off: its Deployment " +
+				"serves, and the primary is still there", Advice: fmt.Sprintf("run tkn canary eject %s -n %s again, "+
+				"or start a run without an image, which takes it back", a.Name, a.Namespace)})
+		}
 		if !a.Busy() {
 			continue
 		}

@@ -20,7 +20,10 @@ import (
 	"github.com/serin-cd/serin/internal/apitest"
 	"github.com/serin-cd/serin/internal/doctor"
 	"github.com/serin-cd/serin/internal/releasetest"
+	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/release"
+	"github.com/serin-cd/serin/pkg/release/handover"
 	"github.com/serin-cd/serin/pkg/release/stage"
 	"github.com/serin-cd/serin/pkg/task/failure"
 )
@@ -184,6 +187,8 @@ func TestFindings(t *testing.T) {
 			must(t, err)
 			must(t, stage.Shift(t.Context(), r, 40, time.Minute))
 		}, doctor.Error, "orphans", "podinfo: run gone has it at weight 40, and is gone", "tkn canary abort podinfo"},
+		"an ejection that was cut off": {halfEjected, doctor.Warning, "orphans", "podinfo: its ejection was cut off",
+			"run tkn canary eject podinfo -n"},
 		"a paused Deployment": {func(t *testing.T, a *releasetest.App) {
 			a.Patch("podinfo", "kubectl", `[{"op":"add","path":"/spec/paused","value":true}]`)
 		}, doctor.Error, "application", "paused", ""},
@@ -367,6 +372,22 @@ func TestWhatPrometheusTells(t *testing.T) {
 			}
 			c.found(t, a, told(address, c.params))
 		})
+	}
+}
+
+// halfEjected leaves an application as an ejection does that is killed while it waits for the primary's last requests.
+func halfEjected(t *testing.T, a *releasetest.App) {
+	t.Helper()
+	a.First()
+	app := application.Application{Namespace: a.Namespace, Name: "podinfo"}
+	e, err := handover.Leave(t.Context(), a.Cluster, app, time.Minute)
+	must(t, err)
+	killed := errors.New("killed")
+	e.Drain(func(context.Context, *release.Release) error { return killed })
+	plan, err := e.Plain(t.Context())
+	must(t, err)
+	if err := plan.Run(t.Context(), func(handover.Step) {}); !errors.Is(err, killed) {
+		t.Fatalf("ejecting: %v, want it killed", err)
 	}
 }
 

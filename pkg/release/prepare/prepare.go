@@ -227,6 +227,9 @@ func look(ctx context.Context, r *release.Release, p Preparation) (f found, err 
 	if f.taken != nil {
 		return f, f.taken
 	}
+	if err := f.unjudged(r.App, p); err != nil {
+		return f, err
+	}
 	if !f.first() {
 		if err := r.Services.Follows(ctx, f.apex, f.primary, f.target); err != nil {
 			return f, err
@@ -253,6 +256,21 @@ func look(ctx context.Context, r *release.Release, p Preparation) (f found, err 
 				r.App, f.target.Progress())
 	}
 	return f, nil
+}
+
+// unjudged refuses an image that everybody would get at once: before the first release there is no primary that goes
+// on serving, and the target's pods serve.
+func (f found) unjudged(app application.Application, p Preparation) error {
+	if !f.first() {
+		return nil
+	}
+	ops, err := workload.SetImage(f.target, p.Container, p.Image)
+	if err != nil || len(ops) == 0 {
+		return err
+	}
+	return failure.Configf("releasing %s for the first time: image %s is not the one that Deployment %s runs, and "+
+		"everybody would get it unjudged: start a run without an image, which makes the primary, then one with it",
+		app, p.Image, app.Name)
 }
 
 func serves(d *workload.Deployment) bool { return d != nil && d.Status.ReadyReplicas > 0 }

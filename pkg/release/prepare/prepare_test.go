@@ -102,6 +102,10 @@ func TestRefusalsChangeNothing(t *testing.T) {
 	}{
 		"no target": {arrange: func(a *releasetest.App, _ *testing.T) { a.Delete("podinfo") }, code: 2,
 			text: []string{"reading Deployment podinfo: there is none in namespace", "deploy the application first"}},
+		"an image that everybody would get at once": {
+			change: func(p *prepare.Preparation) { p.Image = releasetest.Image("2") }, code: 2,
+			text: []string{"for the first time: image " + releasetest.Image("2") + " is not the one that Deployment " +
+				"podinfo runs, and everybody would get it unjudged: start a run without an image"}},
 		"Recreate": {target: func(d *appsv1.Deployment) { d.Spec.Strategy.Type = "Recreate" }, code: 2,
 			text: []string{"strategy Recreate would empty the primary at each promotion, want RollingUpdate"}},
 		"Recreate later": {arrange: func(a *releasetest.App, t *testing.T) {
@@ -383,11 +387,14 @@ func TestHelmUpgradeOfAnother(t *testing.T) {
 
 func TestImage(t *testing.T) {
 	a := releasetest.New(t)
-	a.First()
 	set := func(version string) func(*prepare.Preparation) {
 		return func(p *prepare.Preparation) { p.Image = releasetest.Image(version) }
 	}
-	outcome, err := prepared(t, a.Run("same"), set("1"))
+	outcome, err := prepared(t, a.Run("first"), set("1"))
+	if err != nil || outcome != run.Initialized {
+		t.Errorf("a first release with the image that it has: outcome %q (%v), want %q", outcome, err, run.Initialized)
+	}
+	outcome, err = prepared(t, a.Run("same"), set("1"))
 	if err != nil || outcome != run.Unchanged {
 		t.Errorf("the image that it has: outcome %q (%v), want %q", outcome, err, run.Unchanged)
 	}

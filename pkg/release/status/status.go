@@ -36,6 +36,9 @@ type Application struct {
 	Weights   []run.Stage      `json:"weights,omitempty"`  // that the last run has written
 	Problem   string           `json:"problem,omitempty"`  // with the record or the route
 	KeptUntil time.Time        `json:"keptUntil,omitzero"` // until when the pods of a canary that failed stay up
+	// Ejecting says that the application was being ejected, and that was cut off: its Deployment serves already, and the
+	// primary is still there.
+	Ejecting bool `json:"ejecting,omitempty"`
 
 	record *record.Record
 }
@@ -127,6 +130,7 @@ func of(app application.Application, routes weight.Routes,
 	if target != nil && target.Wanted() > 0 {
 		a.KeptUntil = target.KeptUntil()
 	}
+	a.Ejecting = state.Record == nil && a.Problem == "" && primary != nil && target != nil && target.Stamp() == ""
 	if rec := state.Record; rec != nil {
 		a.tell(rec)
 		if target != nil && rec.Open() {
