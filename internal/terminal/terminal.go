@@ -25,7 +25,8 @@ var moods = map[string]lipgloss.Style{
 	"pass": Good, "passed": Good, "promoted": Good, "initialized": Good, "ok": Good, "Succeeded": Good, "held": Good,
 	"fail": Bad, "failed": Bad, "rolled-back": Bad, "refused": Bad, "error": Bad, "broken": Bad, "Failed": Bad,
 	"beyond": Bad, "StepFailed": Bad,
-	"inconclusive": Busy, "warning": Busy, "unfinished": Busy, "half ejected": Busy, "preparing": Busy, "shifting": Busy, "promoting": Busy,
+	"inconclusive": Busy, "warning": Busy, "unfinished": Busy, "half ejected": Busy,
+	"preparing": Busy, "shifting": Busy, "promoting": Busy,
 	"Running": Busy, "no-values": Busy, "shared": Busy, "beyond by both": Busy,
 	"superseded": faint, "unchanged": faint, "at rest": faint, "Pruned": faint,
 }

@@ -36,8 +36,8 @@ type Application struct {
 	Weights   []run.Stage      `json:"weights,omitempty"`  // that the last run has written
 	Problem   string           `json:"problem,omitempty"`  // with the record or the route
 	KeptUntil time.Time        `json:"keptUntil,omitzero"` // until when the pods of a canary that failed stay up
-	// Ejecting says that the application was being ejected, and that was cut off: its Deployment serves already, and the
-	// primary is still there.
+	// Ejecting says that the application was being ejected, and that was cut off: its Deployment serves already, and
+	// the primary is still there.
 	Ejecting bool `json:"ejecting,omitempty"`
 
 	record *record.Record
