@@ -2,15 +2,13 @@ package main
 
 import (
 	"cmp"
-	"context"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/serin-cd/serin/pkg/cluster/application"
-	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/cluster/workload"
 	"github.com/serin-cd/serin/pkg/release/prepare"
-	"github.com/serin-cd/serin/pkg/release/status"
-	"github.com/serin-cd/serin/pkg/task/failure"
 )
 
 func rollsBack() *cobra.Command {
@@ -36,6 +34,7 @@ else the next deployment brings it again. To end a release that is under way, us
 	pipeline.Usage, pipeline.DefValue = "name of the Pipeline (default: that of the last run, or canary)", ""
 	f := cmd.Flags()
 	f.StringVar(&s.back, "to", prepare.Previous, "first digits of the revision to go back to, at least 6, or previous")
+	offerValues(cmd, "to", s.earlier)
 	f.StringVar(&s.skip, "reason", "", "why, for the record")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		s.skip = cmp.Or(s.skip, "rollback to "+s.back)
@@ -44,18 +43,27 @@ else the next deployment brings it again. To end a release that is under way, us
 	return cmd
 }
 
-// idle is an error where a run has the application: it is to be aborted, not to be gone back from.
-func idle(ctx context.Context, cluster *kube.Cluster, app application.Application) error {
-	all, err := status.List(ctx, cluster, app.Namespace)
+// earlier offers the revisions that the application can go back to, the newest first.
+func (s *starting) earlier(cmd *cobra.Command, args []string) ([]string, error) {
+	all := []string{cobra.CompletionWithDesc(prepare.Previous, "the one that served before")}
+	if len(args) == 0 {
+		return all, nil
+	}
+	cluster, namespace, err := s.cluster.connect()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, a := range all {
-		if a.Name == app.Name && a.Busy() {
-			return failure.Configf("rolling back %s: run %s is at work on it (%s, canary weight %d): give the traffic "+
-				"back to the primary with tkn canary abort %s -n %s", app, a.Run, a.Phase, a.Weight, app.Name,
-				app.Namespace)
-		}
+	r, err := passing(cluster, application.Application{Namespace: namespace, Name: args[0]})
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	target, err := r.Target(cmd.Context())
+	if err != nil {
+		return nil, err
+	}
+	history, err := workload.History(cmd.Context(), r.Deployments.ReplicaSets, target)
+	for _, e := range history {
+		all = append(all, cobra.CompletionWithDesc(workload.Short(e.Revision), strings.Join(e.Images, ", ")))
+	}
+	return all, err
 }

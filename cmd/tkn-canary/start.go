@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -18,8 +19,12 @@ import (
 	"github.com/serin-cd/serin/internal/parameters"
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/release"
+	"github.com/serin-cd/serin/pkg/release/prepare"
 	"github.com/serin-cd/serin/pkg/release/status"
+	"github.com/serin-cd/serin/pkg/release/weight"
 	"github.com/serin-cd/serin/pkg/task/failure"
+	"github.com/serin-cd/serin/pkg/task/run"
 )
 
 // starting is what start is told.
@@ -97,11 +102,6 @@ func (s *starting) start(cmd *cobra.Command, name string) error {
 	if err := app.Validate(); err != nil {
 		return err
 	}
-	if s.back != "" {
-		if err := idle(ctx, cluster, app); err != nil {
-			return err
-		}
-	}
 	told, err := s.parameters(ctx, cluster, app, cmd.Flags().Changed("pipeline"))
 	if err != nil {
 		return err
@@ -112,6 +112,10 @@ func (s *starting) start(cmd *cobra.Command, name string) error {
 	}
 	wanted, err := s.runOf(pipeline, app, told)
 	if err != nil {
+		return err
+	}
+	// whoever may start runs alone leaves the rest to the first task
+	if err := admit(ctx, cluster, app, pipeline, told); err != nil && !apierrors.IsForbidden(err) {
 		return err
 	}
 	if s.dry {
@@ -142,6 +146,39 @@ func (s *starting) start(cmd *cobra.Command, name string) error {
 		return err
 	}
 	return follow(cmd, cluster, r, s.output, false)
+}
+
+// admit refuses a run that its first task would refuse, before it is made.
+func admit(ctx context.Context, cluster *kube.Cluster, app application.Application, p *tekton.Pipeline,
+	told map[string]string) error {
+	if err := parameters.Check(ctx, app, p, told); err != nil {
+		return err
+	}
+	r, err := passing(cluster, app)
+	if err != nil {
+		return err
+	}
+	if _, err := r.Target(ctx); err != nil {
+		return fmt.Errorf("starting the release of %s: %w", app, err)
+	}
+	if queue := cmp.Or(told["on-busy"], parameters.Default(p, "on-busy")); queue == "" || queue == string(prepare.Fail) {
+		routes, err := weight.List(ctx, cluster.VirtualServices(app.Namespace), app.Namespace)
+		if err != nil {
+			return err
+		}
+		if err := status.Idle(ctx, cluster, app, routes); err != nil {
+			return fmt.Errorf("starting the release of %s: %w", app, err)
+		}
+	}
+	if to := told["to-revision"]; to != "" {
+		_, err = prepare.Earlier(ctx, r, to)
+	}
+	return err
+}
+
+// passing is a release that only looks.
+func passing(cluster *kube.Cluster, app application.Application) (*release.Release, error) {
+	return release.New(cluster, app.Name, run.ID{Namespace: app.Namespace, Name: "to-come", UID: "to-come"})
 }
 
 // parameters are those that were given, above those of the last run if they are asked for.

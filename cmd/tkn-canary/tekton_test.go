@@ -103,7 +103,7 @@ func preparation(object *unstructured.Unstructured) prepare.Preparation {
 		value, _ := given["value"].(string)
 		switch given["name"] {
 		case "image":
-			p.Image = value
+			p.Image = parameter.Image(value)
 		case "to-revision":
 			p.ToRevision = value
 		case "skip-analysis":

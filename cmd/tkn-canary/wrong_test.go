@@ -27,7 +27,7 @@ func TestKindsThatAreNotInstalled(t *testing.T) {
 		"tekton.dev": {"Tekton Pipelines is not installed there, or too old: tkn canary doctor says what is missing",
 			[]string{"history", "watch shop", "start shop", "explain shop", "logs shop", "rollback shop"}},
 		"networking.istio.io": {"Istio is not installed there, or too old: tkn canary doctor says what is missing",
-			[]string{"status", "history", "abort shop", "eject shop", "remove shop", "rollback shop"}},
+			[]string{"status", "history", "abort shop", "eject shop", "remove shop"}},
 	} {
 		at := []string{"--kubeconfig", without(t, group), "-n", a.Namespace}
 		for _, command := range c.commands {

@@ -11,6 +11,7 @@ import (
 	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/serin-cd/serin/internal/parameters"
 	"github.com/serin-cd/serin/internal/pipeline"
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/release/timeout"
@@ -95,6 +96,9 @@ func (r *Release) Pipeline(ctx context.Context, tasks pipeline.Tasks) ([]byte, e
 		return nil, failure.As(failure.ErrConfig, err)
 	}
 	if err := Known(p, r.Parameters); err != nil {
+		return nil, err
+	}
+	if err := parameters.Check(ctx, r.App, p, r.Parameters); err != nil {
 		return nil, err
 	}
 	p.Namespace = r.App.Namespace

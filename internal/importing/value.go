@@ -11,6 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/serin-cd/serin/internal/parameters"
 	"github.com/serin-cd/serin/pkg/task/failure"
 )
 
@@ -241,6 +242,19 @@ func (v Value) Float() (float64, error) {
 		return 0, v.Refusef("%q, want a number", text)
 	}
 	return n, nil
+}
+
+// Limit is a number that a parameter of a run may have.
+func (v Value) Limit(parameter string) (string, error) {
+	n, err := v.Float()
+	if err != nil {
+		return "", err
+	}
+	text := fmt.Sprint(n)
+	if err := parameters.CheckValue(parameter, text); err != nil {
+		return "", v.Refusef("%w", err)
+	}
+	return text, nil
 }
 
 // Bool is true or false, also as text.

@@ -161,6 +161,9 @@ func defaults(p *tekton.PipelineSpec) map[string]string {
 	return values
 }
 
+// Default is the value that a run of a Pipeline has for a parameter that it is not told, empty for none.
+func Default(p *tekton.Pipeline, name string) string { return defaults(&p.Spec)[name] }
+
 // read is an object of Tekton's, nil where there is none.
 func read[T any](ctx context.Context, c *kube.Cluster, kind schema.GroupVersionResource, namespace,
 	name string) (*T, error) {

@@ -18,6 +18,7 @@ import (
 	"github.com/serin-cd/serin/pkg/release/rollback"
 	"github.com/serin-cd/serin/pkg/release/stage"
 	"github.com/serin-cd/serin/pkg/task/failure"
+	"github.com/serin-cd/serin/pkg/task/parameter"
 	"github.com/serin-cd/serin/pkg/task/run"
 )
 
@@ -124,7 +125,7 @@ func TestRevisionsThatCannotBeGoneBackTo(t *testing.T) {
 		}
 	}
 	p := releasetest.Preparation()
-	p.ToRevision, p.Image = prepare.Previous, releasetest.Image("2")
+	p.ToRevision, p.Image = prepare.Previous, parameter.Image(releasetest.Image("2"))
 	if _, _, err := prepare.Run(t.Context(), a.Run("both"), p); !errors.Is(err, failure.ErrConfig) {
 		t.Errorf("with an image and a revision: %v, want a refusal", err)
 	}

@@ -32,7 +32,7 @@ func prepareCanary(ctx context.Context, c config, out *step.Results) error {
 	if err := c.Keep.Check(); err != nil {
 		return err
 	}
-	if err := c.Limits.Check(r, c.Settling, c.Judge); err != nil {
+	if err := c.Limits.Check(r.App, c.Settling, c.Judge); err != nil {
 		return err
 	}
 	outcome, revision, err := prepare.Step(ctx, r, c.Prepare, c.Settling, c.Judge)

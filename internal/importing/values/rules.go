@@ -149,11 +149,11 @@ func weights(b *block, _ importing.Value) (importing.Fate, string, error) {
 // bound takes a number over as a limit.
 func bound(parameter string) rule {
 	return func(b *block, v importing.Value) (importing.Fate, string, error) {
-		n, err := v.Float()
+		text, err := v.Limit(parameter)
 		if err != nil {
 			return "", "", err
 		}
-		return b.Set(parameter, fmt.Sprint(n))
+		return b.Set(parameter, text)
 	}
 }
 

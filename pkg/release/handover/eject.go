@@ -3,7 +3,6 @@ package handover
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -18,7 +17,6 @@ import (
 	"github.com/serin-cd/serin/pkg/cluster/mesh"
 	"github.com/serin-cd/serin/pkg/cluster/workload"
 	"github.com/serin-cd/serin/pkg/release"
-	"github.com/serin-cd/serin/pkg/release/record"
 	"github.com/serin-cd/serin/pkg/release/status"
 	"github.com/serin-cd/serin/pkg/release/weight"
 	"github.com/serin-cd/serin/pkg/task/failure"
@@ -50,7 +48,7 @@ func Leave(ctx context.Context, cluster *kube.Cluster, app application.Applicati
 	if e.routes, err = weight.List(ctx, cluster.VirtualServices(app.Namespace), app.Namespace); err != nil {
 		return nil, err
 	}
-	if err := e.idle(ctx); err != nil {
+	if err := status.Idle(ctx, cluster, app, e.routes); err != nil {
 		return nil, err
 	}
 	if err := r.Select(e.routes.Selection(app)); err != nil {
@@ -96,25 +94,6 @@ func (e *Ejection) ours() bool {
 // Drain is how it becomes known that nobody sends to the primary any more.
 func (e *Ejection) Drain(how func(context.Context, *release.Release) error) {
 	e.r.Drain = func(ctx context.Context) error { return how(ctx, e.r) }
-}
-
-// idle is an error while a run has the application, or is about to.
-func (e *Ejection) idle(ctx context.Context) error {
-	app := e.r.App
-	advice := fmt.Sprintf("wait for it, or run tkn canary abort %s -n %s --wait", app.Name, app.Namespace)
-	for _, rec := range e.routes.Records(app) {
-		if rec.Open() {
-			return fmt.Errorf("%w: %s", &record.BusyError{Holder: *rec}, advice)
-		}
-	}
-	runs, err := status.Runs(ctx, e.r.Cluster, app.Namespace)
-	if err != nil {
-		return err
-	}
-	if newest, found := status.Newest(runs, app); found && newest.Ended.IsZero() {
-		return fmt.Errorf("PipelineRun %s/%s has not ended: %s", app.Namespace, newest.ID.Name, advice)
-	}
-	return nil
 }
 
 // Unknown says whether there is nothing of Serin's, and never was or not any more.

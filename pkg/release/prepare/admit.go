@@ -28,7 +28,7 @@ func admit(app application.Application, p Preparation, target, primary *workload
 		refusals.Addf("reading Deployment %s: Serin did not make it (no label %s: %s), and would overwrite it: rename "+
 			"it, or release %s under another name", primary.Name, application.Label, app.Name, app.Name)
 	}
-	if _, err := workload.SetImage(target, p.Container, p.Image); err != nil {
+	if _, err := workload.SetImage(target, p.Container, string(p.Image)); err != nil {
 		refusals.Add(err)
 	}
 	copied, err := workload.CopyOf(target)

@@ -38,7 +38,7 @@ type Config struct {
 	// What the run does if another run has the application: fail, wait or supersede.
 	OnBusy Busy `env:"ON_BUSY, default=fail"`
 	// Image to set on the Deployment first. Empty releases the Deployment as it is, which fits Helm and GitOps.
-	Image string `env:"IMAGE"`
+	Image parameter.Image `env:"IMAGE"`
 	// Container that gets the image. Needed only if the pod has several.
 	Container string `env:"CONTAINER"`
 	// Revision to go back to: its first digits, at least 6, or previous for the one that the primary ran before. The
@@ -61,6 +61,17 @@ type Config struct {
 	Autoscaler autoscaler.Config
 }
 
+// Check refuses values that no run can have.
+func (c Config) Check() error {
+	if n := len(c.SkipAnalysis); n > longestReason {
+		return failure.Configf("reading skip-analysis: %d bytes, want at most %d", n, longestReason)
+	}
+	if c.ToRevision != "" && c.Image != "" {
+		return failure.Configf("reading to-revision: %q, and image is %q: want one of them", c.ToRevision, c.Image)
+	}
+	return nil
+}
+
 // Preparation is a configuration with what its step knows besides.
 type Preparation struct {
 	Config
@@ -75,9 +86,6 @@ func Step(ctx context.Context, r *release.Release, c Config, s release.Settling,
 	string, error) {
 	if c.Turn == Superseded {
 		return run.Superseded, "none", nil
-	}
-	if n := len(c.SkipAnalysis); n > longestReason {
-		return "", "", failure.Configf("reading skip-analysis: %d bytes, want at most %d", n, longestReason)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -133,6 +141,9 @@ func (f found) first() bool {
 
 // Run prepares a release and returns initialized, unchanged, proceed or promote, and the target's revision.
 func Run(ctx context.Context, r *release.Release, p Preparation) (outcome run.Outcome, revision string, err error) {
+	if err := p.Check(); err != nil {
+		return "", "", err
+	}
 	f, err := look(ctx, r, p)
 	if err != nil {
 		return "", "", err
@@ -264,7 +275,7 @@ func (f found) unjudged(app application.Application, p Preparation) error {
 	if !f.first() {
 		return nil
 	}
-	ops, err := workload.SetImage(f.target, p.Container, p.Image)
+	ops, err := workload.SetImage(f.target, p.Container, string(p.Image))
 	if err != nil || len(ops) == 0 {
 		return err
 	}
@@ -277,7 +288,7 @@ func serves(d *workload.Deployment) bool { return d != nil && d.Status.ReadyRepl
 
 func setImage(ctx context.Context, r *release.Release, p Preparation) (*workload.Deployment, error) {
 	return edit(ctx, r, r.Deployments, func(d *workload.Deployment) ([]kube.Operation, error) {
-		return workload.SetImage(d, p.Container, p.Image)
+		return workload.SetImage(d, p.Container, string(p.Image))
 	})
 }
 

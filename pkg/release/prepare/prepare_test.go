@@ -24,6 +24,7 @@ import (
 	"github.com/serin-cd/serin/pkg/release/prepare"
 	"github.com/serin-cd/serin/pkg/release/stage"
 	"github.com/serin-cd/serin/pkg/task/failure"
+	"github.com/serin-cd/serin/pkg/task/parameter"
 	"github.com/serin-cd/serin/pkg/task/run"
 )
 
@@ -103,7 +104,7 @@ func TestRefusalsChangeNothing(t *testing.T) {
 		"no target": {arrange: func(a *releasetest.App, _ *testing.T) { a.Delete("podinfo") }, code: 2,
 			text: []string{"reading Deployment podinfo: there is none in namespace", "deploy the application first"}},
 		"an image that everybody would get at once": {
-			change: func(p *prepare.Preparation) { p.Image = releasetest.Image("2") }, code: 2,
+			change: func(p *prepare.Preparation) { p.Image = parameter.Image(releasetest.Image("2")) }, code: 2,
 			text: []string{"for the first time: image " + releasetest.Image("2") + " is not the one that Deployment " +
 				"podinfo runs, and everybody would get it unjudged: start a run without an image"}},
 		"Recreate": {target: func(d *appsv1.Deployment) { d.Spec.Strategy.Type = "Recreate" }, code: 2,
@@ -193,7 +194,7 @@ func TestRefusalsChangeNothing(t *testing.T) {
 		"which container": {target: second, change: func(p *prepare.Preparation) { p.Image = "podinfo:2" }, code: 2,
 			text: []string{`container "", want one of podinfo, proxy`}},
 		"Prometheus away": {arrange: released, change: func(p *prepare.Preparation) {
-			p.Image = releasetest.Image("3")
+			p.Image = parameter.Image(releasetest.Image("3"))
 			p.Probe = func(context.Context) error { return errors.New("asking Prometheus: no route to host") }
 		}, code: 1, text: []string{"asking Prometheus: no route to host"}},
 		"Prometheus away at first": {change: func(p *prepare.Preparation) {
@@ -388,7 +389,7 @@ func TestHelmUpgradeOfAnother(t *testing.T) {
 func TestImage(t *testing.T) {
 	a := releasetest.New(t)
 	set := func(version string) func(*prepare.Preparation) {
-		return func(p *prepare.Preparation) { p.Image = releasetest.Image(version) }
+		return func(p *prepare.Preparation) { p.Image = parameter.Image(releasetest.Image(version)) }
 	}
 	outcome, err := prepared(t, a.Run("first"), set("1"))
 	if err != nil || outcome != run.Initialized {
@@ -412,7 +413,7 @@ func TestTargetDeletedMeanwhile(t *testing.T) {
 	a.First()
 	r := a.Run("run")
 	_, err := prepared(t, r, func(p *prepare.Preparation) {
-		p.Image = releasetest.Image("2")
+		p.Image = parameter.Image(releasetest.Image("2"))
 		p.Probe = func(context.Context) error { a.Delete("podinfo"); return nil }
 	})
 	if failure.Code(err) != failure.ExitConfig || !strings.Contains(fmt.Sprint(err), "the target was deleted") {

@@ -19,34 +19,57 @@ func earlier(ctx context.Context, r *release.Release, p Preparation, f found) (*
 	if p.ToRevision == "" {
 		return nil, nil
 	}
-	if p.Image != "" {
-		return nil, failure.Configf("reading to-revision: %q, and image is %q: want one of them", p.ToRevision, p.Image)
-	}
 	if f.first() {
-		return nil, failure.Configf("reading to-revision: %q: %s was never released, so there is nothing to go back to",
-			p.ToRevision, r.App)
+		return nil, unreleased(r, p.ToRevision)
 	}
-	digits := p.ToRevision
+	return find(ctx, r, p.ToRevision, f.target, f.primary)
+}
+
+func unreleased(r *release.Release, to string) error {
+	return failure.Configf("reading to-revision: %q: %s was never released, so there is nothing to go back to", to,
+		r.App)
+}
+
+// Earlier finds the template that a run would go back to, for parameter to-revision: previous, or the first digits of a
+// revision. It changes nothing.
+func Earlier(ctx context.Context, r *release.Release, to string) (*workload.Earlier, error) {
+	target, err := r.Target(ctx)
+	if err != nil {
+		return nil, err
+	}
+	primary, err := r.Deployments.Get(ctx, r.App.Primary())
+	if err != nil {
+		return nil, err
+	}
+	if primary == nil || primary.Promoted() == "" {
+		return nil, unreleased(r, to)
+	}
+	return find(ctx, r, to, target, primary)
+}
+
+func find(ctx context.Context, r *release.Release, to string, target, primary *workload.Deployment) (*workload.Earlier,
+	error) {
+	digits := to
 	if digits == Previous {
 		var err error
-		if digits, err = workload.Before(ctx, r.Deployments.ReplicaSets, f.primary); err != nil {
+		if digits, err = workload.Before(ctx, r.Deployments.ReplicaSets, primary); err != nil {
 			return nil, err
 		}
 		if digits == "" {
 			return nil, failure.Configf("reading to-revision: %q: Deployment %s does not tell which revision it ran "+
-				"before %s: name one by its digits", Previous, f.primary.Name, workload.Short(f.primary.Promoted()))
+				"before %s: name one by its digits", Previous, primary.Name, workload.Short(primary.Promoted()))
 		}
 	}
-	history, err := workload.History(ctx, r.Deployments.ReplicaSets, f.target)
+	history, err := workload.History(ctx, r.Deployments.ReplicaSets, target)
 	if err != nil {
 		return nil, err
 	}
-	to, err := workload.Named(history, digits)
+	found, err := workload.Named(history, digits)
 	if err != nil {
 		return nil, fmt.Errorf("reading to-revision: %q: looking in the ReplicaSets of Deployment %s: %w: deploy that "+
-			"version again, and release it with skip-analysis", p.ToRevision, f.target.Name, err)
+			"version again, and release it with skip-analysis", to, target.Name, err)
 	}
-	return &to, nil
+	return &found, nil
 }
 
 // revert gives the target an earlier template, and looks again: its labels may be others.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/judge"
 	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/timeout"
@@ -17,14 +18,14 @@ type Limits struct {
 }
 
 // Check refuses parameters that cannot fit, before anything is changed.
-func (l Limits) Check(r *release.Release, s release.Settling, rules judge.Config) error {
+func (l Limits) Check(app application.Application, s release.Settling, rules judge.Config) error {
 	boxed, proving := rules.Longest()
 	err := l.Timeouts.Check(timeout.Need{
 		Progress: s.Deadline(), Drain: time.Duration(s.Drain), DrainDeadline: time.Duration(s.DrainDeadline),
 		Deadline: boxed, Prove: proving,
 	})
 	if err != nil {
-		return fmt.Errorf("preparing %s: %w", r.App, err)
+		return fmt.Errorf("preparing %s: %w", app, err)
 	}
 	return nil
 }

@@ -48,6 +48,15 @@ func TestTypes(t *testing.T) {
 			refuses: []string{"", "0", "-1", "1.5", "2147483648", "many"},
 			want:    "want a whole number of at least 1",
 		}},
+		"Image": {decode[parameter.Image], decoding{
+			reads: map[string]any{
+				"":     parameter.Image(""),
+				"shop": parameter.Image("shop"),
+				"registry.example.com:5000/team/shop:1.5.0": parameter.Image("registry.example.com:5000/team/shop:1.5.0"),
+			},
+			refuses: []string{"bad image", "Shop", "shop:", "shop:1 ", "https://example.com/shop"},
+			want:    "want an image such as registry.example.com/shop:1.5.0",
+		}},
 		"Pods": {decode[parameter.Pods], decoding{
 			reads: map[string]any{
 				"":  parameter.Pods(0),
