@@ -102,6 +102,12 @@ func (s *starting) start(cmd *cobra.Command, name string) error {
 	if err := app.Validate(); err != nil {
 		return err
 	}
+	if err := missing(ctx, cluster, namespace, "starting a release"); err != nil {
+		return err
+	}
+	if err := admit(s.there(ctx, cluster, app)); err != nil {
+		return err
+	}
 	told, err := s.parameters(ctx, cluster, app, cmd.Flags().Changed("pipeline"))
 	if err != nil {
 		return err
@@ -114,8 +120,10 @@ func (s *starting) start(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return err
 	}
-	// whoever may start runs alone leaves the rest to the first task
-	if err := admit(ctx, cluster, app, pipeline, told); err != nil && !apierrors.IsForbidden(err) {
+	if err := parameters.Check(ctx, app, pipeline, told); err != nil {
+		return err
+	}
+	if err := admit(free(ctx, cluster, app, pipeline, told)); err != nil {
 		return err
 	}
 	if s.dry {
@@ -148,32 +156,46 @@ func (s *starting) start(cmd *cobra.Command, name string) error {
 	return follow(cmd, cluster, r, s.output, false)
 }
 
-// admit refuses a run that its first task would refuse, before it is made.
-func admit(ctx context.Context, cluster *kube.Cluster, app application.Application, p *tekton.Pipeline,
-	told map[string]string) error {
-	if err := parameters.Check(ctx, app, p, told); err != nil {
-		return err
+// admit refuses a run that its first task would refuse, before it is made. Whoever may start runs, but not read what
+// they change, leaves it to that task.
+func admit(refused error) error {
+	if apierrors.IsForbidden(refused) {
+		return nil
 	}
+	return refused
+}
+
+// there is an error if there is nothing to release, or to go back to.
+func (s *starting) there(ctx context.Context, cluster *kube.Cluster, app application.Application) error {
 	r, err := passing(cluster, app)
 	if err != nil {
 		return err
 	}
-	if _, err := r.Target(ctx); err != nil {
+	if s.back != "" {
+		_, err = prepare.Earlier(ctx, r, s.back)
+		return err
+	}
+	if _, err = r.Target(ctx); err != nil {
 		return fmt.Errorf("starting the release of %s: %w", app, err)
 	}
-	if queue := cmp.Or(told["on-busy"], parameters.Default(p, "on-busy")); queue == "" || queue == string(prepare.Fail) {
-		routes, err := weight.List(ctx, cluster.VirtualServices(app.Namespace), app.Namespace)
-		if err != nil {
-			return err
-		}
-		if err := status.Idle(ctx, cluster, app, routes); err != nil {
-			return fmt.Errorf("starting the release of %s: %w", app, err)
-		}
+	return nil
+}
+
+// free is an error if a run has the application, unless the new one is to wait for it or to take its place.
+func free(ctx context.Context, cluster *kube.Cluster, app application.Application, p *tekton.Pipeline,
+	told map[string]string) error {
+	busy := prepare.Busy(cmp.Or(told["on-busy"], parameters.Default(p, "on-busy"), string(prepare.Fail)))
+	if busy != prepare.Fail {
+		return nil
 	}
-	if to := told["to-revision"]; to != "" {
-		_, err = prepare.Earlier(ctx, r, to)
+	routes, err := weight.List(ctx, cluster.VirtualServices(app.Namespace), app.Namespace)
+	if err != nil {
+		return err
 	}
-	return err
+	if err := status.Idle(ctx, cluster, app, routes); err != nil {
+		return fmt.Errorf("starting the release of %s: %w", app, err)
+	}
+	return nil
 }
 
 // passing is a release that only looks.

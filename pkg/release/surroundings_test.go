@@ -32,7 +32,6 @@ import (
 	"github.com/serin-cd/serin/pkg/release"
 	"github.com/serin-cd/serin/pkg/release/prepare"
 	"github.com/serin-cd/serin/pkg/task/failure"
-	"github.com/serin-cd/serin/pkg/task/parameter"
 )
 
 // surroundings is all that a refusal must leave as it was, routes included.
@@ -326,7 +325,7 @@ func TestTargetWithAnotherSelector(t *testing.T) {
 	again := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "podinfo"}, Spec: *before.Spec.DeepCopy()}
 	again.Spec.Selector = &metav1.LabelSelector{MatchLabels: labels}
 	again.Spec.Replicas, again.Spec.Template.Labels = &two, maps.Clone(labels)
-	again.Spec.Template.Spec.Containers[0].Image = parameter.Image(releasetest.Image("2"))
+	again.Spec.Template.Spec.Containers[0].Image = releasetest.Image("2")
 	_, err := a.Client.AppsV1().Deployments(a.Namespace).Create(t.Context(), again, metav1.CreateOptions{})
 	must(t, err)
 	r := a.Run("second")

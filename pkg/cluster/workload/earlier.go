@@ -17,8 +17,8 @@ import (
 	"github.com/serin-cd/serin/pkg/task/failure"
 )
 
-// fewestDigits are those by which people may name a revision.
-const fewestDigits = 6
+// FewestDigits are those by which people may name a revision.
+const FewestDigits = 6
 
 // Earlier is a pod template that a Deployment has had, as one of its ReplicaSets keeps it.
 type Earlier struct {
@@ -76,11 +76,13 @@ func imagesOf(template map[string]any) (images []string) {
 	return images
 }
 
+// Digits says whether a text can name a revision: it has enough hex digits, and nothing else.
+func Digits(text string) bool {
+	return len(text) >= FewestDigits && strings.Trim(text, "0123456789abcdef") == ""
+}
+
 // Named is the one of a target's templates whose revision begins with the digits.
 func Named(history []Earlier, digits string) (Earlier, error) {
-	if len(digits) < fewestDigits || strings.Trim(digits, "0123456789abcdef") != "" {
-		return Earlier{}, failure.Configf("revision %q: want previous, or at least %d hex digits", digits, fewestDigits)
-	}
 	var found []Earlier
 	for _, e := range history {
 		if strings.HasPrefix(e.Revision, digits) && !slices.ContainsFunc(found,

@@ -69,6 +69,10 @@ func (c Config) Check() error {
 	if c.ToRevision != "" && c.Image != "" {
 		return failure.Configf("reading to-revision: %q, and image is %q: want one of them", c.ToRevision, c.Image)
 	}
+	if c.ToRevision != "" && c.ToRevision != Previous && !workload.Digits(c.ToRevision) {
+		return failure.Configf("reading to-revision: %q, want previous, or at least %d hex digits", c.ToRevision,
+			workload.FewestDigits)
+	}
 	return nil
 }
 

@@ -33,6 +33,9 @@ func unreleased(r *release.Release, to string) error {
 // Earlier finds the template that a run would go back to, for parameter to-revision: previous, or the first digits of a
 // revision. It changes nothing.
 func Earlier(ctx context.Context, r *release.Release, to string) (*workload.Earlier, error) {
+	if err := (Config{ToRevision: to}).Check(); err != nil {
+		return nil, err
+	}
 	target, err := r.Target(ctx)
 	if err != nil {
 		return nil, err
