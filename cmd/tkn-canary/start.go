@@ -102,12 +102,6 @@ func (s *starting) start(cmd *cobra.Command, name string) error {
 	if err := app.Validate(); err != nil {
 		return err
 	}
-	if err := missing(ctx, cluster, namespace, "starting a release"); err != nil {
-		return err
-	}
-	if err := admit(s.there(ctx, cluster, app)); err != nil {
-		return err
-	}
 	told, err := s.parameters(ctx, cluster, app, cmd.Flags().Changed("pipeline"))
 	if err != nil {
 		return err
@@ -121,6 +115,9 @@ func (s *starting) start(cmd *cobra.Command, name string) error {
 		return err
 	}
 	if err := parameters.Check(ctx, app, pipeline, told); err != nil {
+		return err
+	}
+	if err := admit(s.there(ctx, cluster, app)); err != nil {
 		return err
 	}
 	if err := admit(free(ctx, cluster, app, pipeline, told)); err != nil {
@@ -213,6 +210,12 @@ func (s *starting) parameters(ctx context.Context, cluster *kube.Cluster, app ap
 			return nil, err
 		}
 		if last == nil && (s.last || len(s.given) == 0) {
+			if err := missing(ctx, cluster, app.Namespace, "starting a release"); err != nil {
+				return nil, err
+			}
+			if err := admit(s.there(ctx, cluster, app)); err != nil {
+				return nil, err
+			}
 			return nil, failure.Configf("starting the release of %s: it has no last run: give its parameters with "+
 				"--param", app)
 		}
