@@ -122,6 +122,9 @@ func (i importer) read(stdin io.Reader, args []string) ([]*importing.Release, er
 		}
 		documents = append(documents, more...)
 	}
+	if len(documents) == 0 {
+		return nil, failure.Configf("reading %s: it is empty, want Canaries of Flagger", named(i.files[0]))
+	}
 	return flagger.Import(documents, i.app.Namespace)
 }
 
@@ -133,7 +136,7 @@ func (i importer) values(stdin io.Reader, chart string) (*importing.Release, err
 	if app.Name == "" {
 		app.Name = i.key
 	}
-	from := values.Source{Key: i.key}
+	from := values.Source{Name: named(chart), Key: i.key}
 	var err error
 	if from.Chart, err = document(stdin, chart); err != nil {
 		return nil, err
@@ -146,9 +149,17 @@ func (i importer) values(stdin io.Reader, chart string) (*importing.Release, err
 	return values.Import(app, from)
 }
 
+// named is how errors call a file.
+func named(file string) string {
+	if file == "-" {
+		return "standard input"
+	}
+	return file
+}
+
 func document(stdin io.Reader, file string) ([]importing.Value, error) {
 	if file == "-" {
-		return importing.Read("standard input", stdin)
+		return importing.Read(named(file), stdin)
 	}
 	f, err := os.Open(file)
 	if err != nil {

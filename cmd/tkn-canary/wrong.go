@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/agext/levenshtein"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/serin-cd/serin/internal/importing"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/task/failure"
 )
@@ -43,22 +43,16 @@ func unknown(cmd *cobra.Command, name string) error {
 	for _, c := range cmd.Root().Commands() {
 		known = append(known, c.Name())
 	}
-	return failure.Configf("reading arguments: there is no command %q: the nearest is %s: %s help lists all", name,
-		nearest(name, known), cmd.Root().CommandPath())
+	return failure.Configf("reading arguments: there is no command %q%s: %s help lists all", name,
+		nearest(name, known, ""), cmd.Root().CommandPath())
 }
 
-// nearest is the name that begins so, else the one that is written most alike.
-func nearest(name string, known []string) string {
-	best, least := "", 0
-	for _, k := range known {
-		if name != "" && strings.HasPrefix(k, name) {
-			return k
-		}
-		if d := levenshtein.Distance(name, k, nil); best == "" || d < least {
-			best, least = k, d
-		}
+// nearest names the known name that is written most alike, if one is.
+func nearest(name string, known []string, dashes string) string {
+	if best := importing.Nearest(name, known); best != "" {
+		return ": the nearest is " + dashes + best
 	}
-	return best
+	return ""
 }
 
 // refused words what is wrong with a flag as the steps do.
@@ -73,7 +67,7 @@ func refused(cmd *cobra.Command, err error) error {
 	if errors.As(err, &none) && none.GetSpecifiedShortnames() == "" {
 		var known []string
 		cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
-		err = fmt.Errorf("%w: the nearest is --%s", err, nearest(none.GetSpecifiedName(), known))
+		err = fmt.Errorf("%w%s", err, nearest(none.GetSpecifiedName(), known, "--"))
 	}
 	return failure.Configf("%w: %s --help lists all", err, cmd.CommandPath())
 }

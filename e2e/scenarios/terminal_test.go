@@ -138,7 +138,7 @@ func TestFromTheTerminal(t *testing.T) {
 		`Stage 1 of 3, weight 20 %.*: pass, `,
 		`with \d+ requests? of the canary that failed more, the stage would not have passed`)
 	p.wantText(p.tkn(0, "logs", "shop", "--task", "finish"), `^finish rollback \| `)
-	p.wantText(p.tkn(2, "start", "shop", "--param", "weights=1"), `has no parameter weights: the nearest known key is `)
+	p.wantText(p.tkn(2, "start", "shop", "--param", "intervall=1m"), `has no parameter intervall: the nearest known key is interval`)
 	p.serves(trial.V2)
 
 	p.stop()

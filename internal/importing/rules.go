@@ -2,7 +2,6 @@ package importing
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -136,14 +135,24 @@ func Always[T any](fate Fate, note string) Rule[T] {
 
 // nearest names the known key that is written most alike.
 func nearest(key string, known []string) string {
-	best, least := "", 0
+	if best := Nearest(key, known); best != "" {
+		return ": the nearest known key is " + best
+	}
+	return ""
+}
+
+// Nearest is the known name that begins so, else the one that is written most alike, of those the one whose length is
+// nearest. It is empty where half of the letters would be others.
+func Nearest(name string, known []string) string {
+	best, least := "", [2]int{len(name)/2 + 1, 0}
 	for _, k := range known {
-		if d := levenshtein.Distance(key, k, nil); best == "" || d < least {
+		if name != "" && strings.HasPrefix(k, name) {
+			return k
+		}
+		apart := max(len(k)-len(name), len(name)-len(k))
+		if d := [2]int{levenshtein.Distance(name, k, nil), apart}; slices.Compare(d[:], least[:]) < 0 {
 			best, least = k, d
 		}
 	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf(": the nearest known key is %s", best)
+	return best
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/serin-cd/serin/internal/importing"
+	"github.com/serin-cd/serin/internal/parameters"
 	"github.com/serin-cd/serin/pkg/judge/classic"
 	"github.com/serin-cd/serin/pkg/judge/verdict"
 )
@@ -89,14 +90,15 @@ func metric(c *canary, v importing.Value) (importing.Fate, string, error) {
 	if m.Min, m.Max, err = bounds(v, name); err != nil {
 		return "", "", err
 	}
-	note := "of " + name
+	var note string
 	switch {
-	case name == verdict.SuccessRate || name == verdict.RequestDuration:
-		if m.Min != nil {
-			note = importing.Assignment("success-rate", fmt.Sprint(*m.Min))
+	case name == verdict.SuccessRate:
+		if note, err = own(v, "success-rate", m.Min, "min"); err == nil && m.Max != nil && *m.Max < 100 {
+			err = v.Refusef("metric %s: max %v, want min alone: no rate is too good", name, *m.Max)
 		}
-		if m.Max != nil {
-			note = importing.Assignment("request-duration", fmt.Sprint(*m.Max))
+	case name == verdict.RequestDuration:
+		if note, err = own(v, "request-duration", m.Max, "max"); err == nil && m.Min != nil && *m.Min > 0 {
+			err = v.Refusef("metric %s: min %v, want max alone: no duration is too short", name, *m.Min)
 		}
 	default:
 		if m.Query, note, err = c.query(v); err != nil || m.Query == "" {
@@ -104,8 +106,23 @@ func metric(c *canary, v importing.Value) (importing.Fate, string, error) {
 		}
 		c.metrics.custom = true
 	}
+	if err != nil {
+		return "", "", err
+	}
 	c.metrics.list = append(c.metrics.list, m)
 	return importing.Taken, note, nil
+}
+
+// own takes the bound of one of Istio's metrics over as a parameter. key is that of thresholdRange which says it.
+func own(v importing.Value, parameter string, bound *float64, key string) (note string, err error) {
+	if bound == nil {
+		return "", v.Refusef("no %s, want one", key)
+	}
+	text := fmt.Sprint(*bound)
+	if err := parameters.CheckValue(parameter, text); err != nil {
+		return "", v.Refusef("%s: %w", key, err)
+	}
+	return importing.Assignment(parameter, text), nil
 }
 
 // bounds are those of a metric. One alone, as v1alpha3 wrote it, is the least success rate, or the most of anything

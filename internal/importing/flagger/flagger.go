@@ -36,6 +36,7 @@ type objects struct {
 	namespace string // of those that name none
 	canaries  []object
 	templates map[string]object
+	others    []importing.Field // the documents that are not read
 }
 
 // object is one of Flagger's.
@@ -64,10 +65,27 @@ func Import(documents []importing.Value, namespace string) ([]*importing.Release
 	var all []*importing.Release
 	for _, o := range found.canaries {
 		r, err := found.release(o)
+		if err == nil {
+			err = apart(all, r, o)
+		}
 		wrong = append(wrong, err)
 		all = append(all, r)
 	}
-	return all, errors.Join(wrong...)
+	if err := errors.Join(wrong...); err != nil {
+		return nil, err
+	}
+	all[0].Fields = append(all[0].Fields, found.others...)
+	return all, nil
+}
+
+// apart refuses a Canary of a Deployment that another one has.
+func apart(all []*importing.Release, r *importing.Release, of object) error {
+	for _, other := range all {
+		if other != nil && other.App == r.App {
+			return of.Refusef("Canary %s: another Canary releases Deployment %s too, want one", of.name, r.App.Name)
+		}
+	}
+	return nil
 }
 
 func files(documents []importing.Value) string {
@@ -111,6 +129,8 @@ func (o *objects) add(v importing.Value) error {
 	}
 	group, _, _ := strings.Cut(version, "/")
 	if group != Group {
+		of, _ := v.Get("kind")
+		o.others = append(o.others, of.Field(importing.Stays, "not one of Flagger's: it is not read, and not written"))
 		return nil
 	}
 	return o.own(v, kind)
@@ -135,6 +155,9 @@ func (o *objects) own(v importing.Value, kind string) error {
 	found := object{namespace, name, v}
 	switch kind {
 	case "Canary":
+		if err := o.once(found); err != nil {
+			return err
+		}
 		o.canaries = append(o.canaries, found)
 	case "MetricTemplate":
 		_, err := templateFields.Leaves(v)
@@ -145,6 +168,17 @@ func (o *objects) own(v importing.Value, kind string) error {
 		return err
 	default:
 		return v.Refusef("kind %s, want Canary, MetricTemplate or AlertProvider", kind)
+	}
+	return nil
+}
+
+// once refuses a Canary that was read already.
+func (o *objects) once(found object) error {
+	for _, c := range o.canaries {
+		if c.namespace == found.namespace && c.name == found.name {
+			return found.Refusef("Canary %s is there twice, first in %s, line %d: want it once", found.name, c.File,
+				c.Line())
+		}
 	}
 	return nil
 }

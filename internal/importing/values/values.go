@@ -19,6 +19,7 @@ const placeholder = "acme.com"
 // Source is where the values of an application stand: those of its chart, and those of an environment, which count
 // more and stand below the application's name.
 type Source struct {
+	Name        string // of the chart's file
 	Chart       []importing.Value
 	Environment []importing.Value
 	Key         string // of the application in the environment
@@ -72,22 +73,35 @@ func (b *block) field(l importing.Leaf[*block]) (importing.Field, error) {
 // blocks are that of the chart and that of the environment.
 func (b *block) blocks() ([]importing.Value, error) {
 	var all []importing.Value
+	below := func(v importing.Value) error {
+		if _, err := v.Entries(); err != nil {
+			return err
+		}
+		if block, ok := v.Get(key); ok {
+			all = append(all, block)
+		}
+		return nil
+	}
 	for _, d := range b.source.Chart {
-		if v, ok := d.Get(key); ok {
-			all = append(all, v)
+		if err := below(d); err != nil {
+			return nil, err
 		}
 	}
 	for _, d := range b.source.Environment {
+		if _, err := d.Entries(); err != nil {
+			return nil, err
+		}
 		own, ok := d.Get(b.source.Key)
 		if !ok {
 			return nil, d.Refusef("no key %s, want that of the application: --app names it", b.source.Key)
 		}
-		if v, ok := own.Get(key); ok {
-			all = append(all, v)
+		if err := below(own); err != nil {
+			return nil, err
 		}
 	}
 	if len(all) == 0 {
-		return nil, failure.Configf("reading values: no key %s, want the block that switches canaries on", key)
+		return nil, failure.Configf("reading %s: no key %s with anything below it, want the block that switches "+
+			"canaries on", b.source.Name, key)
 	}
 	return all, nil
 }
