@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/serin-cd/serin/internal/terminal"
+	"github.com/serin-cd/serin/pkg/cluster/workload"
 	"github.com/serin-cd/serin/pkg/release/status"
 )
 
@@ -19,7 +20,8 @@ func histories() *cobra.Command {
 		Short: "List the releases of the past",
 		Long: `List the runs of all applications of a namespace, or of one, the newest first: from their
 PipelineRuns, and where those were pruned from the record that each application keeps of
-its last run.`,
+its last run. The image is the one that the run was told to set, if it was told one; tkn
+canary rollback --to goes back to a revision.`,
 		Example: `  tkn canary history -n production
   tkn canary history shop -n production -o json`,
 		Args:              atMostOne,
@@ -58,14 +60,14 @@ func (l *looking) history(cmd *cobra.Command, args []string) error {
 		return encode(cmd.OutOrStdout(), l.output, append([]status.Run{}, all...))
 	}
 	var table terminal.Table
-	l.row(&table, "NAMESPACE", "APP", "RUN", "STARTED", "TOOK", "OUTCOME", "REASON")
+	l.row(&table, "NAMESPACE", "APP", "RUN", "STARTED", "TOOK", "REVISION", "IMAGE", "OUTCOME", "REASON")
 	for _, r := range all {
 		took := "-"
 		if !r.Ended.IsZero() {
 			took = duration.HumanDuration(r.Ended.Sub(r.Created))
 		}
 		l.row(&table, r.ID.Namespace, r.App, r.ID.Name, r.Created.Local().Format(time.DateTime), took,
-			terminal.Mood(cmp.Or(string(r.Outcome), r.State)), cmp.Or(r.Reason, r.Message, "-"))
+			cmp.Or(workload.Short(r.Revision), "-"), cmp.Or(status.Shortened(r.Image), "-"), terminal.Mood(cmp.Or(string(r.Outcome), r.State)), cmp.Or(r.Reason, r.Message, "-"))
 	}
 	return table.Write(terminal.Writer(cmd.OutOrStdout()))
 }

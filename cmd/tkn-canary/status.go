@@ -173,6 +173,9 @@ func stages(w io.Writer, tasks []status.Task, now time.Time) error {
 			left = duration.HumanDuration(max(0, t.Until.Sub(now))) + " more"
 		}
 		weight, canary, primary := "-", "-", "-"
+		if t.Weight != 0 {
+			weight = fmt.Sprintf("%d %%", t.Weight)
+		}
 		if e := t.Evidence; e != nil {
 			weight, canary, primary = fmt.Sprintf("%d %%", e.Weight), requests(e.Canary), requests(e.Primary)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -165,7 +166,9 @@ func (k player) task(ctx context.Context, r *release.Release, name string,
 
 func (k player) begin(ctx context.Context, r *release.Release, name string) error {
 	made := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{
-		"taskRef": map[string]any{"name": "canary-stage"}}}}
+		"taskRef": map[string]any{"name": "canary-stage"},
+		"params":  []any{map[string]any{"name": "weight", "value": strings.TrimPrefix(name, "stage-")}},
+	}}}
 	made.SetAPIVersion("tekton.dev/v1")
 	made.SetKind("TaskRun")
 	made.SetName(r.ID.Name + "-" + name)

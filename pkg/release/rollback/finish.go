@@ -22,10 +22,13 @@ type Tasks struct {
 }
 
 // reason is why a run that did not say so itself is taken back.
-func (t Tasks) reason() string {
+func (t Tasks) reason(ctx context.Context, by *release.Release) string {
 	switch {
+	case t.Prepare == "Failed":
+		_, why := failed(ctx, by)
+		return "the run ended while it prepared: " + why
 	case t.Prepare != "Succeeded":
-		return "the run ended while it prepared: the task's result reason says why"
+		return "the run ended while it prepared"
 	case t.Promote == "Failed":
 		return "the promotion failed"
 	}
@@ -39,7 +42,7 @@ func Finish(ctx context.Context, r *release.Release, t Tasks, deadline time.Dura
 	defer cancel()
 	// the step before renewed it not long ago, and what is taken back here the janitor would take back too
 	go r.Lease.KeepOn(ctx)
-	rec, err := Run(ctx, r, r.ID, t.reason(), deadline)
+	rec, err := Run(ctx, r, r.ID, t.reason(ctx, r), deadline)
 	outcome, reason := Outcome(ctx, r, rec, t.Prepare == "Succeeded")
 	return outcome, reason, err
 }
@@ -53,19 +56,59 @@ func Outcome(ctx context.Context, by *release.Release, rec *record.Record, prepa
 		return run.Superseded, "a newer run has the application, or waits for it"
 	case rec == nil && prepared:
 		return run.Unchanged, "the primary runs this revision already"
-	case rec == nil && exit(ctx, by) == failure.ExitConfig:
-		return run.Refused, "the application is as it was: the result reason of the task prepare says why"
 	case rec == nil:
-		return run.Failed,
-			"the run ended before it had the application: the result reason of the task prepare says why"
+		code, why := failed(ctx, by)
+		if code == failure.ExitConfig {
+			return run.Refused, "the application is as it was: " + why
+		}
+		return run.Failed, "the run ended before it had the application: " + why
 	case rec.Outcome == run.Unfinished:
 		return run.Failed, rec.Reason
 	}
 	return rec.Outcome, rec.Reason
 }
 
-// exit is the exit code of the first step that failed in the run, 0 where none has or that cannot be read.
-func exit(ctx context.Context, by *release.Release) int {
+// taskRun is what is read of one.
+type taskRun struct {
+	Status struct {
+		Steps []struct {
+			Terminated struct {
+				ExitCode int `json:"exitCode"`
+			} `json:"terminated"`
+		} `json:"steps"`
+		Results []struct {
+			Name  string `json:"name"`
+			Value any    `json:"value"`
+		} `json:"results"`
+	} `json:"status"`
+}
+
+// code is the exit code of the first step that failed, 0 where none has.
+func (t taskRun) code() int {
+	for _, s := range t.Status.Steps {
+		if s.Terminated.ExitCode != 0 {
+			return s.Terminated.ExitCode
+		}
+	}
+	return 0
+}
+
+// reason is the result of that name, or where it is to be looked for.
+func (t taskRun) reason() string {
+	for _, result := range t.Status.Results {
+		if text, _ := result.Value.(string); result.Name == "reason" && text != "" {
+			return text
+		}
+	}
+	return untold
+}
+
+// untold is why a step has failed, where that cannot be read.
+const untold = "the result reason of the task prepare says why"
+
+// failed is the exit code of the first step that failed in the run, 0 where none has or that cannot be read, and why
+// it failed.
+func failed(ctx context.Context, by *release.Release) (code int, why string) {
 	var pipelineRun struct {
 		Status struct {
 			ChildReferences []struct {
@@ -75,29 +118,19 @@ func exit(ctx context.Context, by *release.Release) int {
 	}
 	if err := by.Read(ctx, kube.PipelineRuns, by.ID.Name, &pipelineRun); err != nil {
 		slog.Warn("not known why the run ended", "error", err.Error())
-		return 0
+		return 0, untold
 	}
 	for _, child := range pipelineRun.Status.ChildReferences {
-		var taskRun struct {
-			Status struct {
-				Steps []struct {
-					Terminated struct {
-						ExitCode int `json:"exitCode"`
-					} `json:"terminated"`
-				} `json:"steps"`
-			} `json:"status"`
-		}
-		if err := by.Read(ctx, kube.TaskRuns, child.Name, &taskRun); err != nil {
+		var t taskRun
+		if err := by.Read(ctx, kube.TaskRuns, child.Name, &t); err != nil {
 			slog.Warn("not known why the run ended", "taskRun", child.Name, "error", err.Error())
 			continue
 		}
-		for _, s := range taskRun.Status.Steps {
-			if s.Terminated.ExitCode != 0 {
-				return s.Terminated.ExitCode
-			}
+		if code := t.code(); code != 0 {
+			return code, t.reason()
 		}
 	}
-	return 0
+	return 0, untold
 }
 
 // holds says whether the run has the Lease, as each has that was not superseded until its own finish gives it up.

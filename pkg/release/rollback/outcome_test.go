@@ -3,6 +3,7 @@ package rollback_test
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,7 +28,8 @@ func ended(t *testing.T, a *releasetest.App, pipelineRun string, exit int) {
 	must(t, err)
 	status(t, a, kube.TaskRuns.Resource, taskRun.GetName(), map[string]any{"podName": "pod", "steps": []any{
 		map[string]any{"name": "acquire-lease", "terminated": map[string]any{"exitCode": 0}},
-		map[string]any{"name": "prepare-canary", "terminated": map[string]any{"exitCode": exit}}}})
+		map[string]any{"name": "prepare-canary", "terminated": map[string]any{"exitCode": exit}}},
+		"results": []any{map[string]any{"name": "reason", "type": "string", "value": because}}})
 	status(t, a, kube.PipelineRuns.Resource, pipelineRun, map[string]any{"childReferences": []any{
 		map[string]any{"kind": "TaskRun", "name": taskRun.GetName(), "pipelineTaskName": "prepare"}}})
 }
@@ -44,6 +46,9 @@ func status(t *testing.T, a *releasetest.App, resource, name string, status map[
 		metav1.PatchOptions{}, "status")
 	must(t, err)
 }
+
+// because is why the step failed.
+const because = "config: reading interval: 5, want a duration"
 
 // TestOutcomeOfARunThatNeverBegan is not that of one that was taken back: nothing was.
 func TestOutcomeOfARunThatNeverBegan(t *testing.T) {
@@ -63,8 +68,8 @@ func TestOutcomeOfARunThatNeverBegan(t *testing.T) {
 		r := a.PipelineRun(fmt.Sprintf("run-%d", number))
 		ended(t, a, r.ID.Name, c.exit)
 		got, reason := rollback.Outcome(t.Context(), r, nil, false)
-		if got != c.want || reason == "" {
-			t.Errorf("%s: outcome %q (%s), want %q", name, got, reason, c.want)
+		if got != c.want || !strings.HasSuffix(reason, ": "+because) {
+			t.Errorf("%s: outcome %q (%s), want %q because of what the task says", name, got, reason, c.want)
 		}
 	}
 	r := a.PipelineRun("cancelled")

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -91,17 +90,7 @@ func (d *detail) without(what string, err error) {
 
 // plan tells the tasks of the Pipeline, once Tekton has resolved it.
 func (d *detail) plan(pipelineRun *unstructured.Unstructured) {
-	var all []string
-	for _, part := range []string{"tasks", "finally"} {
-		tasks, _, _ := unstructured.NestedSlice(pipelineRun.Object, "status", "pipelineSpec", part)
-		for _, t := range tasks {
-			if task, ok := t.(map[string]any); ok {
-				name, _ := task["name"].(string)
-				all = append(all, name)
-			}
-		}
-	}
-	if len(all) > 0 && !slices.Equal(all, d.planned) {
+	if all := planned(pipelineRun); len(all) > 0 && !slices.Equal(all, d.planned) {
 		d.planned = all
 		d.tell(Change{At: d.cluster.Now(), Plan: all})
 	}
@@ -144,22 +133,14 @@ func (d *detail) seeEvent(kind watch.EventType, o runtime.Object) (bool, error) 
 	return false, nil
 }
 
-// steps is what is read of a TaskRun's steps, several of which judge where one Task does everything.
-type steps struct {
-	Status struct {
-		Pod   string `json:"podName"`
-		Steps []struct {
-			Name       string    `json:"name"`
-			Container  string    `json:"container"`
-			Running    *struct{} `json:"running"`
-			Terminated *struct{} `json:"terminated"`
-		} `json:"steps"`
-	} `json:"status"`
-}
-
 // read reads the logs of a task's steps that judge, each once. It is called under the lock.
 func (d *detail) read(t Task, taskRun *unstructured.Unstructured) error {
-	var of steps
+	var of struct {
+		Status struct {
+			Pod   string `json:"podName"`
+			Steps []step `json:"steps"`
+		} `json:"status"`
+	}
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(taskRun.Object, &of); err != nil {
 		return fmt.Errorf("reading the steps of TaskRun %s: %w", taskRun.GetName(), err)
 	}
@@ -174,7 +155,7 @@ func (d *detail) read(t Task, taskRun *unstructured.Unstructured) error {
 	}
 	for _, s := range of.Status.Steps {
 		key := pod + "/" + s.Container
-		if !strings.HasPrefix(s.Name, judges) || s.Running == nil && s.Terminated == nil || d.logs[key] {
+		if !s.judges() || s.Running == nil && s.Terminated == nil || d.logs[key] {
 			continue
 		}
 		d.logs[key] = true

@@ -1,8 +1,10 @@
 package status
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -49,6 +51,7 @@ type follower struct {
 	phase   run.Phase       // told
 	begun   map[string]bool // tasks
 	ended   map[string]bool // tasks
+	begin   time.Time       // of the task that has begun last
 	verdict string          // of the last stage
 	run     Run
 
@@ -78,6 +81,7 @@ func (f *follower) follow(ctx context.Context, c *kube.Cluster) (Run, error) {
 	if f.detail != nil {
 		f.detail.begin(ctx)
 	}
+	f.catchUp(ctx, c)
 	var watching sync.WaitGroup
 	for _, s := range []source{
 		{c.Objects(kube.TaskRuns, f.id.Namespace),
@@ -106,6 +110,50 @@ func (f *follower) follow(ctx context.Context, c *kube.Cluster) (Run, error) {
 	f.run.Verdict = f.verdict
 	f.tell(Change{At: f.run.Ended, Ended: &f.run})
 	return f.run, nil
+}
+
+// catchUp tells what has happened already, in its order. What it cannot read the watches tell, or say why not.
+func (f *follower) catchUp(ctx context.Context, c *kube.Cluster) {
+	var past []Change
+	f.mu.Lock()
+	tell := f.tell
+	f.tell = func(c Change) { past = append(past, c) }
+	f.mu.Unlock()
+	if tasks, err := c.Objects(kube.TaskRuns, f.id.Namespace).List(ctx,
+		v1.ListOptions{LabelSelector: pipelineRunLabel + "=" + f.id.Name}); err == nil {
+		for i := range tasks.Items {
+			_, _ = f.seeTask(watch.Added, &tasks.Items[i])
+		}
+	}
+	if routes, err := c.VirtualServices(f.id.Namespace).List(ctx, v1.ListOptions{}); err == nil {
+		for _, vs := range routes.Items {
+			_, _ = f.seeRoute(watch.Added, vs)
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tell = tell
+	slices.SortStableFunc(past, func(a, b Change) int {
+		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.rank(), b.rank()))
+	})
+	for _, c := range past {
+		f.tell(c)
+	}
+}
+
+// rank orders what has happened in the same second: tasks end, others begin, weights are written and phases reached.
+func (c Change) rank() int {
+	switch {
+	case c.Task != nil && c.Task.Ended.IsZero():
+		return 1
+	case c.Weight != nil:
+		return 2
+	case c.Phase != "":
+		return 3
+	case c.Task != nil && c.Task.Started.Equal(c.Task.Ended):
+		return 4
+	}
+	return 0
 }
 
 // untilEnded waits until the PipelineRun has ended.
@@ -171,6 +219,9 @@ func (f *follower) seeTask(_ watch.EventType, o runtime.Object) (bool, error) {
 	defer f.mu.Unlock()
 	if !t.Started.IsZero() && !f.begun[u.GetName()] {
 		f.begun[u.GetName()] = true
+		if t.Started.After(f.begin) {
+			f.begin = t.Started
+		}
 		begun := t
 		begun.Ended = time.Time{}
 		f.tell(Change{At: t.Started, Task: &begun})
@@ -207,7 +258,11 @@ func (f *follower) seeRoute(_ watch.EventType, o runtime.Object) (bool, error) {
 	}
 	if rec.Phase != f.phase {
 		f.phase = rec.Phase
-		f.tell(Change{At: reached(rec), Phase: rec.Phase})
+		at := reached(rec)
+		if rec.Phase == run.Promoting && at.Before(f.begin) {
+			at = f.begin // when the task began that has written it
+		}
+		f.tell(Change{At: at, Phase: rec.Phase})
 	}
 	return false, nil
 }

@@ -29,6 +29,7 @@ type Run struct {
 	Outcome  run.Outcome `json:"outcome,omitempty"`
 	Reason   string      `json:"reason,omitempty"`
 	Revision string      `json:"revision,omitempty"`
+	Image    string      `json:"image,omitempty"`   // that it was told to set
 	Verdict  string      `json:"verdict,omitempty"` // of its last stage, where its tasks were looked at
 }
 
@@ -70,8 +71,11 @@ func RunOf(object *unstructured.Unstructured) (Run, bool, error) {
 		Pipeline: p.Spec.PipelineRef.Name, Created: p.CreationTimestamp.Time, State: "Pending",
 	}
 	for _, given := range p.Spec.Params {
-		if given.Name == "app" {
+		switch given.Name {
+		case "app":
 			r.App, _ = given.Value.(string)
+		case "image":
+			r.Image, _ = given.Value.(string)
 		}
 	}
 	if len(p.Status.Conditions) > 0 {

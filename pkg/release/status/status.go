@@ -53,10 +53,13 @@ type Version struct {
 func (v Version) String() string {
 	var short []string
 	for _, image := range v.Images {
-		short = append(short, image[strings.LastIndex(image, "/")+1:])
+		short = append(short, Shortened(image))
 	}
 	return cmp.Or(strings.Join(short, ", "), v.Revision, "-")
 }
+
+// Shortened is an image without where it comes from.
+func Shortened(image string) string { return image[strings.LastIndex(image, "/")+1:] }
 
 // Owner is the last run; nothing where there was none.
 func (a Application) Owner() run.ID {
