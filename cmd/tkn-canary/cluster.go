@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,7 +88,8 @@ func (f *clusterFlags) config() (*rest.Config, string, error) {
 			"KUBECONFIG")
 	}
 	if known, _ := f.contexts(nil, nil); err != nil && f.context != "" && !slices.Contains(known, f.context) {
-		return nil, "", failure.Configf("reading the kubeconfig: %w, want one of %s", err, strings.Join(known, ", "))
+		return nil, "", failure.Configf("reading the kubeconfig: %w, want one of its contexts: %s", err,
+			cmp.Or(strings.Join(known, ", "), "it has none"))
 	}
 	if err != nil {
 		return nil, "", failure.Configf("reading the kubeconfig: %w", err)

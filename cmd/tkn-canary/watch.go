@@ -130,14 +130,19 @@ func lines(ctx context.Context, cluster *kube.Cluster, r status.Run, output stri
 
 // tell prints a change.
 func tell(w io.Writer, output string, r status.Run, c status.Change) error {
+	told := struct {
+		App string `json:"app"`
+		Run string `json:"run"`
+		status.Change
+	}{r.App, r.ID.Name, c}
 	switch output {
 	case "json":
-		return json.NewEncoder(w).Encode(c)
+		return json.NewEncoder(w).Encode(told)
 	case "yaml":
 		if _, err := fmt.Fprintln(w, "---"); err != nil {
 			return err
 		}
-		return encode(w, output, c)
+		return encode(w, output, told)
 	}
 	text := ""
 	switch {
