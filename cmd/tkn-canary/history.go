@@ -67,7 +67,8 @@ func (l *looking) history(cmd *cobra.Command, args []string) error {
 			took = duration.HumanDuration(r.Ended.Sub(r.Created))
 		}
 		l.row(&table, r.ID.Namespace, r.App, r.ID.Name, r.Created.Local().Format(time.DateTime), took,
-			cmp.Or(workload.Short(r.Revision), "-"), cmp.Or(status.Shortened(r.Image), "-"), terminal.Mood(cmp.Or(string(r.Outcome), r.State)), cmp.Or(r.Reason, r.Message, "-"))
+			cmp.Or(workload.Short(r.Revision), "-"), cmp.Or(status.Shortened(r.Image), "-"),
+			terminal.Mood(cmp.Or(string(r.Outcome), r.State)), cmp.Or(r.Reason, r.Message, "-"))
 	}
 	return table.Write(terminal.Writer(cmd.OutOrStdout()))
 }

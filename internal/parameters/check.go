@@ -29,7 +29,7 @@ type config struct {
 	Keep     rollback.Keep
 }
 
-// CheckValue refuses a value that a parameter of a run cannot have. Parameters that no task of Serin's has may have any.
+// CheckValue refuses a value that a parameter of a run cannot have. One that no task of Serin's has may have any.
 func CheckValue(name, value string) error {
 	for _, p := range parameter.Of(config{}) {
 		if p.Name == name {

@@ -76,8 +76,8 @@ func (e *Ejection) resting() error {
 	}
 	var refusals failure.Refusals
 	if n := e.target.Wanted(); n > 0 && !e.target.KeptUntil().IsZero() {
-		refusals.Addf("reading Deployment %s: the pods of the canary that failed stay up for a look until %s: wait, or "+
-			"scale it to 0", app.Name, e.target.KeptUntil().Format(time.RFC3339))
+		refusals.Addf("reading Deployment %s: the pods of the canary that failed stay up for a look until %s: wait, "+
+			"or scale it to 0", app.Name, e.target.KeptUntil().Format(time.RFC3339))
 	} else if n > 0 {
 		refusals.Addf("reading Deployment %s: it has %d pods without a run, want none: start a run, which brings it "+
 			"to rest, or scale it to 0", app.Name, n)

@@ -50,9 +50,9 @@ func TestTypes(t *testing.T) {
 		}},
 		"Image": {decode[parameter.Image], decoding{
 			reads: map[string]any{
-				"":     parameter.Image(""),
-				"shop": parameter.Image("shop"),
-				"registry.example.com:5000/team/shop:1.5.0": parameter.Image("registry.example.com:5000/team/shop:1.5.0"),
+				"":                          parameter.Image(""),
+				"shop":                      parameter.Image("shop"),
+				"example.com:5000/team/a:1": parameter.Image("example.com:5000/team/a:1"),
 			},
 			refuses: []string{"bad image", "Shop", "shop:", "shop:1 ", "https://example.com/shop"},
 			want:    "want an image such as registry.example.com/shop:1.5.0",
