@@ -31,6 +31,7 @@ require (
 	github.com/creack/pty v1.1.24
 	github.com/go-logfmt/logfmt v0.6.1
 	github.com/spf13/pflag v1.0.10
+	go.yaml.in/yaml/v4 v4.0.0
 	golang.org/x/mod v0.41.0
 	golang.org/x/term v0.46.0
 	gopkg.in/evanphx/json-patch.v4 v4.13.0
