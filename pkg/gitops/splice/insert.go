@@ -41,6 +41,8 @@ func (v Value) Append(item []Field) (*File, error) {
 	switch {
 	case len(n.Content) == 0 && !v.inFlow():
 		return v.first(all, changed)
+	case n.Kind != yaml.SequenceNode:
+		return nil, v.Refusef("is empty inside of { } or [ ], want a list: write [] there")
 	case n.Style&yaml.FlowStyle != 0:
 		return v.addInFlow("{"+all.flow()+"}", changed)
 	}
