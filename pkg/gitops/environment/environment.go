@@ -256,13 +256,15 @@ func Newest(versions []string, prereleases bool) (string, error) {
 
 // pin is a place that says which version of an application is wanted.
 type pin struct {
-	app    string
-	at     splice.Value // the version, or what is to get it below a key
-	key    string       // that is to be added, where there is no version yet
-	before string       // what stands before the version in the same text, such as the name of an image
-	chart  bool         // it is the version of a chart, which has to be a semantic one
-	refuse string       // why it is not to be changed here
-	values []values     // that the application's chart is given, the strongest first
+	app      string
+	at       splice.Value // the version, or what is to get it below a key
+	key      string       // that is to be added, where there is no version yet
+	before   string       // what stands before the version in the same text, such as the name of an image
+	said     string       // the version, where it stands in text that cannot be edited
+	chart    bool         // it is the version of a chart, which has to be a semantic one
+	revision bool         // it is a tag of git
+	refuse   string       // why it is not to be changed here
+	values   []values     // that the application's chart is given, the strongest first
 }
 
 func (p pin) application() Application {
@@ -271,8 +273,8 @@ func (p pin) application() Application {
 
 // version is the one that stands there; empty if there is none to be read.
 func (p pin) version() string {
-	if p.key != "" {
-		return ""
+	if p.key != "" || p.said != "" {
+		return p.said
 	}
 	text, err := p.at.Scalar()
 	if err != nil {

@@ -73,7 +73,9 @@ func (r *reader) bytes(name string) ([]byte, error) {
 }
 
 // file is one of the directory, by its path in there; nil if there is none.
-func (r *reader) file(name string) (*splice.File, error) { return r.absolute(path.Join(r.directory, name)) }
+func (r *reader) file(name string) (*splice.File, error) {
+	return r.absolute(path.Join(r.directory, name))
+}
 
 // absolute is a file by its path in the repository.
 func (r *reader) absolute(name string) (*splice.File, error) {
