@@ -2,7 +2,6 @@ package environment
 
 import (
 	"errors"
-	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -54,13 +53,11 @@ func (r *reader) argo(document splice.Value) ([]pin, error) {
 		all = append(all, pins...)
 	}
 	// What says which image runs counts more than what says which manifests.
-	if slices.ContainsFunc(all, pin.ofImage) {
-		all = slices.DeleteFunc(all, func(p pin) bool { return !p.ofImage() })
+	if slices.ContainsFunc(all, func(p pin) bool { return p.of == ofImage }) {
+		all = slices.DeleteFunc(all, func(p pin) bool { return p.of != ofImage })
 	}
 	return all, nil
 }
-
-func (p pin) ofImage() bool { return !p.chart && !p.revision }
 
 func (r *reader) source(name string, source splice.Value) ([]pin, error) {
 	if release := scalar(source, "helm.releaseName"); release != "" {
@@ -94,14 +91,14 @@ func (r *reader) source(name string, source splice.Value) ([]pin, error) {
 		return nil, err
 	}
 	if scalar(source, "chart") != "" {
-		return []pin{{app: name, at: at, chart: true, values: given}}, nil
+		return []pin{{app: name, at: at, of: ofChart, values: given}}, nil
 	}
 	// A branch is no version.
 	revision, _ := at.Scalar()
 	if _, err := semver.NewVersion(revision); err != nil || scalar(source, "ref") != "" {
 		return nil, nil
 	}
-	return []pin{{app: name, at: at, revision: true, values: given}}, nil
+	return []pin{{app: name, at: at, of: ofRevision, values: given}}, nil
 }
 
 // given are the values of a source in Argo's order, and the file that helm.values would be, which is text.
@@ -119,7 +116,12 @@ func (r *reader) given(source splice.Value) ([]values, *splice.File, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		text, err = splice.Read(fmt.Sprintf("%s, helm.values of line %d", at.File().Name, at.Line()), []byte(said))
+		// Its lines are counted as those of the file that it stands in.
+		above := at.Line() - 1
+		if strings.Contains(said, "\n") {
+			above++
+		}
+		text, err = splice.Read(at.File().Name, []byte(strings.Repeat("\n", above)+said))
 		if err != nil {
 			return nil, nil, err
 		}

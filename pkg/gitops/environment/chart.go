@@ -110,7 +110,7 @@ func (u umbrella) dependency(folder string, d splice.Value, files []splice.Value
 		return nil, err
 	}
 	if p == nil {
-		p = &pin{app: app, chart: true}
+		p = &pin{app: app, of: ofChart, lock: u.locked}
 		p.at, err = d.Get("version")
 		if errors.Is(err, splice.ErrAbsent) || err == nil && p.at.Empty() {
 			p.at, p.key, err = d, "version", nil
@@ -152,11 +152,16 @@ func (u umbrella) add(app, version string, a Addition) (map[string][]byte, error
 	if err != nil {
 		return nil, err
 	}
-	return map[string][]byte{after.Name: after.Bytes}, nil
+	files := map[string][]byte{after.Name: after.Bytes}
+	lock, err := u.locked(after)
+	if lock != nil {
+		files[lock.Name] = lock.Bytes
+	}
+	return files, err
 }
 
 func (u umbrella) item(app, version string, a Addition) ([]splice.Field, error) {
-	if err := ofChart(app, version); err != nil {
+	if err := semantic(app, version); err != nil {
 		return nil, err
 	}
 	name, from := a.Chart, a.Repository
@@ -184,8 +189,8 @@ func (u umbrella) item(app, version string, a Addition) ([]splice.Field, error) 
 	return item, nil
 }
 
-// ofChart refuses what cannot be the version of a chart.
-func ofChart(app, version string) error {
+// semantic refuses what cannot be the version of a chart.
+func semantic(app, version string) error {
 	if _, err := semver.NewVersion(version); err != nil {
 		return failure.Configf("adding %s %s: its chart needs a semantic version such as 1.2.3: %w", app, version, err)
 	}

@@ -184,6 +184,15 @@ func (e *Environment) Promote(app, version string, a Addition) (Change, error) {
 		return Change{}, fmt.Errorf("promoting %s to %s: %w", app, version, err)
 	}
 	c.Files = map[string][]byte{after.Name: after.Bytes}
+	if p.lock != nil {
+		lock, err := p.lock(after)
+		if err != nil {
+			return Change{}, fmt.Errorf("promoting %s to %s: %w", app, version, err)
+		}
+		if lock != nil {
+			c.Files[lock.Name] = lock.Bytes
+		}
+	}
 	c.Downgrade = older(version, c.From)
 	return c, nil
 }
@@ -192,17 +201,24 @@ func (e *Environment) Promote(app, version string, a Addition) (Change, error) {
 func (e *Environment) pin(app string) (*pin, error) {
 	var found []string
 	var one *pin
+	files := map[string]bool{}
 	for i, p := range e.pins {
 		if p.app == app {
 			one = &e.pins[i]
-			found = append(found, fmt.Sprintf("%s:%d", p.application().File, p.application().Line))
+			at := p.application()
+			files[at.File] = true
+			found = append(found, fmt.Sprintf("%s:%d", at.File, at.Line))
 		}
 	}
-	if len(found) > 1 {
-		return nil, failure.Configf("looking for %s in %s: it stands in %s: name the directory of the environment",
-			app, e.name, strings.Join(found, " and "))
+	if len(found) < 2 {
+		return one, nil
 	}
-	return one, nil
+	advice := "name the directory of the environment"
+	if len(files) == 1 {
+		advice = "take all but one out"
+	}
+	return nil, failure.Configf("looking for %s in %s: it stands in %s: %s", app, e.name, strings.Join(found, " and "),
+		advice)
 }
 
 // unknown says that an application is not there.
@@ -256,16 +272,26 @@ func Newest(versions []string, prereleases bool) (string, error) {
 
 // pin is a place that says which version of an application is wanted.
 type pin struct {
-	app      string
-	at       splice.Value // the version, or what is to get it below a key
-	key      string       // that is to be added, where there is no version yet
-	before   string       // what stands before the version in the same text, such as the name of an image
-	said     string       // the version, where it stands in text that cannot be edited
-	chart    bool         // it is the version of a chart, which has to be a semantic one
-	revision bool         // it is a tag of git
-	refuse   string       // why it is not to be changed here
-	values   []values     // that the application's chart is given, the strongest first
+	app    string
+	at     splice.Value // the version, or what is to get it below a key
+	key    string       // that is to be added, where there is no version yet
+	before string       // what stands before the version in the same text, such as the name of an image
+	said   string       // the version, where it stands in text that cannot be edited
+	of     kind
+	refuse string   // why it is not to be changed here
+	values []values // that the application's chart is given, the strongest first
+
+	lock func(after *splice.File) (*splice.File, error) // the file that has to change with it; nil if there is none
 }
+
+// kind is what has the version.
+type kind int
+
+const (
+	ofImage    kind = iota // a tag
+	ofChart                // a semantic version
+	ofRevision             // a tag of git
+)
 
 func (p pin) application() Application {
 	return Application{Name: p.app, Version: p.version(), File: p.at.File().Name, Line: p.at.Line()}
@@ -285,11 +311,14 @@ func (p pin) version() string {
 
 // set writes a version there.
 func (p pin) set(version string) (*splice.File, error) {
-	if _, err := semver.NewVersion(version); err != nil && p.chart {
+	if _, err := semver.NewVersion(version); err != nil && p.of == ofChart {
 		return nil, p.at.Refusef("is the version of a chart, want a semantic version such as 1.2.3: %w", err)
 	}
 	if p.refuse != "" {
 		return nil, p.at.Refusef("%s", p.refuse)
+	}
+	if p.of == ofImage && strings.Contains(version, "+") {
+		return nil, p.at.Refusef("is the tag of an image, which has no +, and %s has one", version)
 	}
 	if marked(p.at) {
 		return nil, p.at.Refusef("is written by Flux's image automation, want no $imagepolicy there: push the image, " +

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -116,12 +118,12 @@ func answer(out *strings.Builder, repository fstest.MapFS, e *environment.Enviro
 			return err
 		}
 		fmt.Fprintf(out, "from %q, first %t, downgrade %t, files %d\n", c.From, c.First, c.Downgrade, len(c.Files))
-		for name, after := range c.Files {
+		for _, name := range slices.Sorted(maps.Keys(c.Files)) {
 			before := []byte{}
 			if f, ok := repository[name]; ok {
 				before = f.Data
 			}
-			difference(out, name, before, after)
+			difference(out, name, before, c.Files[name])
 		}
 	}
 	return nil

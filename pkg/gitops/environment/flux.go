@@ -88,7 +88,7 @@ func fluxRef(app string, ref splice.Value, all []splice.Value, given []values) (
 			}
 			return released(app, spec, given)
 		}
-		p := &pin{app: app, chart: true, values: given}
+		p := &pin{app: app, of: ofChart, values: given}
 		if digest, err := document.At("spec.ref.digest"); err == nil && !blank(digest) {
 			p.refuse = "stands beside a digest, which decides: take the digest out"
 		}

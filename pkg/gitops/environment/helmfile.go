@@ -66,7 +66,7 @@ func (h *releases) release(release splice.Value) (*pin, error) {
 	if err != nil {
 		return nil, err
 	}
-	if chart := scalar(release, "chart"); p.chart && (strings.HasPrefix(chart, ".") || strings.HasPrefix(chart, "/")) {
+	if chart := scalar(release, "chart"); p.of == ofChart && (strings.HasPrefix(chart, ".") || strings.HasPrefix(chart, "/")) {
 		p.refuse = "has chart " + chart + ", whose version no release names: have its values name image.tag"
 	}
 	return p, nil
@@ -103,7 +103,7 @@ func (h *releases) values(release splice.Value) ([]values, error) {
 
 // add writes a release at the end of the list.
 func (h *releases) add(app, version string, a Addition) (map[string][]byte, error) {
-	if err := ofChart(app, version); err != nil {
+	if err := semantic(app, version); err != nil {
 		return nil, err
 	}
 	f, err := h.home(app)

@@ -107,7 +107,7 @@ func released(app string, release splice.Value, given []values) (*pin, error) {
 	if err != nil || p != nil {
 		return p, err
 	}
-	p = &pin{app: app, chart: true, values: given}
+	p = &pin{app: app, of: ofChart, values: given}
 	p.at, err = release.Get("version")
 	if errors.Is(err, splice.ErrAbsent) || err == nil && p.at.Empty() {
 		p.at, p.key, err = release, "version", nil

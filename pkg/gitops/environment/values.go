@@ -2,8 +2,8 @@ package environment
 
 import (
 	"errors"
+	"fmt"
 	"path"
-	"strconv"
 	"strings"
 
 	"github.com/serin-cd/serin/pkg/gitops/splice"
@@ -38,13 +38,24 @@ func (p pin) canary() (Switch, error) {
 		if err != nil {
 			return Switch{}, err
 		}
-		on, err := strconv.ParseBool(said)
+		on, err := truth(said)
 		if err != nil {
-			return Switch{}, found.Refusef("is %s, want true or false", said)
+			return Switch{}, found.Refusef("%w", err)
 		}
 		return Switch{On: on, File: found.File().Name, Line: found.Line()}, nil
 	}
 	return Switch{}, nil
+}
+
+// truth is what Helm reads, which knows the words of YAML 1.1.
+func truth(said string) (bool, error) {
+	switch strings.ToLower(said) {
+	case "true", "yes", "on", "y":
+		return true, nil
+	case "false", "no", "off", "n":
+		return false, nil
+	}
+	return false, fmt.Errorf("is %s, want true or false", said)
 }
 
 // tag is the place among an application's values that names the tag of its image: what it says runs, whatever the
