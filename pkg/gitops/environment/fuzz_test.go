@@ -17,6 +17,7 @@ func FuzzPromote(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	var names []string
 	for _, name := range cases {
 		archive, err := txtar.ParseFile(name)
 		if err != nil {
@@ -24,11 +25,13 @@ func FuzzPromote(f *testing.F) {
 		}
 		for _, file := range archive.Files {
 			if file.Name != result {
-				f.Add(file.Name, hidden(file.Data))
+				f.Add(uint(len(names)), hidden(file.Data))
+				names = append(names, file.Name)
 			}
 		}
 	}
-	f.Fuzz(func(t *testing.T, name string, text []byte) {
+	f.Fuzz(func(t *testing.T, which uint, text []byte) {
+		name := names[which%uint(len(names))]
 		repository := fstest.MapFS{name: &fstest.MapFile{Data: text}}
 		e, err := environment.Open(repository, environment.Options{})
 		if err != nil {
