@@ -23,6 +23,7 @@ the repository of each is, and whether a promotion is merged by itself.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return l.environments(cmd) },
 	}
 	l.cluster.add(cmd)
+	cmd.Flags().Lookup("namespace").Usage = "namespace of the Pipelines (default: the context's)"
 	l.formats(cmd, "table", "json", "yaml")
 	return cmd
 }
