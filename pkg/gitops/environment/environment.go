@@ -8,9 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/Masterminds/semver/v3"
-
-	"github.com/serin-cd/serin/pkg/gitops/splice"
 	"github.com/serin-cd/serin/pkg/task/failure"
 )
 
@@ -232,109 +229,4 @@ func (e *Environment) unknown(app string) error {
 	}
 	return failure.Configf("looking for %s in %s: it has %s", app, e.name,
 		strings.Join(slices.Compact(there), ", "))
-}
-
-// older says whether a version comes before another; of what are no semantic versions nobody knows.
-func older(version, than string) bool {
-	a, err := semver.NewVersion(version)
-	if err != nil {
-		return false
-	}
-	b, err := semver.NewVersion(than)
-	return err == nil && a.LessThan(b)
-}
-
-// Newest is the highest of some versions by semantic versioning. What is no such version does not count, and what comes
-// before a release, such as 1.0.0-rc.1, only if it is asked for.
-func Newest(versions []string, prereleases bool) (string, error) {
-	var newest *semver.Version
-	passed := 0
-	for _, text := range versions {
-		v, err := semver.NewVersion(text)
-		switch {
-		case err != nil:
-		case v.Prerelease() != "" && !prereleases:
-			passed++
-		case newest == nil || newest.LessThan(v):
-			newest = v
-		}
-	}
-	switch {
-	case newest != nil:
-		return newest.Original(), nil
-	case passed > 0:
-		return "", failure.Configf("looking for the newest of %d versions: none is released, %d are prereleases: name "+
-			"the version", len(versions), passed)
-	}
-	return "", failure.Configf("looking for the newest of %d versions: none is a semantic version such as 1.2.3: name "+
-		"the version", len(versions))
-}
-
-// pin is a place that says which version of an application is wanted.
-type pin struct {
-	app    string
-	at     splice.Value // the version, or what is to get it below a key
-	key    string       // that is to be added, where there is no version yet
-	before string       // what stands before the version in the same text, such as the name of an image
-	said   string       // the version, where it stands in text that cannot be edited
-	of     kind
-	refuse string   // why it is not to be changed here
-	values []values // that the application's chart is given, the strongest first
-
-	lock func(after *splice.File) (*splice.File, error) // the file that has to change with it; nil if there is none
-}
-
-// kind is what has the version.
-type kind int
-
-const (
-	ofImage    kind = iota // a tag
-	ofChart                // a semantic version
-	ofRevision             // a tag of git
-)
-
-func (p pin) application() Application {
-	return Application{Name: p.app, Version: p.version(), File: p.at.File().Name, Line: p.at.Line()}
-}
-
-// version is the one that stands there; empty if there is none to be read.
-func (p pin) version() string {
-	if p.key != "" || p.said != "" {
-		return p.said
-	}
-	text, err := p.at.Scalar()
-	if err != nil {
-		return ""
-	}
-	return strings.TrimPrefix(text, p.before)
-}
-
-// set writes a version there.
-func (p pin) set(version string) (*splice.File, error) {
-	if _, err := semver.NewVersion(version); err != nil && p.of == ofChart {
-		return nil, p.at.Refusef("is the version of a chart, want a semantic version such as 1.2.3: %w", err)
-	}
-	if p.refuse != "" {
-		return nil, p.at.Refusef("%s", p.refuse)
-	}
-	if p.of == ofImage && strings.Contains(version, "+") {
-		return nil, p.at.Refusef("is the tag of an image, which has no +, and %s has one", version)
-	}
-	if marked(p.at) {
-		return nil, p.at.Refusef("is written by Flux's image automation, want no $imagepolicy there: push the image, " +
-			"or take the marker out")
-	}
-	if p.key != "" {
-		return p.at.Insert(p.key, version)
-	}
-	if now := p.version(); longer.MatchString(now) {
-		return nil, p.at.Refusef("is the range %s, from which the newest is taken: write one version there", now)
-	}
-	return p.at.Set(p.before + version)
-}
-
-// marked says whether Flux writes the line.
-func marked(v splice.Value) bool {
-	lines := strings.SplitAfter(string(v.File().Bytes), "\n")
-	return v.Line() <= len(lines) && strings.Contains(lines[v.Line()-1], "$imagepolicy")
 }

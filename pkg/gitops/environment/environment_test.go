@@ -184,6 +184,7 @@ func TestNewest(t *testing.T) {
 		"prerelease asked for":          {[]string{"1.0.0", "1.1.0-rc.1", "1.1.0-rc.11", "1.1.0-rc.2"}, true, "1.1.0-rc.11"},
 		"release after prerelease":      {[]string{"1.1.0-rc.1", "1.1.0"}, true, "1.1.0"},
 		"other tags beside":             {[]string{"latest", "1.0.0", "sha256-0a.sig"}, false, "1.0.0"},
+		"no dates, no tags that move":   {[]string{"20261130", "7", "2.1", "1.0.0"}, false, "1.0.0"},
 		"first of equals":               {[]string{"1.0.0+b", "1.0.0+a"}, false, "1.0.0+b"},
 		"prereleases alone": {[]string{"1.0.0-rc.1", "latest"}, false,
 			"looking for the newest of 2 versions: none is released, 1 are prereleases: name the version"},
@@ -203,18 +204,24 @@ func TestNewest(t *testing.T) {
 	}
 }
 
-// TestLinksLeadNowhere opens a repository whose values are a link to a file of the machine.
+// TestLinksLeadNowhere opens repositories with links to what the machine has beside them.
 func TestLinksLeadNowhere(t *testing.T) {
-	folder := t.TempDir()
-	outside := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(outside, []byte("podinfo: {image: {tag: secret}}\n"), 0o600); err != nil {
+	outside := t.TempDir()
+	if err := os.WriteFile(filepath.Join(outside, "values.yaml"), []byte("podinfo: {image: {tag: secret}}\n"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(outside, filepath.Join(folder, "values.yaml")); err != nil {
-		t.Fatal(err)
-	}
-	_, err := environment.Open(os.DirFS(folder), environment.Options{})
-	if err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "link") {
-		t.Errorf("error %v, want the link refused", err)
+	for link, to := range map[string]string{"values.yaml": filepath.Join(outside, "values.yaml"), "env": outside,
+		"apps": outside} {
+		t.Run(link, func(t *testing.T) {
+			folder := t.TempDir()
+			if err := os.Symlink(to, filepath.Join(folder, link)); err != nil {
+				t.Fatal(err)
+			}
+			e, err := environment.Open(os.DirFS(folder), environment.Options{})
+			if err == nil || strings.Contains(err.Error(), "secret") {
+				t.Errorf("%v, error %v, want the link not followed", e, err)
+			}
+		})
 	}
 }

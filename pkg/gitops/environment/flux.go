@@ -105,5 +105,5 @@ func fluxRef(app string, ref splice.Value, all []splice.Value, given []values) (
 			refuse: "names no version: write spec.ref.tag there"}, nil
 	}
 	return &pin{app: app, at: ref, key: "version", values: given,
-		refuse: "refers to " + kind + " " + name + ", which the repository does not have: name the directory that has it"}, nil
+		refuse: "refers to " + kind + " " + name + ", which is not in the directory: name one that has it"}, nil
 }

@@ -66,7 +66,7 @@ func (h *releases) release(release splice.Value) (*pin, error) {
 	if err != nil {
 		return nil, err
 	}
-	if chart := scalar(release, "chart"); p.of == ofChart && (strings.HasPrefix(chart, ".") || strings.HasPrefix(chart, "/")) {
+	if chart := scalar(release, "chart"); p.of == ofChart && strings.IndexAny(chart, "./") == 0 {
 		p.refuse = "has chart " + chart + ", whose version no release names: have its values name image.tag"
 	}
 	return p, nil

@@ -48,8 +48,8 @@ func digest(wanted, locked []*dependency) (string, error) {
 	return fmt.Sprintf("sha256:%x", sha256.Sum256(text)), nil
 }
 
-// locked is the lock file after a change of the dependencies; nil if there is none to change. Without it helm dependency
-// build, which Argo CD runs, refuses the chart. A lock file that was out of step before stays as it is.
+// locked is the lock file after a change of the dependencies; nil if there is none to change. Without it helm
+// dependency build, which Argo CD runs, refuses the chart. A lock file that was out of step before stays as it is.
 func (u umbrella) locked(after *splice.File) (*splice.File, error) {
 	if u.file == nil {
 		return nil, nil

@@ -49,7 +49,7 @@ func (r *reader) bytes(name string) ([]byte, error) {
 	if !fs.ValidPath(name) {
 		return nil, nil
 	}
-	info, err := fs.Lstat(r.repository, name)
+	info, err := r.stat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
@@ -58,7 +58,7 @@ func (r *reader) bytes(name string) ([]byte, error) {
 	case info.IsDir():
 		return nil, nil
 	case !info.Mode().IsRegular():
-		return nil, failure.Configf("reading %s: it is a link, want a file", name)
+		return nil, failure.Configf("reading %s: %s is a link, want a file", name, info.Name())
 	case info.Size() > largest:
 		return nil, failure.Configf("reading %s: it has %d bytes, want %d at most", name, info.Size(), largest)
 	}
@@ -70,6 +70,20 @@ func (r *reader) bytes(name string) ([]byte, error) {
 		text = []byte{}
 	}
 	return text, nil
+}
+
+// stat is about a file, or about the link on the way to it.
+func (r *reader) stat(name string) (fs.FileInfo, error) {
+	for i, c := range name + "/" {
+		if c != '/' {
+			continue
+		}
+		info, err := fs.Lstat(r.repository, name[:i])
+		if err != nil || i == len(name) || !info.IsDir() {
+			return info, err
+		}
+	}
+	return nil, fs.ErrNotExist
 }
 
 // file is one of the directory, by its path in there; nil if there is none.
@@ -86,14 +100,20 @@ func (r *reader) absolute(name string) (*splice.File, error) {
 	return splice.Read(name, text)
 }
 
-// glob are the files of the directory that match a pattern, by their path in there.
+// literal is a name in a pattern.
+var literal = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
+
+// glob are the files of the directory that match a pattern, but for links.
 func (r *reader) glob(pattern string) ([]*splice.File, error) {
-	matches, err := fs.Glob(r.repository, path.Join(r.directory, pattern))
+	matches, err := fs.Glob(r.repository, path.Join(literal.Replace(r.directory), pattern))
 	if err != nil {
 		return nil, fmt.Errorf("looking for %s: %w", pattern, err)
 	}
 	var all []*splice.File
 	for _, name := range matches {
+		if info, err := r.stat(name); err != nil || !info.Mode().IsRegular() {
+			continue
+		}
 		f, err := r.absolute(name)
 		if err != nil {
 			return nil, err

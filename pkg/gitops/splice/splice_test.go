@@ -2,7 +2,9 @@ package splice_test
 
 import (
 	"bytes"
+	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,7 +35,7 @@ func TestEdits(t *testing.T) {
 			before := hidden(archive.Files[0].Data)
 			got := "after"
 			after, err := edit(archive.Files[0].Name, before, string(archive.Comment))
-			data := []byte{}
+			var data []byte
 			switch {
 			case err != nil:
 				got, data = "refused", []byte(err.Error()+"\n")
@@ -100,6 +102,26 @@ func edit(name string, text []byte, command string) (*splice.File, error) {
 		}
 	}
 	return f, nil
+}
+
+// TestMergesOfMerges reads a file that doubles at each of its lines.
+func TestMergesOfMerges(t *testing.T) {
+	var text strings.Builder
+	text.WriteString("a0: &a0 {x: 1}\n")
+	for i := range 60 {
+		fmt.Fprintf(&text, "a%d: &a%d {<<: [*a%d, *a%d]}\n", i+1, i+1, i, i)
+	}
+	f, err := splice.Read("doubled.yaml", []byte(text.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.At("a60.y"); !errors.Is(err, splice.ErrAbsent) {
+		t.Errorf("error %v, want nothing there", err)
+	}
+	v, err := f.At("a60.x")
+	if err != nil || v.Line() != 1 {
+		t.Errorf("line %d, error %v, want that of the first", v.Line(), err)
+	}
 }
 
 var marks = [][2]string{{"⏎", "\r"}, {"→", "\t"}, {"BOM", "\xef\xbb\xbf"}}

@@ -114,13 +114,15 @@ func (v Value) Items() []Value {
 }
 
 // Get is what a key has. Where the key is twice, that is an error; where it is not there, the error is ErrAbsent.
-func (v Value) Get(key string) (Value, error) { return v.get(key, 0) }
+func (v Value) Get(key string) (Value, error) { return v.get(key, map[*yaml.Node]bool{}) }
 
-func (v Value) get(key string, depth int) (Value, error) {
+// get looks into no mapping twice, however often it is merged.
+func (v Value) get(key string, seen map[*yaml.Node]bool) (Value, error) {
 	n := v.resolved()
-	if n.Kind != yaml.MappingNode || depth > deepest {
+	if n.Kind != yaml.MappingNode || seen[n] {
 		return Value{}, failure.As(ErrAbsent, v.Refusef("is %s, want keys with %s", kinds[n.Kind], key))
 	}
+	seen[n] = true
 	var found, merged []Value
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k, value := n.Content[i], n.Content[i+1]
@@ -136,7 +138,7 @@ func (v Value) get(key string, depth int) (Value, error) {
 		return found[0], nil
 	case 0:
 		for _, m := range merged {
-			if got, err := m.get(key, depth+1); !errors.Is(err, ErrAbsent) {
+			if got, err := m.get(key, seen); !errors.Is(err, ErrAbsent) {
 				return got, err
 			}
 		}
