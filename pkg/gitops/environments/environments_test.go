@@ -1,12 +1,14 @@
 package environments_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
 
 	"github.com/serin-cd/serin/internal/apitest"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
@@ -109,6 +111,30 @@ func TestParseKeepsSecrets(t *testing.T) {
 		if failure.Code(err) != failure.ExitConfig || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: error %v, want a refusal that does not tell it", address, err)
 		}
+	}
+}
+
+// TestThePage reads the list of the page.
+func TestThePage(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/environments.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(text), "```yaml\n")
+	manifest, _, _ := strings.Cut(after, "```")
+	var object corev1.ConfigMap
+	if err := yaml.UnmarshalStrict([]byte(manifest), &object); err != nil || object.Name != environments.ConfigMap {
+		t.Fatalf("ConfigMap %q, error %v", object.Name, err)
+	}
+	got, err := environments.Parse("the page", []byte(object.Data[environments.Key]))
+	want := []environments.Environment{
+		{Name: "staging", GitURL: "https://git.example.com/team/environment-staging.git", Branch: "main", Directory: ".",
+			Namespace: "staging", Promotion: environments.Auto},
+		{Name: "production", GitURL: "https://git.example.com/team/environment-production.git", Branch: "main",
+			Directory: ".", Namespace: "shop", Promotion: environments.Manual},
+	}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("error %v, other environments (-want +got):\n%s", err, diff)
 	}
 }
 
