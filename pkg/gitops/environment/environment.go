@@ -73,6 +73,7 @@ func Open(repository fs.FS, o Options) (*Environment, error) {
 		}
 		if found != nil {
 			found.layout = l.layout
+			shared(found.pins)
 			slices.SortStableFunc(found.pins, func(a, b pin) int { return cmp.Compare(a.app, b.app) })
 			return &Environment{name: r.String(), contents: *found}, nil
 		}

@@ -35,6 +35,19 @@ func (p pin) application() Application {
 	return Application{Name: p.app, Version: p.version(), File: p.at.File().Name, Line: p.at.Line()}
 }
 
+// shared refuses what several applications read: a promotion of one would be that of all.
+func shared(all []pin) {
+	for i := range all {
+		for j := range all {
+			p, other := &all[i], &all[j]
+			if p.app != other.app && p.at.File().Name == other.at.File().Name && p.at.Line() == other.at.Line() &&
+				p.at.Path() == other.at.Path() {
+				p.refuse = "is read for " + other.app + " too: give each a value of its own"
+			}
+		}
+	}
+}
+
 // version is the one that stands there; empty if there is none to be read.
 func (p pin) version() string {
 	if p.key != "" || p.said != "" {
