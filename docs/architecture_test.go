@@ -17,7 +17,7 @@ const module = "github.com/serin-cd/serin/"
 // storey, and in those below it.
 var house = [][]string{
 	{"steps", "cmd"},
-	{"pkg/report"},
+	{"pkg/report", "pkg/gitops"},
 	{"pkg/release"},
 	{"pkg/judge"},
 	{"pkg/cluster"},

@@ -119,7 +119,7 @@ func kubectl(args []string) error {
 // apply applies what has the kinds that tkn canary writes.
 func apply(cluster *kube.Cluster, manifest string) error {
 	resources := map[string]schema.GroupVersionResource{"Pipeline": kube.Pipelines, "PipelineRun": kube.PipelineRuns,
-		"ServiceAccount": {Version: "v1", Resource: "serviceaccounts"}}
+		"ServiceAccount": {Version: "v1", Resource: "serviceaccounts"}, "ConfigMap": kube.ConfigMaps}
 	for _, kind := range []string{"Role", "RoleBinding"} {
 		resources[kind] = schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1",
 			Resource: strings.ToLower(kind) + "s"}

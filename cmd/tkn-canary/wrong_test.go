@@ -79,8 +79,8 @@ func without(t *testing.T, group string) string {
 // TestNamespaceThatIsNot is told by each command that finds nothing there.
 func TestNamespaceThatIsNot(t *testing.T) {
 	at := []string{"--kubeconfig", apitest.KubeconfigOf(t), "-n", "no-such"}
-	for _, command := range []string{"status", "history", "watch shop", "explain shop", "logs shop", "start shop",
-		"rollback shop --param app=shop", "abort shop", "adopt shop", "eject shop", "remove shop"} {
+	for _, command := range []string{"status", "history", "environments", "watch shop", "explain shop", "logs shop",
+		"start shop", "rollback shop --param app=shop", "abort shop", "adopt shop", "eject shop", "remove shop"} {
 		_, err := called(t, append(strings.Fields(command), at...)...)
 		if failure.Code(err) != failure.ExitConfig || !strings.Contains(err.Error(), "there is no namespace no-such") {
 			t.Errorf("%s: error %v, want that there is no such namespace", command, err)

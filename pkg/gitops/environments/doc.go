@@ -1,0 +1,2 @@
+// Package environments reads which environments a team promotes to, and where their repositories are.
+package environments
