@@ -218,6 +218,7 @@ func TestPoliciesThatRefuse(t *testing.T) {
 // TestImageThatAPolicyRefuses is no reason to try again.
 func TestImageThatAPolicyRefuses(t *testing.T) {
 	a := releasetest.New(t)
+	a.First()
 	policy(t, a, "object.metadata.name != 'probe' && !object.spec.template.spec.containers[0].image.contains('evil')",
 		metav1.StatusReasonForbidden)
 	p := releasetest.Preparation()

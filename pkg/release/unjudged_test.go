@@ -112,7 +112,7 @@ func TestRevisionsThatCannotBeGoneBackTo(t *testing.T) {
 	for to, want := range map[string]string{
 		prepare.Previous: "Deployment podinfo-primary does not tell which revision it ran before",
 		"abc":            `reading to-revision: "abc", want previous, or at least 6 hex digits`,
-		"nothex":         `revision "nothex": want previous, or at least 6 hex digits`,
+		"nothex":         `reading to-revision: "nothex", want previous, or at least 6 hex digits`,
 		"000000":         "0 revisions begin with 000000, want 1; there are ",
 	} {
 		before := a.Deployment("podinfo").Generation

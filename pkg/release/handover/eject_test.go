@@ -258,9 +258,9 @@ func TestEjectRefuses(t *testing.T) {
 			a.Push("3")
 			_, err := a.Prepare(a.Run("third"))
 			must(t, err)
-		}, failure.ExitError, "has been at it since"},
+		}, failure.ExitError, "is at work on it (phase preparing, canary weight 0): wait for it, or "},
 		"a run that waits": {pipelineRun, failure.ExitError,
-			"has not ended: wait for it, or run tkn canary abort podinfo"},
+			"has not ended: wait for it, or give the traffic back to the primary with tkn canary abort podinfo"},
 		"a route to the canary": {func(_ *testing.T, a *releasetest.App) {
 			a.Make(`
 apiVersion: networking.istio.io/v1
