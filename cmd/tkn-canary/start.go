@@ -117,10 +117,10 @@ func (s *starting) start(cmd *cobra.Command, name string) error {
 	if err := parameters.Check(ctx, app, pipeline, told); err != nil {
 		return err
 	}
-	if err := admit(s.there(ctx, cluster, app)); err != nil {
+	if err := admit(free(ctx, cluster, app, pipeline, told)); err != nil {
 		return err
 	}
-	if err := admit(free(ctx, cluster, app, pipeline, told)); err != nil {
+	if err := admit(s.there(ctx, cluster, app)); err != nil {
 		return err
 	}
 	if s.dry {
