@@ -217,7 +217,7 @@ func TestFollow(t *testing.T) {
 	next("the weight is 20", func(c status.Change) bool { return c.Weight != nil && c.Weight.Weight == 20 })
 	next("the run shifts", func(c status.Change) bool { return c.Phase == run.Shifting })
 	a.Eventually("it watches the run, its tasks and the routes, each after it has listed them", func() bool {
-		return calls.Load() == 6
+		return calls.Load() == 5
 	})
 	at := calls.Load()
 	shift(t, r, 40)
