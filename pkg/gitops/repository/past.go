@@ -3,12 +3,10 @@ package repository
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"path"
-	"testing/fstest"
 	"time"
 
+	"github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
@@ -25,11 +23,8 @@ func (c *Clone) Time() (time.Time, error) {
 	return commit.Committer.When, nil
 }
 
-// largest is how large a file may be that is read of the past, in bytes.
-const largest = 1 << 20
-
-// Past are the files of the branch n commits before its head, along first parents; those larger than 1 MiB are left
-// out. It is ErrNoCommit where the clone does not reach back so far.
+// Past are the files of the branch n commits before its head, along first parents, until other ones are asked for. It
+// is ErrNoCommit where the clone does not reach back so far.
 func (c *Clone) Past(n int) (fs.FS, error) {
 	commit, err := c.git.CommitObject(c.head)
 	for ; n > 0 && err == nil; n-- {
@@ -41,26 +36,12 @@ func (c *Clone) Past(n int) (fs.FS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the past of %s: %w", c.remote.URL, err)
 	}
-	tree, err := commit.Tree()
-	if err != nil {
-		return nil, fmt.Errorf("reading commit %s of %s: %w", commit.Hash, c.remote.URL, err)
+	tree, err := c.git.Worktree()
+	if err == nil {
+		err = tree.Reset(&git.ResetOptions{Commit: commit.Hash, Mode: git.HardReset})
 	}
-	files := fstest.MapFS{}
-	err = tree.Files().ForEach(func(f *object.File) error {
-		if f.Size > largest {
-			return nil
-		}
-		from, err := f.Reader()
-		if err != nil {
-			return err
-		}
-		defer from.Close()
-		text, err := io.ReadAll(from)
-		files[path.Clean(f.Name)] = &fstest.MapFile{Data: text, Mode: 0o644, ModTime: commit.Committer.When}
-		return err
-	})
 	if err != nil {
-		return nil, fmt.Errorf("reading commit %s of %s: %w", commit.Hash, c.remote.URL, err)
+		return nil, fmt.Errorf("checking out commit %s of %s: %w", commit.Hash, c.remote.URL, err)
 	}
-	return files, nil
+	return c.Files(), nil
 }
