@@ -1,0 +1,102 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"helm.sh/helm/v4/pkg/action"
+	helm "helm.sh/helm/v4/pkg/kube"
+	"helm.sh/helm/v4/pkg/release/common"
+	release "helm.sh/helm/v4/pkg/release/v1"
+	"helm.sh/helm/v4/pkg/storage/driver"
+	"k8s.io/client-go/rest"
+
+	"github.com/serin-cd/serin/pkg/cluster/kube"
+)
+
+// history is how many revisions of a release Helm keeps, as its own command does.
+const history = 10
+
+// upgrade installs a release or upgrades it.
+func upgrade(ctx context.Context, config *rest.Config, cluster *kube.Cluster, mode Mode, r *source,
+	seen *rendered) error {
+	helm.ManagedFieldsManager = "helm" // as its own command calls itself, which may have installed the release
+	actions := action.NewConfiguration(action.ConfigurationSetLogger(slog.Default().Handler()))
+	if err := actions.Init(&clients{config: config, namespace: r.namespace}, r.namespace, "secret"); err != nil {
+		return err
+	}
+	plain, ok := actions.KubeClient.(*helm.Client)
+	if !ok {
+		return fmt.Errorf("connecting Helm: its client is a %T", actions.KubeClient)
+	}
+	plain.Namespace = r.namespace
+	actions.KubeClient = &client{Client: plain, ctx: ctx, cluster: cluster, namespace: r.namespace, seen: seen}
+	var last *release.Release
+	err := kube.Retry(ctx, func(context.Context) (err error) {
+		last, err = latest(actions, r.name)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	server := mode == Server || mode == Auto && (last == nil || last.ApplyMethod == string(release.ApplyMethodServerSideApply))
+	deadline, _ := ctx.Deadline()
+	if last == nil {
+		i := action.NewInstall(actions)
+		i.ReleaseName, i.Namespace, i.Timeout = r.name, r.namespace, time.Until(deadline)
+		i.ServerSideApply, i.ForceConflicts = server, server
+		i.WaitStrategy, i.PostRenderer, i.PostRenderStrategy = helm.HookOnlyStrategy, seen, action.PostRenderStrategyNoHooks
+		_, err = i.RunWithContext(ctx, r.chart, r.values)
+	} else {
+		if err := takeOver(actions, last, time.Until(deadline)); err != nil {
+			return err
+		}
+		u := action.NewUpgrade(actions)
+		u.Namespace, u.Timeout, u.MaxHistory, u.ResetValues = r.namespace, time.Until(deadline), history, true
+		u.ServerSideApply, u.ForceConflicts = fmt.Sprint(server), server
+		u.WaitStrategy, u.PostRenderer, u.PostRenderStrategy = helm.HookOnlyStrategy, seen, action.PostRenderStrategyNoHooks
+		_, err = u.RunWithContext(ctx, r.name, r.chart, r.values)
+	}
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
+	return err
+}
+
+// latest is the newest revision of a release that is or was installed; nil for none.
+func latest(actions *action.Configuration, name string) (*release.Release, error) {
+	found, err := actions.Releases.Last(name)
+	if errors.Is(err, driver.ErrReleaseNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the Helm release %s: %w", name, err)
+	}
+	last, ok := found.(*release.Release)
+	if !ok {
+		return nil, fmt.Errorf("reading the Helm release %s: it is a %T", name, found)
+	}
+	return last, nil
+}
+
+// abandoned is when an operation of Helm that has not ended is taken for killed: later than any that goes on.
+const abandoned = 15 * time.Minute
+
+// takeOver lets go of a release on which somebody was at work and was killed.
+func takeOver(actions *action.Configuration, last *release.Release, _ time.Duration) error {
+	if !last.Info.Status.IsPending() {
+		return nil
+	}
+	if age := time.Since(last.Info.LastDeployed); age < abandoned {
+		return fmt.Errorf("revision %d of it is %s since %s: somebody else is at work, or was killed: try again in %s",
+			last.Version, last.Info.Status, last.Info.LastDeployed.UTC().Format(time.RFC3339),
+			(abandoned - age).Round(time.Second))
+	}
+	slog.Warn("Helm was killed at its last work, which is given up", "release", last.Name, "revision", last.Version,
+		"status", last.Info.Status)
+	last.Info.Status, last.Info.Description = common.StatusFailed, "given up: whoever was at work has not ended"
+	return actions.Releases.Update(last)
+}
