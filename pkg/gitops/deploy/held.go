@@ -3,11 +3,8 @@ package deploy
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	networking "istio.io/client-go/pkg/apis/networking/v1"
@@ -144,23 +141,28 @@ func (h holdings) keepWeights(o *unstructured.Unstructured, live *networking.Vir
 	app application.Application) error {
 	selection := h.all.Selection(app)
 	now, err := weight.Observe(live, app, selection)
-	if errors.Is(err, mesh.ErrNoSplit) {
-		return nil // nothing is shifted there
-	}
 	if err != nil {
-		return err
-	}
-	names := selection.Routes
-	if now.Record.Open() {
-		names = now.Record.Routes
+		slog.Warn("applied as the chart has it: the routes that are there cannot be shifted", "virtualService",
+			live.Name, "error", err.Error())
+		return nil
 	}
 	o.SetResourceVersion(live.ResourceVersion)
 	if now.Splits.Whole() {
 		return nil // it was not taken over yet
 	}
-	if err := share(o, app, names, now.Weight()); err != nil {
-		return failure.As(failure.ErrConfig, fmt.Errorf("keeping the canary's share of %d %% in VirtualService %s, which "+
-			"the chart has otherwise: %w", now.Weight(), live.Name, err))
+	names := selection.Routes
+	if now.Record.Open() {
+		names = now.Record.Routes
+	}
+	err = share(o, app, names, now.Weight())
+	if err != nil && now.Weight() == 0 {
+		slog.Warn("applied as the chart has it: the next run will refuse these routes", "virtualService", live.Name,
+			"error", err.Error())
+		return nil
+	}
+	if err != nil {
+		return failure.Configf("keeping the canary's %d %% in VirtualService %s, whose routes the chart changes: %w: "+
+			"wait until the run has ended", now.Weight(), live.Name, err)
 	}
 	return nil
 }
@@ -220,8 +222,3 @@ func patch(o *unstructured.Unstructured, operations []kube.Operation) error {
 	o.Object = object.(*unstructured.Unstructured).Object
 	return nil
 }
-
-// String tells what is held, for the log.
-func (h holdings) String() string { return fmt.Sprint(slices.Sorted(maps.Keys(h.apps))) }
-
-var _ = slog.Info
