@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 
+	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+
 	"github.com/serin-cd/serin/internal/pipeline"
 )
 
@@ -15,6 +17,8 @@ type task struct {
 	description string
 	results     []result
 	steps       []step
+	workspaces  []tekton.WorkspaceDeclaration
+	account     string // what its account may do, in a sentence; empty: what config/rbac.yaml says
 }
 
 type result struct {
@@ -131,6 +135,28 @@ var tasks = []task{
 		},
 	},
 	compact(pipeline.Weights),
+	{
+		name: "apply-environment", title: "Apply an environment",
+		description: "Applies an environment repository with Helm: installs its releases, or upgrades them. What " +
+			"Serin holds stays as it is, between releases and in the middle of one: how many pods the Deployment " +
+			"has, which pods the Service selects, and the weights. So it may run at any time.",
+		results: []result{
+			{name: "changed", description: "The applications whose pod template is another now, separated by commas."},
+			{name: "canaries", description: "The applications for which the repository has switched the canary on " +
+				"(canary.enabled in the values of their charts), separated by commas."},
+			why,
+		},
+		steps: []step{{
+			program: "apply-environment", fixed: map[string]string{"source": "$(workspaces.source.path)"},
+			results: toTask("changed", "canaries", "reason"),
+		}},
+		workspaces: []tekton.WorkspaceDeclaration{{
+			Name: "source", ReadOnly: true, Description: "The environment repository, as it was cloned.",
+		}},
+		account: "Its ServiceAccount needs the rights to read and write whatever the charts have, Secrets in which " +
+			"Helm keeps its releases among them: ClusterRole `admin` of Kubernetes, bound in the namespace, and the " +
+			"custom resources.",
+	},
 }
 
 func both(a, b map[string]string) map[string]string {

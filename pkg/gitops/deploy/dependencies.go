@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"helm.sh/helm/v4/pkg/getter"
 	"helm.sh/helm/v4/pkg/registry"
 	"helm.sh/helm/v4/pkg/repo/v1"
+	"sigs.k8s.io/yaml"
 
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 	"github.com/serin-cd/serin/pkg/task/failure"
@@ -147,25 +147,16 @@ func (f fetcher) pull(w wanted) ([]byte, error) {
 
 // download takes a chart from a chart repository.
 func (f fetcher) download(w wanted) ([]byte, error) {
-	folder, err := os.MkdirTemp("", "charts-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(folder)
 	getters := getter.All(cli.New())
-	from, err := repo.NewChartRepository(&repo.Entry{Name: "charts", URL: w.repository}, getters)
+	text, err := get(getters, w.repository, "index.yaml")
 	if err != nil {
 		return nil, err
 	}
-	from.CachePath = folder
-	file, err := from.DownloadIndexFile()
-	if err != nil {
-		return nil, err
+	var index repo.IndexFile
+	if err := yaml.Unmarshal(text, &index); err != nil {
+		return nil, fmt.Errorf("reading its index: %w", err)
 	}
-	index, err := repo.LoadIndexFile(file)
-	if err != nil {
-		return nil, err
-	}
+	index.SortEntries()
 	version, err := index.Get(w.name, w.version)
 	if err != nil {
 		return nil, failure.As(failure.ErrConfig, err)
@@ -173,7 +164,12 @@ func (f fetcher) download(w wanted) ([]byte, error) {
 	if len(version.URLs) == 0 {
 		return nil, failure.Configf("%s %s has no address in the index", w.name, version.Version)
 	}
-	address, err := repo.ResolveReferenceURL(w.repository, version.URLs[0])
+	return get(getters, w.repository, version.URLs[0])
+}
+
+// get reads a file of a chart repository, whose name may be an address of its own.
+func get(getters getter.Providers, repository, name string) ([]byte, error) {
+	address, err := repo.ResolveReferenceURL(repository, name)
 	if err != nil {
 		return nil, err
 	}
@@ -181,13 +177,13 @@ func (f fetcher) download(w wanted) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	get, err := getters.ByScheme(parsed.Scheme)
+	by, err := getters.ByScheme(parsed.Scheme)
+	if err != nil {
+		return nil, failure.As(failure.ErrConfig, err)
+	}
+	read, err := by.Get(address, getter.WithURL(repository))
 	if err != nil {
 		return nil, err
 	}
-	archive, err := get.Get(address, getter.WithURL(w.repository))
-	if err != nil {
-		return nil, err
-	}
-	return archive.Bytes(), nil
+	return read.Bytes(), nil
 }

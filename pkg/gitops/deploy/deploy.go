@@ -1,10 +1,12 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
 	"maps"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -20,11 +22,15 @@ import (
 
 // Config says what is applied, and where to.
 type Config struct {
-	// Folder of the environment repository. It holds a chart, whose dependencies are the applications, or one in its
-	// folder env, or a helmfile.yaml.
-	Directory string `env:"DIRECTORY, required"`
-	// Namespace that the environment lives in.
-	Namespace string `env:"NAMESPACE, required"`
+	// Folder that the environment repository was cloned to.
+	Source string `env:"SOURCE, required"`
+	// Folder of the environment in its repository. It holds a chart, whose dependencies are the applications, or one in
+	// its folder env, or a helmfile.yaml.
+	Directory string `env:"DIRECTORY, default=."`
+	// Namespace of the run.
+	Own string `env:"NAMESPACE, required"`
+	// Namespace that the environment lives in. Empty takes that of the run.
+	Namespace string `env:"TARGET_NAMESPACE"`
 	// Name of the Helm release. Empty takes the name of the namespace. The releases of a helmfile have names of their
 	// own.
 	Release string `env:"RELEASE_NAME"`
@@ -33,7 +39,7 @@ type Config struct {
 	Mode Mode `env:"APPLY_MODE, default=auto"`
 	// How long it may take in all, with the hooks of the charts.
 	Deadline parameter.Duration `env:"APPLY_DEADLINE, default=10m"`
-	// Whether registries and chart repositories are reached without TLS where their address does not say: true or false.
+	// Whether registries are reached without TLS: true or false.
 	PlainHTTP bool `env:"PLAIN_HTTP, default=false"`
 }
 
@@ -76,6 +82,8 @@ func Apply(ctx context.Context, config *rest.Config, c Config) (Outcome, error) 
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Duration(c.Deadline),
 		fmt.Errorf("the environment is not applied after %s", time.Duration(c.Deadline)))
 	defer cancel()
+	c.Namespace = cmp.Or(c.Namespace, c.Own)
+	c.Directory = filepath.Join(c.Source, c.Directory)
 	environment := application.Application{Namespace: c.Namespace, Name: "environment"}
 	if err := environment.Validate(); err != nil {
 		return Outcome{}, err

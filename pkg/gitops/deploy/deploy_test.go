@@ -62,7 +62,7 @@ func (e *environment) write(file, text string) {
 }
 
 func (e *environment) config() deploy.Config {
-	return deploy.Config{Directory: e.folder, Namespace: e.Namespace, Mode: e.mode,
+	return deploy.Config{Source: e.folder, Own: e.Namespace, Mode: e.mode,
 		Deadline: parameter.Duration(time.Minute)}
 }
 
@@ -333,7 +333,7 @@ func TestRefusals(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err := deploy.Apply(t.Context(), &rest.Config{Host: "127.0.0.1:1"},
-				deploy.Config{Directory: folder, Namespace: "shop", Mode: deploy.Auto,
+				deploy.Config{Source: folder, Namespace: "shop", Mode: deploy.Auto,
 					Deadline: parameter.Duration(time.Minute)})
 			if failure.Code(err) != failure.ExitConfig || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v (exit %d), want %s", err, failure.Code(err), c.want)
