@@ -100,7 +100,7 @@ func number(ts *testscript.TestScript, text string) float64 {
 }
 
 // results are all that programs may be asked for.
-var results = []string{"turn", "outcome", "revision", "verdict", "reason", "evidence"}
+var results = []string{"turn", "outcome", "revision", "verdict", "reason", "evidence", "changed", "canaries"}
 
 func (s *theatre) exits(ts *testscript.TestScript, _ bool, args []string) {
 	s.last = args

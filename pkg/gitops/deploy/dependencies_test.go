@@ -85,9 +85,9 @@ func TestSourcesOfCharts(t *testing.T) {
 		files map[string]string
 		want  string
 	}{
-		"a repository": {map[string]string{"Chart.yaml": fmt.Sprintf(chart, "0.0.2", repository)}, "2"},
-		"a range": {map[string]string{"Chart.yaml": fmt.Sprintf(chart, "~0.0.1", repository)}, "2"},
-		"a registry": {map[string]string{"Chart.yaml": fmt.Sprintf(chart, "0.0.2", images)}, "2"},
+		"a repository":          {map[string]string{"Chart.yaml": fmt.Sprintf(chart, "0.0.2", repository)}, "2"},
+		"a range":               {map[string]string{"Chart.yaml": fmt.Sprintf(chart, "~0.0.1", repository)}, "2"},
+		"a registry":            {map[string]string{"Chart.yaml": fmt.Sprintf(chart, "0.0.2", images)}, "2"},
 		"a range of a registry": {map[string]string{"Chart.yaml": fmt.Sprintf(chart, ">=0.0.1 <1", images)}, "2"},
 		"a lock": {map[string]string{"Chart.yaml": fmt.Sprintf(chart, "~0.0.1", images), "Chart.lock": fmt.Sprintf(
 			"{dependencies: [{name: podinfo, version: 0.0.1, repository: %q}], digest: x}", images)}, "1"},

@@ -208,6 +208,34 @@ func TestARunIsFasterThanHelm(t *testing.T) {
 	})
 }
 
+// TestARunEndsWhileHelmWrites brings the target to rest between what Helm reads and what it writes.
+func TestARunEndsWhileHelmWrites(t *testing.T) {
+	modes(t, func(t *testing.T, e *environment) {
+		e.apply(`version: "1"`, "podinfo")
+		e.First()
+		e.apply(`version: "2"`, "podinfo")
+		r := e.second()
+		config := apitest.Config(t)
+		end := sync.OnceFunc(func() {
+			if err := errors.Join(r.Close(t.Context(), "it ends", "it ends"), r.Settle(t.Context(), r.ID)); err != nil {
+				t.Error(err)
+			}
+		})
+		config.Wrap(releasetest.Before(func(q *http.Request) error {
+			if q.Method == http.MethodPatch && strings.HasSuffix(q.URL.Path, "/deployments/podinfo") {
+				end()
+			}
+			return nil
+		}))
+		e.applyThrough(config, `version: "2", owner: bob, replicas: 7`)
+		e.Want(releasetest.State{Phase: run.Closed, Outcome: run.RolledBack, Stages: 1,
+			Primary: releasetest.Image("1")})
+		if got := e.Deployment("podinfo").Labels["owner"]; got != "bob" {
+			t.Errorf("owner %s, want bob", got)
+		}
+	})
+}
+
 // TestCanaryIsSwitchedOn takes the Service out of the chart, whether the chart wants to keep it or not.
 func TestCanaryIsSwitchedOn(t *testing.T) {
 	for _, kept := range []bool{true, false} {

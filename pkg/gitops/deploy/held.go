@@ -28,8 +28,8 @@ import (
 type holdings struct {
 	cluster   *kube.Cluster
 	namespace string
-	apps      map[string]bool                   // that have a primary
-	targets   map[string]*workload.Deployment   // by name; all Deployments of the namespace
+	apps      map[string]bool                    // that have a primary
+	targets   map[string]*workload.Deployment    // by name; all Deployments of the namespace
 	routes    map[string]application.Application // by VirtualService
 	all       weight.Routes
 }

@@ -42,22 +42,25 @@ func upgrade(ctx context.Context, config *rest.Config, cluster *kube.Cluster, mo
 	if err != nil {
 		return err
 	}
-	server := mode == Server || mode == Auto && (last == nil || last.ApplyMethod == string(release.ApplyMethodServerSideApply))
+	server := mode == Server || mode == Auto &&
+		(last == nil || last.ApplyMethod == string(release.ApplyMethodServerSideApply))
 	deadline, _ := ctx.Deadline()
-	if last == nil {
+	if last == nil || last.Info.Status == common.StatusUninstalled {
 		i := action.NewInstall(actions)
-		i.ReleaseName, i.Namespace, i.Timeout = r.name, r.namespace, time.Until(deadline)
+		i.ReleaseName, i.Namespace, i.Timeout, i.Replace = r.name, r.namespace, time.Until(deadline), true
 		i.ServerSideApply, i.ForceConflicts = server, server
-		i.WaitStrategy, i.PostRenderer, i.PostRenderStrategy = helm.HookOnlyStrategy, seen, action.PostRenderStrategyNoHooks
+		i.WaitStrategy, i.PostRenderer = helm.HookOnlyStrategy, seen
+		i.PostRenderStrategy = action.PostRenderStrategyNoHooks
 		_, err = i.RunWithContext(ctx, r.chart, r.values)
 	} else {
-		if err := takeOver(actions, last, time.Until(deadline)); err != nil {
+		if err := takeOver(actions, last); err != nil {
 			return err
 		}
 		u := action.NewUpgrade(actions)
 		u.Namespace, u.Timeout, u.MaxHistory, u.ResetValues = r.namespace, time.Until(deadline), history, true
 		u.ServerSideApply, u.ForceConflicts = fmt.Sprint(server), server
-		u.WaitStrategy, u.PostRenderer, u.PostRenderStrategy = helm.HookOnlyStrategy, seen, action.PostRenderStrategyNoHooks
+		u.WaitStrategy, u.PostRenderer = helm.HookOnlyStrategy, seen
+		u.PostRenderStrategy = action.PostRenderStrategyNoHooks
 		_, err = u.RunWithContext(ctx, r.name, r.chart, r.values)
 	}
 	if err != nil && ctx.Err() != nil {
@@ -86,7 +89,7 @@ func latest(actions *action.Configuration, name string) (*release.Release, error
 const abandoned = 15 * time.Minute
 
 // takeOver lets go of a release on which somebody was at work and was killed.
-func takeOver(actions *action.Configuration, last *release.Release, _ time.Duration) error {
+func takeOver(actions *action.Configuration, last *release.Release) error {
 	if !last.Info.Status.IsPending() {
 		return nil
 	}
