@@ -92,8 +92,8 @@ func (h holdings) needs(kind schema.GroupKind, name string, seen *rendered) bool
 	return false
 }
 
-// keep gives an object, as it was rendered, the live values of what Serin holds of it. The API server then takes it only
-// while the live one is as it was read.
+// keep gives an object, as it was rendered, the live values of what Serin holds of it. The API server then takes it
+// only while the live one is as it was read.
 func (h holdings) keep(ctx context.Context, o *unstructured.Unstructured) error {
 	name := o.GetName()
 	switch kind := o.GroupVersionKind().GroupKind(); {
@@ -167,8 +167,8 @@ func (h holdings) keepWeights(o *unstructured.Unstructured, live *networking.Vir
 	return nil
 }
 
-// share gives the canary a weight in a rendered VirtualService. A route to the application's own Service is split first,
-// as Serin has split the live one.
+// share gives the canary a weight in a rendered VirtualService. A route to the application's own Service is split
+// first, as Serin has split the live one.
 func share(o *unstructured.Unstructured, app application.Application, names []string, canary parameter.Weight) error {
 	splits, err := splitsOf(o, app, names)
 	if err != nil {
