@@ -25,6 +25,9 @@ var files embed.FS
 // Packs are the kinds of application that can be written.
 var Packs = []string{"go-http", "python-http"}
 
+// maxName leaves room for -build- and 12 digits of a commit, within the 63 bytes of a PipelineRun's name.
+const maxName = 63 - len("-build-") - 12
+
 // Application is what an application is written from.
 type Application struct {
 	Name     string
@@ -62,6 +65,10 @@ func Write(app Application, directory string) ([]string, error) {
 func (a Application) check() error {
 	if wrong := validation.IsDNS1035Label(a.Name); len(wrong) > 0 {
 		return failure.Configf("application %q: %s", a.Name, strings.Join(wrong, "; "))
+	}
+	if len(a.Name) > maxName {
+		return failure.Configf("application %q: it has %d characters, want at most %d: its runs are named for it and the "+
+			"commit", a.Name, len(a.Name), maxName)
 	}
 	if !slices.Contains(Packs, a.Pack) {
 		return failure.Configf("pack %q is not known: give --pack %s", a.Pack, strings.Join(Packs, " or "))

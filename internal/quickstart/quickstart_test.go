@@ -77,6 +77,8 @@ func TestRefused(t *testing.T) {
 	}
 	wrong := shop("go-http")
 	wrong.Name = "Shop_1"
+	long := shop("go-http")
+	long.Name = strings.Repeat("a", 45)
 	cases := map[string]struct {
 		app       quickstart.Application
 		directory string
@@ -85,6 +87,7 @@ func TestRefused(t *testing.T) {
 		"files": {shop("go-http"), full, "README.md"},
 		"pack":  {shop("cobol"), t.TempDir(), "go-http or python-http"},
 		"name":  {wrong, t.TempDir(), "Shop_1"},
+		"long":  {long, t.TempDir(), "it has 45 characters, want at most 44"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
