@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"helm.sh/helm/v4/pkg/action"
@@ -20,10 +21,13 @@ import (
 // history is how many revisions of a release Helm keeps, as its own command does.
 const history = 10
 
+// callHelm has Helm write under the name by which its own command does, which may have installed the release.
+var callHelm = sync.OnceFunc(func() { helm.ManagedFieldsManager = "helm" })
+
 // upgrade installs a release or upgrades it.
 func upgrade(ctx context.Context, config *rest.Config, cluster *kube.Cluster, mode Mode, r *source,
 	seen *rendered) error {
-	helm.ManagedFieldsManager = "helm" // as its own command calls itself, which may have installed the release
+	callHelm()
 	actions := action.NewConfiguration(action.ConfigurationSetLogger(slog.Default().Handler()))
 	if err := actions.Init(&clients{config: config, namespace: r.namespace}, r.namespace, "secret"); err != nil {
 		return err
