@@ -55,7 +55,7 @@ func TestTheSchemaRefuses(t *testing.T) {
 		want   string
 	}{
 		"the tutorial's shape": {map[string]any{"canary": map[string]any{"enable": true}}, "'enable'"},
-		"a word":               {map[string]any{"canary": map[string]any{"enabled": "yes"}}, "got string, want boolean"},
+		"a word":               {map[string]any{"canary": map[string]any{"enabled": "yes"}}, "want boolean"},
 		"a weight":             {analysis("stepWeight", 120), "maximum"},
 		"an interval":          {analysis("interval", "a minute"), "does not match pattern"},
 		"another metric":       {analysis("metrics", map[string]any{"latency": map[string]any{}}), "'latency'"},
@@ -97,8 +97,8 @@ func TestTheClusterTakesTheChart(t *testing.T) {
 		put(name, text)
 	}
 	apply := func() deploy.Outcome {
-		out, err := deploy.Apply(t.Context(), config, deploy.Config{Source: directory, Directory: "env", Own: namespace,
-			Mode: deploy.Auto, Deadline: parameter.Duration(time.Minute)})
+		out, err := deploy.Apply(t.Context(), config, deploy.Config{Source: directory, Directory: "env",
+			Own: namespace, Mode: deploy.Auto, Deadline: parameter.Duration(time.Minute)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -128,7 +128,8 @@ func TestTheClusterTakesTheChart(t *testing.T) {
 		t.Fatal(err)
 	}
 	gateways := schema.GroupVersionResource{Group: "networking.istio.io", Version: "v1", Resource: "gateways"}
-	if _, err := objects.Resource(gateways).Namespace(namespace).Get(t.Context(), "shop", metav1.GetOptions{}); err != nil {
+	if _, err := objects.Resource(gateways).Namespace(namespace).Get(t.Context(), "shop",
+		metav1.GetOptions{}); err != nil {
 		t.Errorf("no Gateway: %v", err)
 	}
 }

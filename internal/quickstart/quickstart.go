@@ -67,8 +67,8 @@ func (a Application) check() error {
 		return failure.Configf("application %q: %s", a.Name, strings.Join(wrong, "; "))
 	}
 	if len(a.Name) > maxName {
-		return failure.Configf("application %q: it has %d characters, want at most %d: its runs are named for it and the "+
-			"commit", a.Name, len(a.Name), maxName)
+		return failure.Configf("application %q: it has %d characters, want at most %d: its runs are named for it and "+
+			"the commit", a.Name, len(a.Name), maxName)
 	}
 	if !slices.Contains(Packs, a.Pack) {
 		return failure.Configf("pack %q is not known: give --pack %s", a.Pack, strings.Join(Packs, " or "))

@@ -146,7 +146,7 @@ func TestChartsThatAreNotThere(t *testing.T) {
 		"no such version in a registry": {"0.0.3", images, "fetching chart podinfo 0.0.3 of " + images + ": "},
 		"nothing in the range":          {"^3", images, "fetching chart podinfo ^3 of " + images + ": "},
 		"a repository that is away":     {"0.0.1", gone.URL, "connection refused"},
-		"another kind of address":       {"0.0.1", "ftp://127.0.0.1", "fetching chart podinfo 0.0.1 of ftp://127.0.0.1: "},
+		"another kind of address":       {"0.0.1", "ftp://127.0.0.1", "chart podinfo 0.0.1 of ftp://127.0.0.1: "},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -119,11 +119,14 @@ func apply(ctx context.Context, config *rest.Config, cluster *kube.Cluster, c Co
 		return err
 	}
 	seen := &rendered{chart: r.chart, values: r.values}
-	failed := upgrade(ctx, config, cluster, c.Mode, r, seen)
-	after, err := revisions(ctx, cluster, r.namespace)
-	if failed != nil {
-		return failed
+	actions, err := connect(ctx, config, cluster, r.namespace, seen)
+	if err != nil {
+		return err
 	}
+	if err := upgrade(ctx, actions, c, r, seen); err != nil {
+		return err
+	}
+	after, err := revisions(ctx, cluster, r.namespace)
 	if err != nil {
 		return err
 	}

@@ -161,8 +161,8 @@ func (h holdings) keepWeights(o *unstructured.Unstructured, live *networking.Vir
 		return nil
 	}
 	if err != nil {
-		return failure.Configf("keeping the canary's %d %% in VirtualService %s, whose routes the chart changes: %w: "+
-			"wait until the run has ended", now.Weight(), live.Name, err)
+		return failure.Configf("keeping the canary's %d %% in VirtualService %s, whose routes the chart changes: wait "+
+			"until the run has ended: %w", now.Weight(), live.Name, err)
 	}
 	return nil
 }

@@ -25,19 +25,7 @@ const history = 10
 var callHelm = sync.OnceFunc(func() { helm.ManagedFieldsManager = "helm" })
 
 // upgrade installs a release or upgrades it.
-func upgrade(ctx context.Context, config *rest.Config, cluster *kube.Cluster, mode Mode, r *source,
-	seen *rendered) error {
-	callHelm()
-	actions := action.NewConfiguration(action.ConfigurationSetLogger(slog.Default().Handler()))
-	if err := actions.Init(&clients{config: config, namespace: r.namespace}, r.namespace, "secret"); err != nil {
-		return err
-	}
-	plain, ok := actions.KubeClient.(*helm.Client)
-	if !ok {
-		return fmt.Errorf("connecting Helm: its client is a %T", actions.KubeClient)
-	}
-	plain.Namespace = r.namespace
-	actions.KubeClient = &client{Client: plain, ctx: ctx, cluster: cluster, namespace: r.namespace, seen: seen}
+func upgrade(ctx context.Context, actions *action.Configuration, c Config, r *source, seen *rendered) error {
 	var last *release.Release
 	err := kube.Retry(ctx, func(context.Context) (err error) {
 		last, err = latest(actions, r.name)
@@ -46,7 +34,7 @@ func upgrade(ctx context.Context, config *rest.Config, cluster *kube.Cluster, mo
 	if err != nil {
 		return err
 	}
-	server := mode == Server || mode == Auto &&
+	server := c.Mode == Server || c.Mode == Auto &&
 		(last == nil || last.ApplyMethod == string(release.ApplyMethodServerSideApply))
 	deadline, _ := ctx.Deadline()
 	if last == nil || last.Info.Status == common.StatusUninstalled {
@@ -56,10 +44,7 @@ func upgrade(ctx context.Context, config *rest.Config, cluster *kube.Cluster, mo
 		i.WaitStrategy, i.PostRenderer = helm.HookOnlyStrategy, seen
 		i.PostRenderStrategy = action.PostRenderStrategyNoHooks
 		_, err = i.RunWithContext(ctx, r.chart, r.values)
-	} else {
-		if err := takeOver(actions, last); err != nil {
-			return err
-		}
+	} else if err = takeOver(actions, last, time.Duration(c.Deadline)); err == nil {
 		u := action.NewUpgrade(actions)
 		u.Namespace, u.Timeout, u.MaxHistory, u.ResetValues = r.namespace, time.Until(deadline), history, true
 		u.ServerSideApply, u.ForceConflicts = fmt.Sprint(server), server
@@ -71,6 +56,23 @@ func upgrade(ctx context.Context, config *rest.Config, cluster *kube.Cluster, mo
 		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	}
 	return err
+}
+
+// connect has Helm work in a namespace through a client that keeps what Serin holds.
+func connect(ctx context.Context, config *rest.Config, cluster *kube.Cluster, namespace string,
+	seen *rendered) (*action.Configuration, error) {
+	callHelm()
+	actions := action.NewConfiguration(action.ConfigurationSetLogger(slog.Default().Handler()))
+	if err := actions.Init(&clients{config: config, namespace: namespace}, namespace, "secret"); err != nil {
+		return nil, fmt.Errorf("connecting Helm: %w", err)
+	}
+	plain, ok := actions.KubeClient.(*helm.Client)
+	if !ok {
+		return nil, fmt.Errorf("connecting Helm: its client is a %T", actions.KubeClient)
+	}
+	plain.Namespace = namespace
+	actions.KubeClient = &client{Client: plain, ctx: ctx, cluster: cluster, namespace: namespace, seen: seen}
+	return actions, nil
 }
 
 // latest is the newest revision of a release that is or was installed; nil for none.
@@ -89,18 +91,19 @@ func latest(actions *action.Configuration, name string) (*release.Release, error
 	return last, nil
 }
 
-// abandoned is when an operation of Helm that has not ended is taken for killed: later than any that goes on.
-const abandoned = 15 * time.Minute
+// grace is how long after its deadline somebody at work is taken for killed.
+const grace = 5 * time.Minute
 
-// takeOver lets go of a release on which somebody was at work and was killed.
-func takeOver(actions *action.Configuration, last *release.Release) error {
+// takeOver lets go of a release on which somebody was at work and was killed: later than any that goes on, as far as
+// its deadline was this one's.
+func takeOver(actions *action.Configuration, last *release.Release, deadline time.Duration) error {
 	if !last.Info.Status.IsPending() {
 		return nil
 	}
-	if age := time.Since(last.Info.LastDeployed); age < abandoned {
+	if age := time.Since(last.Info.LastDeployed); age < deadline+grace {
 		return fmt.Errorf("revision %d of it is %s since %s: somebody else is at work, or was killed: try again in %s",
 			last.Version, last.Info.Status, last.Info.LastDeployed.UTC().Format(time.RFC3339),
-			(abandoned - age).Round(time.Second))
+			(deadline + grace - age).Round(time.Second))
 	}
 	slog.Warn("Helm was killed at its last work, which is given up", "release", last.Name, "revision", last.Version,
 		"status", last.Info.Status)

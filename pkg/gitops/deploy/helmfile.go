@@ -40,8 +40,8 @@ func (c Config) helmfile() ([]*source, error) {
 		return nil, err
 	}
 	if !there {
-		return nil, failure.Configf("reading the environment repository %s: it has no Chart.yaml, no env/Chart.yaml and "+
-			"no helmfile.yaml: set directory to the folder that has one", c.Directory)
+		return nil, failure.Configf("reading the environment repository %s: it has no Chart.yaml, no env/Chart.yaml "+
+			"and no helmfile.yaml: set directory to the folder that has one", c.Directory)
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -59,8 +59,8 @@ func (c Config) helmfile() ([]*source, error) {
 	var refusals failure.Refusals
 	for _, r := range f.Releases {
 		if r.Installed != nil && !*r.Installed {
-			refusals.Addf("reading %s: release %s is to be uninstalled, which is not done here: run helm uninstall, and "+
-				"take it out", file, r.Name)
+			refusals.Addf("reading %s: release %s is to be uninstalled, which is not done here: run helm uninstall, "+
+				"and take it out", file, r.Name)
 			continue
 		}
 		s := &source{name: r.Name, namespace: r.Namespace}
@@ -90,13 +90,13 @@ func (s *source) valuesOf(r helmfileRelease, directory string) error {
 			s.files = append(s.files, filepath.Join(directory, v))
 		case map[string]any:
 			if s.values != nil {
-				return failure.Configf("reading helmfile.yaml: release %s has values of its own twice: put them in one "+
-					"entry", r.Name)
+				return failure.Configf("reading helmfile.yaml: release %s has values of its own twice: put them in "+
+					"one entry", r.Name)
 			}
 			s.values = v
 		default:
-			return failure.Configf("reading helmfile.yaml: values %d of release %s are %v, want the name of a file, or "+
-				"values", i+1, r.Name, v)
+			return failure.Configf("reading helmfile.yaml: values %d of release %s are %v, want the name of a file, "+
+				"or values", i+1, r.Name, v)
 		}
 	}
 	return nil
@@ -128,6 +128,6 @@ func (s *source) chartOf(r helmfileRelease, f helmfile, directory string) error 
 			return nil
 		}
 	}
-	return failure.Configf("reading helmfile.yaml: release %s has chart %s of repository %s, which repositories does not "+
-		"have: add it", r.Name, name, repository)
+	return failure.Configf("reading helmfile.yaml: release %s has chart %s of repository %s, which repositories does "+
+		"not have: add it", r.Name, name, repository)
 }
