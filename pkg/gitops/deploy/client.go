@@ -2,16 +2,20 @@ package deploy
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"slices"
 
 	helm "helm.sh/helm/v4/pkg/kube"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/cli-runtime/pkg/resource"
 
+	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
 )
 
@@ -87,6 +91,46 @@ func (c *client) keep(resources helm.ResourceList,
 	}
 	return held, nil
 }
+
+// shareWithHelm marks the Services that Serin has made as those of the release, if its chart has them from now on. Helm
+// writes nothing that is not marked.
+func (c *client) shareWithHelm(services []string, release string) error {
+	held, err := c.holdings()
+	if err != nil {
+		return err
+	}
+	for _, name := range services {
+		if !held.apps[name] {
+			continue
+		}
+		objects := c.cluster.Objects(kube.Services, c.namespace)
+		err := kube.Retry(c.ctx, func(ctx context.Context) error {
+			live, err := objects.Get(ctx, name, metav1.GetOptions{})
+			if err != nil || live.GetLabels()[application.Label] != name || live.GetAnnotations()[releaseName] != "" {
+				return err
+			}
+			mark := map[string]any{"metadata": map[string]any{
+				"labels":      map[string]any{"app.kubernetes.io/managed-by": "Helm"},
+				"annotations": map[string]any{releaseName: release, releaseNamespace: c.namespace},
+			}}
+			body, err := json.Marshal(mark)
+			if err == nil {
+				_, err = objects.Patch(ctx, name, types.MergePatchType, body, metav1.PatchOptions{FieldManager: "helm"})
+			}
+			return err
+		})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("marking Service %s as one of release %s: %w", name, release, err)
+		}
+	}
+	return nil
+}
+
+// The annotations by which Helm knows the objects of a release.
+const (
+	releaseName      = "meta.helm.sh/release-name"
+	releaseNamespace = "meta.helm.sh/release-namespace"
+)
 
 // notRemoved are the objects of the release as it was, less those that are not rendered any more and must stay.
 func (h holdings) notRemoved(before, after helm.ResourceList, seen *rendered) helm.ResourceList {

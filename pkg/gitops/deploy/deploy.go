@@ -119,7 +119,7 @@ func apply(ctx context.Context, config *rest.Config, cluster *kube.Cluster, c Co
 		return err
 	}
 	seen := &rendered{chart: r.chart, values: r.values}
-	actions, err := connect(ctx, config, cluster, r.namespace, seen)
+	actions, err := connect(ctx, config, cluster, r.namespace, r.name, seen)
 	if err != nil {
 		return err
 	}

@@ -256,6 +256,21 @@ func TestCanaryIsSwitchedOn(t *testing.T) {
 	}
 }
 
+// TestCanaryIsSwitchedOff gives the chart a Service that Serin has made.
+func TestCanaryIsSwitchedOff(t *testing.T) {
+	modes(t, func(t *testing.T, e *environment) {
+		e.apply(`version: "1", canary: {enabled: true}`, "podinfo")
+		e.First()
+		uid := e.apexUID()
+		e.apply(`version: "1", owner: bob`)
+		e.apply(`version: "1", owner: bob, canary: {enabled: true}`)
+		e.Want(releasetest.State{Phase: run.Closed, Outcome: run.Initialized, Primary: releasetest.Image("1")})
+		if e.apexUID() != uid {
+			t.Error("the Service was made anew")
+		}
+	})
+}
+
 func (e *environment) apexUID() string {
 	e.t.Helper()
 	apex, err := e.Client.CoreV1().Services(e.Namespace).Get(e.t.Context(), "podinfo", metav1.GetOptions{})

@@ -59,7 +59,7 @@ func upgrade(ctx context.Context, actions *action.Configuration, c Config, r *so
 }
 
 // connect has Helm work in a namespace through a client that keeps what Serin holds.
-func connect(ctx context.Context, config *rest.Config, cluster *kube.Cluster, namespace string,
+func connect(ctx context.Context, config *rest.Config, cluster *kube.Cluster, namespace, release string,
 	seen *rendered) (*action.Configuration, error) {
 	callHelm()
 	actions := action.NewConfiguration(action.ConfigurationSetLogger(slog.Default().Handler()))
@@ -71,7 +71,9 @@ func connect(ctx context.Context, config *rest.Config, cluster *kube.Cluster, na
 		return nil, fmt.Errorf("connecting Helm: its client is a %T", actions.KubeClient)
 	}
 	plain.Namespace = namespace
-	actions.KubeClient = &client{Client: plain, ctx: ctx, cluster: cluster, namespace: namespace, seen: seen}
+	own := &client{Client: plain, ctx: ctx, cluster: cluster, namespace: namespace, seen: seen}
+	actions.KubeClient = own
+	seen.share = func(services []string) error { return own.shareWithHelm(services, release) }
 	return actions, nil
 }
 

@@ -14,12 +14,13 @@ import (
 )
 
 // rendered looks at what Helm has rendered before it is applied: which Deployments there are, and whether the canary is
-// switched on in the values of their charts. It is a post-renderer that changes nothing.
+// switched on in the values of their charts. It is a post-renderer that changes nothing of it.
 type rendered struct {
 	chart  *chart.Chart
 	values map[string]any
 
 	deployments map[string]bool
+	share       func(services []string) error // with Helm, where Serin has made them
 }
 
 // origin is the annotation by which Helm tells a post-renderer which template an object comes from.
@@ -32,18 +33,22 @@ func (r *rendered) Run(manifests *bytes.Buffer) (*bytes.Buffer, error) {
 		return nil, fmt.Errorf("reading the values of chart %s: %w", r.chart.Name(), err)
 	}
 	r.deployments = map[string]bool{}
+	var services []string
 	documents := utilyaml.NewYAMLOrJSONDecoder(bytes.NewReader(manifests.Bytes()), 4096)
 	for {
 		o := &unstructured.Unstructured{}
 		err := documents.Decode(&o.Object)
 		if errors.Is(err, io.EOF) {
-			return manifests, nil
+			return manifests, r.share(services)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("reading what chart %s renders: %w", r.chart.Name(), err)
 		}
 		if o.GetKind() == "Deployment" && strings.HasPrefix(o.GetAPIVersion(), "apps/") {
 			r.deployments[o.GetName()] = canary(values, o.GetAnnotations()[origin])
+		}
+		if o.GetKind() == "Service" && o.GetAPIVersion() == "v1" {
+			services = append(services, o.GetName())
 		}
 	}
 }
