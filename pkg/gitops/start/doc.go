@@ -1,0 +1,2 @@
+// Package start makes one PipelineRun for each revision of an application that is to be released.
+package start
