@@ -31,11 +31,14 @@ type part struct {
 	make func() (build.Artifact, error)
 }
 
+// triggers is the part with Tekton Triggers.
+const triggers = "triggers"
+
 // flaggerCRDs is the part with the definitions of Flagger's objects.
 const flaggerCRDs = "flagger-crds"
 
 // optional are the parts of what is only there if it is asked for.
-var optional = []string{MetricsServer, Flagger, flaggerCRDs}
+var optional = []string{MetricsServer, Flagger, flaggerCRDs, triggers}
 
 // Kubernetes has most of the packages that the others need, and comes first.
 var parts = []part{
@@ -48,6 +51,7 @@ var parts = []part{
 	{"metrics-server", "metrics-server", 10 * time.Second, build.MetricsServer},
 	{Flagger, "flagger", 150 * time.Second, build.Flagger},
 	{flaggerCRDs, "crds.yaml", time.Second, build.FlaggerCRDs},
+	{triggers, "", 300 * time.Second, build.Triggers},
 }
 
 // parts are those that the sandbox is made of.
@@ -62,6 +66,9 @@ func (o Options) parts() []string {
 	}
 	if o.Flagger {
 		names = append(names, Flagger, flaggerCRDs)
+	}
+	if o.Triggers && !o.Bare {
+		names = append(names, triggers)
 	}
 	return names
 }
@@ -194,7 +201,7 @@ func (all selection) announce(p *progress.Reporter) {
 
 // programs are the paths of what was built.
 type programs struct {
-	kubeDir, tekton, app, istiod, envoy, crds, metrics, flagger, flaggerCRDs string
+	kubeDir, tekton, app, istiod, envoy, crds, metrics, flagger, flaggerCRDs, triggers string
 }
 
 func (p programs) kube(name string) string { return filepath.Join(p.kubeDir, name) }
@@ -222,6 +229,8 @@ func paths(all selection) programs {
 			out.flagger = b.Path
 		case flaggerCRDs:
 			out.flaggerCRDs = b.Path
+		case triggers:
+			out.triggers = b.Dir
 		}
 	}
 	return out

@@ -16,6 +16,8 @@ type Options struct {
 	MetricsServer bool
 	// Flagger has Flagger beside the rest, for applications that move from it or back.
 	Flagger bool
+	// Triggers has Tekton Triggers beside the rest, for webhooks that start Pipelines.
+	Triggers bool
 
 	// Existing is used in place of a sandbox where its Context is given. Nothing is built or booted.
 	Existing Existing

@@ -10,6 +10,7 @@ import (
 const (
 	KubernetesVersion = "v1.34.4"
 	TektonVersion     = "v1.15.0"
+	TriggersVersion   = "v0.36.0"
 )
 
 // Kube is every Kubernetes component, etcd and kubectl as one program, CoreDNS, and the pod sandbox's first process.

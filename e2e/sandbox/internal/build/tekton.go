@@ -18,7 +18,10 @@ var tektonTargets = []target{
 	{packages: []string{tektonModule + "/cmd/controller", tektonModule + "/cmd/webhook"}},
 }
 
-const tektonModule = "github.com/tektoncd/pipeline"
+const (
+	tektonModule   = "github.com/tektoncd/pipeline"
+	triggersModule = "github.com/tektoncd/triggers"
+)
 
 // tektonManifests is what an installation needs, in the order in which it can be applied.
 var tektonManifests = []string{
@@ -26,13 +29,33 @@ var tektonManifests = []string{
 	"config-*.yaml", "500-webhooks.yaml", "controller.yaml", "webhook.yaml",
 }
 
-type tekton struct{ program }
+var triggersManifests = []string{
+	"200-*.yaml", "201-*.yaml", "clusterrole-*.yaml", "300-*.yaml", "config-*.yaml", "500-webhooks.yaml",
+	"interceptors/00-*.yaml", "controller.yaml", "controller-service.yaml", "webhook.yaml", "webhook-service.yaml",
+	"interceptors/core-interceptors-deployment.yaml", "interceptors/core-interceptors.yaml",
+}
 
-// Tekton is Pipelines' controller, webhook and entrypoint, and tekton.yaml, its manifests as they are in the module.
+// tekton is a project of Tekton: its programs, and its manifests as they are in the module.
+type tekton struct {
+	program
+	module    string
+	manifests []string
+}
+
+// Tekton is Pipelines' controller, webhook and entrypoint, and tekton.yaml, its manifests.
 func Tekton() (Artifact, error) {
 	program, err := cluster("tekton", tektonTargets...)
 	program.patches = []patch{{module: tektonModule}, {module: "knative.dev/pkg"}}
-	return tekton{program}, err
+	return tekton{program, tektonModule, tektonManifests}, err
+}
+
+// Triggers is the controller, the webhook, the interceptors and the sink of Tekton Triggers, and triggers.yaml, its
+// manifests. It is from a module of its own: it needs older modules than Pipelines.
+func Triggers() (Artifact, error) {
+	program, err := module("triggers", "triggers", target{packages: []string{triggersModule + "/cmd/controller",
+		triggersModule + "/cmd/eventlistenersink", triggersModule + "/cmd/interceptors",
+		triggersModule + "/cmd/webhook"}})
+	return tekton{program, triggersModule, triggersManifests}, err
 }
 
 func (t tekton) key(ctx context.Context) (string, error) {
@@ -40,22 +63,22 @@ func (t tekton) key(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return digest("", nil, programs, fmt.Sprint(tektonManifests))
+	return digest("", nil, programs, fmt.Sprint(t.manifests))
 }
 
 func (t tekton) make(ctx context.Context, dir string, turn *Turn, p *progress.Reporter) error {
 	if err := t.program.make(ctx, dir, turn, p); err != nil {
 		return err
 	}
-	module, err := moduleDir(ctx, t.dir, tektonModule)
+	module, err := moduleDir(ctx, t.dir, t.module)
 	if err != nil {
 		return err
 	}
 	var manifest bytes.Buffer
-	for _, pattern := range tektonManifests {
-		files, err := filepath.Glob(filepath.Join(module, "config", pattern))
+	for _, pattern := range t.manifests {
+		files, err := filepath.Glob(filepath.Join(module, "config", filepath.FromSlash(pattern)))
 		if err != nil || len(files) == 0 {
-			return fmt.Errorf("looking for %s in Tekton's module: found none", pattern)
+			return fmt.Errorf("looking for %s in module %s: found none", pattern, t.module)
 		}
 		for _, f := range files {
 			b, err := os.ReadFile(f)
@@ -65,7 +88,7 @@ func (t tekton) make(ctx context.Context, dir string, turn *Turn, p *progress.Re
 			fmt.Fprintf(&manifest, "---\n%s\n", b)
 		}
 	}
-	return os.WriteFile(filepath.Join(dir, "tekton.yaml"), manifest.Bytes(), 0o644)
+	return os.WriteFile(filepath.Join(dir, t.name+".yaml"), manifest.Bytes(), 0o644)
 }
 
 // moduleDir fetches a module, which the module in dir requires or which is named with its version, and returns the
