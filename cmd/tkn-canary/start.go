@@ -18,6 +18,7 @@ import (
 	"github.com/serin-cd/serin/internal/parameters"
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
+	begin "github.com/serin-cd/serin/pkg/gitops/start"
 	"github.com/serin-cd/serin/pkg/release/status"
 	"github.com/serin-cd/serin/pkg/task/failure"
 )
@@ -235,7 +236,7 @@ func (s *starting) runOf(p *tekton.Pipeline, app application.Application,
 		Spec: tekton.PipelineRunSpec{
 			PipelineRef:     &tekton.PipelineRef{Name: p.Name},
 			TaskRunTemplate: tekton.PipelineTaskRunTemplate{ServiceAccountName: s.account},
-			Timeouts:        timeoutsOf(p.Spec),
+			Timeouts:        begin.Timeouts(p.Spec),
 		},
 	}
 	for _, offered := range p.Spec.Params {
@@ -245,24 +246,4 @@ func (s *starting) runOf(p *tekton.Pipeline, app application.Application,
 		}
 	}
 	return r, nil
-}
-
-// timeoutsOf are those that a run of a Pipeline needs whose tasks follow one another, nil where Tekton's hour will do.
-func timeoutsOf(p tekton.PipelineSpec) *tekton.TimeoutFields {
-	sum := func(tasks []tekton.PipelineTask) (all time.Duration) {
-		for _, t := range tasks {
-			if t.Timeout != nil {
-				all += time.Duration(1+t.Retries) * t.Timeout.Duration
-			}
-		}
-		return all + 30*time.Second // for Tekton itself
-	}
-	tasks, finally := sum(p.Tasks), sum(p.Finally)
-	if tasks+finally <= time.Hour {
-		return nil
-	}
-	return &tekton.TimeoutFields{
-		Pipeline: &metav1.Duration{Duration: tasks + finally}, Tasks: &metav1.Duration{Duration: tasks},
-		Finally: &metav1.Duration{Duration: finally},
-	}
 }

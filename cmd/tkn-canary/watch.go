@@ -15,10 +15,8 @@ import (
 	"github.com/serin-cd/serin/internal/terminal"
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
-	"github.com/serin-cd/serin/pkg/judge/verdict"
 	"github.com/serin-cd/serin/pkg/release/status"
 	"github.com/serin-cd/serin/pkg/task/failure"
-	"github.com/serin-cd/serin/pkg/task/run"
 )
 
 // watching is what watch is told.
@@ -111,7 +109,7 @@ func follow(cmd *cobra.Command, cluster *kube.Cluster, r status.Run, output stri
 	if err != nil {
 		return err
 	}
-	return outcome(ended)
+	return ended.Err()
 }
 
 // lines prints what happens to a run.
@@ -158,23 +156,4 @@ func tell(w io.Writer, output string, r status.Run, c status.Change) error {
 	}
 	_, err := fmt.Fprintf(w, "%s  %s  %s\n", c.At.Local().Format(time.TimeOnly), r.ID.Name, text)
 	return err
-}
-
-// outcome is the error that a run's end is, nil where it has done what it was for.
-func outcome(r status.Run) error {
-	how := fmt.Errorf("run %s of %s ended %s: %s", r.ID.Name, r.App, cmp.Or(string(r.Outcome), r.State),
-		cmp.Or(r.Reason, r.Message))
-	switch {
-	case r.Outcome.Done():
-		return nil
-	case r.Outcome == run.Refused:
-		return failure.As(failure.ErrConfig, how)
-	}
-	switch verdict.Decision(r.Verdict) {
-	case verdict.Fail:
-		return failure.As(failure.ErrRejected, how)
-	case verdict.Inconclusive:
-		return failure.As(failure.ErrInconclusive, how)
-	}
-	return how
 }

@@ -52,13 +52,22 @@ type Cluster struct {
 
 // Connect uses the file in KUBECONFIG if it is set, else the pod's own account.
 func Connect() (*Cluster, error) {
+	config, err := Config()
+	if err != nil {
+		return nil, err
+	}
+	return New(config)
+}
+
+// Config is what Connect connects with.
+func Config() (*rest.Config, error) {
 	config, err := restConfig(os.Getenv("KUBECONFIG"))
 	if err != nil {
 		return nil,
 			failure.Configf("connecting to the cluster: %w: run in a pod with a service account, or set KUBECONFIG",
 				err)
 	}
-	return New(config)
+	return config, nil
 }
 
 func restConfig(kubeconfig string) (*rest.Config, error) {

@@ -3,6 +3,7 @@ package start
 import (
 	"context"
 	"fmt"
+	"strconv"
 
 	pipeline "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -12,7 +13,7 @@ import (
 	"github.com/serin-cd/serin/pkg/cluster/application"
 )
 
-// pipelineRuns is all that starting asks of Tekton; the generated client has it as it is.
+// pipelineRuns is all that starting asks of Tekton's runs; the generated client has it as it is.
 type pipelineRuns interface {
 	Create(context.Context, *pipeline.PipelineRun, metav1.CreateOptions) (*pipeline.PipelineRun, error)
 	Get(context.Context, string, metav1.GetOptions) (*pipeline.PipelineRun, error)
@@ -20,36 +21,53 @@ type pipelineRuns interface {
 		*pipeline.PipelineRun, error)
 }
 
-// Name is the run's name: a delivery that comes twice finds the run of the first. Tekton allows 63 bytes, so an
-// application with a long name has fewer digits of its revision in it.
-func Name(app, revision string) string {
-	return app + "-" + revision[:max(0, min(12, 62-len(app), len(revision)))]
+// maxName is Tekton's longest name of a run.
+const maxName = 63
+
+// Name is the run's name: whoever is told twice of a revision finds the run that was made first. The first attempt at a
+// revision has no number. An application with a long name has fewer digits of its revision in it.
+func Name(app, revision string, attempt int) string {
+	number := ""
+	if attempt > 1 {
+		number = "-" + strconv.Itoa(attempt)
+	}
+	return app + "-" + revision[:max(0, min(12, maxName-len(app)-1-len(number), len(revision)))] + number
 }
 
-// Ensure makes the run that releases a revision, or answers with the one that is there; made tells which.
-func Ensure(ctx context.Context, runs pipelineRuns, app application.Application, revision string,
-	spec pipeline.PipelineRunSpec) (run *pipeline.PipelineRun, made bool, err error) {
-	name := Name(app.Name, revision)
-	run, err = runs.Create(ctx, &pipeline.PipelineRun{
-		ObjectMeta: metav1.ObjectMeta{
-			Name: name, Namespace: app.Namespace, Labels: map[string]string{application.Label: app.Name},
-		},
-		Spec: spec,
-	}, metav1.CreateOptions{})
-	if err == nil {
-		return run, true, nil
+// ensure makes the run that releases a revision, or answers with the one that does already; made tells which. A
+// revision that was released before may be released again, and one whose run has failed too, unless its canary was
+// judged to be bad: over says whether a run that has ended is the answer.
+func ensure(ctx context.Context, runs pipelineRuns, wanted *pipeline.PipelineRun,
+	over func(*pipeline.PipelineRun) (bool, error)) (run *pipeline.PipelineRun, made bool, err error) {
+	app, revision := wanted.Labels[application.Label], wanted.Annotations[application.RevisionAnnotation]
+	for attempt := 1; ; attempt++ {
+		wanted.Name = Name(app, revision, attempt)
+		run, err = runs.Create(ctx, wanted, metav1.CreateOptions{})
+		if err == nil {
+			return run, true, nil
+		}
+		if !apierrors.IsAlreadyExists(err) {
+			return nil, false, fmt.Errorf("starting PipelineRun %s/%s: %w", wanted.Namespace, wanted.Name, err)
+		}
+		run, err = runs.Get(ctx, wanted.Name, metav1.GetOptions{})
+		if err != nil {
+			return nil, false, fmt.Errorf("reading PipelineRun %s/%s, which was there already: %w", wanted.Namespace,
+				wanted.Name, err)
+		}
+		if run.Annotations[application.RevisionAnnotation] != revision {
+			continue // another's, or of a revision that begins likewise
+		}
+		if !run.IsDone() {
+			return run, false, nil
+		}
+		answers, err := over(run)
+		if answers || err != nil {
+			return run, false, err
+		}
 	}
-	if !apierrors.IsAlreadyExists(err) {
-		return nil, false, fmt.Errorf("starting PipelineRun %s/%s: %w", app.Namespace, name, err)
-	}
-	run, err = runs.Get(ctx, name, metav1.GetOptions{})
-	if err != nil {
-		return nil, false, fmt.Errorf("reading PipelineRun %s/%s, which was there already: %w", app.Namespace, name, err)
-	}
-	return run, false, nil
 }
 
-// Cancel ends a run gracefully: its finally tasks take the canary back. A run that is gone is no error.
+// Cancel ends a run gracefully: its finally tasks take the canary back. A run that is gone, or has ended, is no error.
 func Cancel(ctx context.Context, runs pipelineRuns, name string) error {
 	patch := fmt.Appendf(nil, `{"spec":{"status":%q}}`, pipeline.PipelineRunSpecStatusCancelledRunFinally)
 	_, err := runs.Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{})

@@ -12,7 +12,7 @@ func TestNameFitsTekton(t *testing.T) {
 	revision := strings.Repeat("0123456789abcdef", 4)
 	long := strings.Repeat("a", 55)
 	for app, want := range map[string]string{"podinfo": "podinfo-0123456789ab", long: long + "-0123456"} {
-		if got := start.Name(app, revision); got != want {
+		if got := start.Name(app, revision, 1); got != want {
 			t.Errorf("name of %s: got %s, want %s", app, got, want)
 		}
 	}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
+	"github.com/serin-cd/serin/pkg/judge/verdict"
+	"github.com/serin-cd/serin/pkg/task/failure"
 	"github.com/serin-cd/serin/pkg/task/run"
 )
 
@@ -30,6 +32,25 @@ type Run struct {
 	Reason   string      `json:"reason,omitempty"`
 	Revision string      `json:"revision,omitempty"`
 	Verdict  string      `json:"verdict,omitempty"` // of its last stage, where its tasks were looked at
+}
+
+// Err is the error that a run's end is, nil where it has done what it was for. The verdict decides its kind.
+func (r Run) Err() error {
+	how := fmt.Errorf("run %s of %s ended %s: %s", r.ID.Name, r.App, cmp.Or(string(r.Outcome), r.State),
+		cmp.Or(r.Reason, r.Message))
+	switch {
+	case r.Outcome.Done():
+		return nil
+	case r.Outcome == run.Refused:
+		return failure.As(failure.ErrConfig, how)
+	}
+	switch verdict.Decision(r.Verdict) {
+	case verdict.Fail:
+		return failure.As(failure.ErrRejected, how)
+	case verdict.Inconclusive:
+		return failure.As(failure.ErrInconclusive, how)
+	}
+	return how
 }
 
 // pipelineRun is what is read of a PipelineRun.
