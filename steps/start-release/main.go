@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 
 	"github.com/serin-cd/serin/pkg/gitops/start"
@@ -15,10 +16,9 @@ func main() { os.Exit(step.Main(release)) }
 
 func release(ctx context.Context, c config, out *step.Results) error {
 	all, failed := start.Step(ctx, c.Start)
-	err := out.SetAll("apps", all.Names(), "runs", all.Runs(), "failed", all.Failed(),
-		"verdict", string(all.Verdict()))
-	if failed != nil {
-		return failed
+	err := out.SetAll("verdict", string(start.Verdict(failed)), "failed", all.Failed())
+	if failed != nil || err != nil {
+		return errors.Join(failed, err)
 	}
-	return err
+	return errors.Join(out.SetText("apps", all.Names()), out.SetText("runs", all.Runs()))
 }

@@ -16,4 +16,7 @@ func TestNameFitsTekton(t *testing.T) {
 			t.Errorf("name of %s: got %s, want %s", app, got, want)
 		}
 	}
+	if got, want := start.Name(long, revision, 12), long+"-0123-12"; got != want {
+		t.Errorf("name of the 12th attempt: got %s, want %s", got, want)
+	}
 }

@@ -298,9 +298,9 @@ func (o Outcome) list(of func(Release) string) string {
 	return strings.Join(slices.DeleteFunc(all, func(s string) bool { return s == "" }), ",")
 }
 
-// Verdict is the worst of all.
-func (o Outcome) Verdict() verdict.Decision {
-	switch err := o.err(); {
+// Verdict is that of all releases together, by the error that they ended with.
+func Verdict(err error) verdict.Decision {
+	switch {
 	case err == nil:
 		return verdict.Pass
 	case errors.Is(err, failure.ErrRejected):
