@@ -17,7 +17,7 @@ const module = "github.com/serin-cd/serin/"
 // storey, and in those below it.
 var house = [][]string{
 	{"steps", "cmd"},
-	{"pkg/report"},
+	{"pkg/report", "pkg/gitops"},
 	{"pkg/release"},
 	{"pkg/judge"},
 	{"pkg/cluster"},
@@ -85,15 +85,29 @@ func TestTheDrawingIsThatOfTheHouse(t *testing.T) {
 	}
 }
 
+// heavy are the steps that write no traffic, and run once where an environment has changed: Helm is in one of them, and
+// Tekton's client in the other.
+var heavy = []string{"apply-environment", "start-release"}
+
 // Steps write traffic, and start often: what is heavy stays out of them.
 func TestStepsAreLight(t *testing.T) {
-	out, err := exec.Command("go", "list", "-deps", "../steps/...").Output()
+	mains, err := filepath.Glob("../steps/*/main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"list", "-deps"}
+	for _, file := range mains {
+		if step := filepath.Base(filepath.Dir(file)); !slices.Contains(heavy, step) {
+			args = append(args, "../steps/"+step)
+		}
+	}
+	out, err := exec.Command("go", args...).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for pkg := range strings.FieldsSeq(string(out)) {
 		for _, heavy := range []string{"github.com/tektoncd/pipeline", "k8s.io/client-go/kubernetes",
-			"k8s.io/kubernetes"} {
+			"k8s.io/kubernetes", "helm.sh/helm"} {
 			if pkg == heavy || strings.HasPrefix(pkg, heavy+"/") {
 				t.Errorf("a step imports %s", pkg)
 			}

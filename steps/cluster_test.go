@@ -25,6 +25,7 @@ import (
 var resources = map[string]schema.GroupVersionResource{
 	"deployments": kube.Deployments, "services": kube.Services, "leases": kube.Leases,
 	"configmaps": kube.ConfigMaps, "events": kube.Events,
+	"pipelineruns":             kube.PipelineRuns,
 	"horizontalpodautoscalers": kube.HPAs, "scaledobjects": kube.ScaledObjects,
 	"virtualservices":  {Group: "networking.istio.io", Version: "v1", Resource: "virtualservices"},
 	"destinationrules": {Group: "networking.istio.io", Version: "v1", Resource: "destinationrules"},

@@ -72,6 +72,13 @@ func (s *theatre) commands() map[string]command {
 		"shifted":  s.shifted,
 		"promoted": s.promoted,
 		"closed":   s.closed,
+		// installed installs the Pipeline canary.
+		"installed": s.installed,
+		// concludes OUTCOME [VERDICT] waits for a PipelineRun that was started and has not begun, and ends it so, as
+		// Tekton does.
+		"concludes": s.concludes,
+		// labelled KEY=VALUE gives the target a label.
+		"labelled": s.labelled,
 		// pods VERSION ready|unready says how the pods of a version are.
 		"pods": func(_ *testscript.TestScript, _ bool, args []string) {
 			s.app.Node.Image(releasetest.Image(args[0]), apitest.Condition{Ready: args[1] == "ready"})
@@ -100,7 +107,7 @@ func number(ts *testscript.TestScript, text string) float64 {
 }
 
 // results are all that programs may be asked for.
-var results = []string{"turn", "outcome", "revision", "verdict", "reason", "evidence"}
+var results = []string{"turn", "outcome", "revision", "verdict", "reason", "evidence", "apps", "runs", "failed"}
 
 func (s *theatre) exits(ts *testscript.TestScript, _ bool, args []string) {
 	s.last = args

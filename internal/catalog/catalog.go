@@ -30,7 +30,9 @@ func Files(ctx context.Context, root string) ([]File, error) {
 		if err != nil {
 			return nil, err
 		}
-		if files, err = documented(files, path.Join("tasks", t.name), text, ofTask(object)); err != nil {
+		about := ofTask(object)
+		about.Account = t.account
+		if files, err = documented(files, path.Join("tasks", t.name), text, about); err != nil {
 			return nil, err
 		}
 	}

@@ -33,6 +33,7 @@ func (t task) object(root string) (*tekton.Task, error) {
 			spec.Workspaces = []tekton.WorkspaceDeclaration{prometheus}
 		}
 	}
+	spec.Workspaces = append(spec.Workspaces, t.workspaces...)
 	for _, r := range t.results {
 		spec.Results = append(spec.Results, r.object())
 	}

@@ -21,6 +21,7 @@ type page struct {
 	Params            []tekton.ParamSpec
 	Workspaces        []workspace
 	Results           []named
+	Account           string // what its account needs, if not what the others need
 }
 
 type named struct{ Name, Description string }

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 
+	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+
 	"github.com/serin-cd/serin/internal/pipeline"
 )
 
@@ -15,6 +17,8 @@ type task struct {
 	description string
 	results     []result
 	steps       []step
+	workspaces  []tekton.WorkspaceDeclaration
+	account     string // what its account may do, in a sentence; empty: what config/rbac.yaml says
 }
 
 type result struct {
@@ -150,6 +154,8 @@ var tasks = []task{
 				"sentence; at most 512 bytes. Empty if it did not fail."},
 		},
 		steps: []step{{program: "start-release", results: toTask("apps", "runs", "failed", "verdict", "reason")}},
+		account: "Its ServiceAccount needs the rights of " +
+			"[pipelines/environment/samples/rbac.yaml](../../pipelines/environment/samples/rbac.yaml).",
 	},
 }
 
