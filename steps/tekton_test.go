@@ -58,7 +58,9 @@ func (s *theatre) concludes(ts *testscript.TestScript, _ bool, args []string) {
 		_, err := s.app.Cluster.Objects(kube.TaskRuns, s.app.Namespace).Create(s.t.Context(), task,
 			metav1.CreateOptions{})
 		ts.Check(err)
-		s.write(ts, kube.TaskRuns, task.GetName(), ended(result("verdict", args[1])))
+		status := ended(result("verdict", args[1]))
+		status["podName"] = task.GetName()
+		s.write(ts, kube.TaskRuns, task.GetName(), status)
 	}
 	s.write(ts, kube.PipelineRuns, name, ended(result("outcome", args[0]), result("reason", "because")))
 }
@@ -66,7 +68,7 @@ func (s *theatre) concludes(ts *testscript.TestScript, _ bool, args []string) {
 // write gives an object of Tekton's a status.
 func (s *theatre) write(ts *testscript.TestScript, resource schema.GroupVersionResource, name string,
 	status map[string]any) {
-	patch, err := (&unstructured.Unstructured{Object: map[string]any{"kind": "Status", "status": status}}).MarshalJSON()
+	patch, err := (&unstructured.Unstructured{Object: map[string]any{"kind": "PipelineRun", "status": status}}).MarshalJSON()
 	ts.Check(err)
 	_, err = s.app.Cluster.Objects(resource, s.app.Namespace).Patch(s.t.Context(), name, types.MergePatchType, patch,
 		metav1.PatchOptions{}, "status")

@@ -194,7 +194,7 @@ func (s starter) follow(ctx context.Context, all Outcome) error {
 	if ctx.Err() == nil {
 		return all.err()
 	}
-	return errors.Join(context.Cause(ctx), s.cancel(ctx, all), all.err())
+	return s.cancel(ctx, all)
 }
 
 // watch waits until a run has ended.
@@ -231,18 +231,30 @@ func tell(r *Release, change status.Change) {
 	}
 }
 
-// cancel ends the runs that go on gracefully: there is little time left.
+// cancel ends the runs that go on gracefully, and tells of those beside what had failed before: there is little time
+// left.
 func (s starter) cancel(ctx context.Context, all Outcome) error {
+	err := context.Cause(ctx)
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer stop()
-	var failed []error
-	for _, r := range all {
-		if r.mine && r.Ended.Ended.IsZero() {
-			slog.Info("cancelling the release", "app", r.App.Name, "run", r.Run.Name)
-			failed = append(failed, Cancel(ctx, s.runs, r.Run.Name))
+	for i := range all {
+		r := &all[i]
+		if r.Run.Name == "" || !r.Ended.Ended.IsZero() {
+			continue
+		}
+		r.Failure = nil
+		if !r.mine {
+			err = fmt.Errorf("%w; run %s of another goes on", err, r.Run.Name)
+		} else if failed := Cancel(ctx, s.runs, r.Run.Name); failed != nil {
+			err = fmt.Errorf("%w; %w", err, failed)
+		} else {
+			err = fmt.Errorf("%w; run %s is cancelled, and gives the traffic back", err, r.Run.Name)
 		}
 	}
-	return errors.Join(failed...)
+	if failed := all.err(); failed != nil {
+		err = fmt.Errorf("%w; %w", err, failed)
+	}
+	return err
 }
 
 // kinds are how a release fails, what people must know first before the rest.

@@ -365,8 +365,9 @@ func TestCancelled(t *testing.T) {
 	step := e.begin(ctx, e.config("mine"))
 	shop := e.run("shop")
 	terminate(errors.New("terminated signal received"))
-	if got := <-step; got.err == nil || !strings.Contains(got.err.Error(), "terminated signal received") {
-		t.Errorf("terminated: %v, want that it was", got.err)
+	if got := <-step; got.err == nil || got.err.Error() != "terminated signal received; run "+
+		docs.Name+" of another goes on; run "+shop.Name+" is cancelled, and gives the traffic back" {
+		t.Errorf("terminated: %v, want that it was, and what became of the runs", got.err)
 	}
 	for _, r := range e.runs(t.Context()) {
 		want := ""
