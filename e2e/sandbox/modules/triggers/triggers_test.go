@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	pipeline "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	"github.com/tektoncd/triggers/pkg/apis/triggers/contexts"
 	"github.com/tektoncd/triggers/pkg/apis/triggers/v1beta1"
 	"github.com/tektoncd/triggers/pkg/interceptors"
 	"github.com/tektoncd/triggers/pkg/interceptors/bitbucket"
@@ -87,7 +88,7 @@ func object[T any, P interface {
 		if err := yaml.UnmarshalStrict(document, found); err != nil {
 			t.Fatalf("%s: %s: %v", file, kind, err)
 		}
-		ctx := apis.WithinCreate(t.Context())
+		ctx := contexts.WithUpgradeViaDefaulting(apis.WithinCreate(t.Context())) // as its webhook does
 		found.SetDefaults(ctx)
 		if err := found.Validate(ctx); err != nil {
 			t.Fatalf("%s: %s: %v", file, kind, err)
