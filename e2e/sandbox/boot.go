@@ -48,7 +48,12 @@ func (s *Sandbox) boot(ctx context.Context, p *progress.Reporter, b *building, o
 		}
 		if !o.Bare {
 			group.Go(func() error { return s.bootMesh(ctx, p, apply, client, b) })
-			group.Go(func() error { return s.bootTekton(ctx, p, apply, client, b, loaded) })
+			group.Go(func() error {
+				if err := s.bootTekton(ctx, p, apply, client, b, loaded); err != nil || !o.Triggers {
+					return err
+				}
+				return s.bootTriggers(ctx, p, apply, client, b)
+			})
 		}
 		if o.Flagger && !o.Bare {
 			group.Go(func() error { return s.bootFlagger(ctx, apply, b) })

@@ -16,6 +16,16 @@ func TestTektonImageRef(t *testing.T) {
 	}
 }
 
+func TestTriggersManifest(t *testing.T) {
+	const text = `image: "ko://github.com/tektoncd/triggers/cmd/webhook"
+"-el-image", "ko://github.com/tektoncd/triggers/cmd/eventlistenersink",`
+	const want = `image: "serin.test/triggers-webhook:v0.36.0"
+"-el-image", "serin.test/triggers-eventlistenersink:v0.36.0",`
+	if got := triggersManifest(text); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 func TestMajorVersion(t *testing.T) {
 	cases := map[string]string{
 		"containerd github.com/containerd/containerd 1.6.20~ds1 1.6.20~ds1-1+b1": "1",

@@ -75,6 +75,7 @@ are, KO_DOCKER_REPO which repository images go to.`,
 	cmd.Flags().BoolVar(&o.Bare, "bare", false, "Kubernetes alone")
 	cmd.Flags().BoolVar(&o.MetricsServer, "metrics-server", false, "with metrics-server, for autoscalers")
 	cmd.Flags().BoolVar(&o.Flagger, "flagger", false, "with Flagger, for applications that move from it or back")
+	cmd.Flags().BoolVar(&o.Triggers, "triggers", false, "with Tekton Triggers, for webhooks that start Pipelines")
 	outputFlag(cmd, set)
 	return cmd
 }
