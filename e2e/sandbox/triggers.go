@@ -33,7 +33,9 @@ func triggersImages(built programs) []image.Image {
 	return all
 }
 
-func triggersImage(name string) string { return "serin.test/triggers-" + name + ":" + build.TriggersVersion }
+func triggersImage(name string) string {
+	return "serin.test/triggers-" + name + ":" + build.TriggersVersion
+}
 
 // bootTriggers installs Tekton Triggers beside Tekton, and returns when its interceptors are known: an EventListener
 // that is asked before answers as if a signature was wrong.

@@ -118,11 +118,18 @@ func TestVersions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for module, want := range map[string]string{"k8s.io/kubernetes": KubernetesVersion, tektonModule: TektonVersion} {
-		if got, err := goOutput(t.Context(), program.dir, "list", "-m", "-f={{.Version}}", module); err != nil ||
+	for name, want := range map[string]string{"k8s.io/kubernetes": KubernetesVersion, tektonModule: TektonVersion} {
+		if got, err := goOutput(t.Context(), program.dir, "list", "-m", "-f={{.Version}}", name); err != nil ||
 			got != want {
-			t.Errorf("%s: the cluster's module requires %s (%v), want %s", module, got, err, want)
+			t.Errorf("%s: the cluster's module requires %s (%v), want %s", name, got, err, want)
 		}
+	}
+	if program, err = module("triggers", "any"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := goOutput(t.Context(), program.dir, "list", "-m", "-f={{.Version}}", triggersModule); err != nil ||
+		got != TriggersVersion {
+		t.Errorf("%s: its module requires %s (%v), want %s", triggersModule, got, err, TriggersVersion)
 	}
 }
 
