@@ -135,6 +135,9 @@ func TestStepsRunAsTektonNeedsIt(t *testing.T) {
 // very end of the hour, the janitor does what it would have done when tried again.
 func TestFinallyIsReachedWithinTektonsHour(t *testing.T) {
 	for name, pipeline := range read[tekton.Pipeline](t, "Pipeline") {
+		if !ofOne(pipeline) {
+			continue
+		}
 		var total time.Duration
 		for _, task := range slices.Concat(pipeline.Spec.Tasks, pipeline.Spec.Finally) {
 			if task.Timeout == nil {
@@ -155,11 +158,47 @@ func TestFinallyNeedsNoResults(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if !ofOne(pipeline) {
+			continue
+		}
 		if found := results.FindAllString(string(text), -1); found != nil {
 			t.Errorf("%s: finally refers to %v: it is skipped where one is missing", name, found)
 		}
 		if got := pipeline.Spec.Finally[0].Retries; got != 2 {
 			t.Errorf("%s: finally is tried %d times more, want 2", name, got)
+		}
+	}
+}
+
+// ofOne says whether a Pipeline releases one application. Those around it follow releases, which take longer than an
+// hour together, and have nothing to give back themselves.
+func ofOne(p tekton.Pipeline) bool { return strings.HasPrefix(p.Name, "canary") }
+
+// TestTasksHaveTimeouts within those of the sample runs: finally is not reached otherwise.
+func TestTasksHaveTimeouts(t *testing.T) {
+	runs := read[tekton.PipelineRun](t, "PipelineRun")
+	for name, pipeline := range read[tekton.Pipeline](t, "Pipeline") {
+		var tasks, finally time.Duration
+		for _, task := range slices.Concat(pipeline.Spec.Tasks, pipeline.Spec.Finally) {
+			if task.Timeout == nil {
+				t.Fatalf("%s: task %s has no timeout", name, task.Name)
+			}
+		}
+		for _, task := range pipeline.Spec.Tasks {
+			tasks += task.Timeout.Duration
+		}
+		for _, task := range pipeline.Spec.Finally {
+			finally += task.Timeout.Duration
+		}
+		for sample, run := range runs {
+			if run.Spec.PipelineRef == nil || run.Spec.PipelineRef.Name != pipeline.Name {
+				continue
+			}
+			if limits := run.Spec.Timeouts; limits.Tasks.Duration < tasks && !ofOne(pipeline) ||
+				limits.Finally.Duration < finally {
+				t.Errorf("%s: tasks may take %s and finally %s, want %s and %s as in %s", sample, limits.Tasks.Duration,
+					limits.Finally.Duration, tasks, finally, name)
+			}
 		}
 	}
 }
