@@ -72,7 +72,7 @@ func use(ctx context.Context) (*sandbox.Sandbox, error) {
 	if name := os.Getenv("SERIN_SANDBOX"); name != "" {
 		return sandbox.Attach(name)
 	}
-	return sandbox.Up(ctx, sandbox.Options{Name: "scenarios", Out: os.Stderr, Flagger: true})
+	return sandbox.Up(ctx, sandbox.Options{Name: "scenarios", Out: os.Stderr, Flagger: true, Triggers: true})
 }
 
 func logs(sb *sandbox.Sandbox) {
