@@ -169,7 +169,8 @@ func TestPushReleases(t *testing.T) {
 	p.push(trial.Errors)
 	bad := strings.Repeat("e5", 20)
 	p.deliver(repository, "refs/heads/main", bad, webhookSecret)
-	if result, err = (&trial.Run{App: p.app, Name: "environment-" + bad[:12]}).Wait(t.Context(), 8*time.Minute); err != nil {
+	environment = &trial.Run{App: p.app, Name: "environment-" + bad[:12]}
+	if result, err = environment.Wait(t.Context(), 8*time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	task = result.Tasks["release"]
