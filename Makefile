@@ -8,6 +8,8 @@ SANDBOX     := $(E2E) ./cmd/sandbox
 test         = $(TOOL) gotestsum --format=$(or $(FORMAT),$(1)) --hide-summary=skipped --packages="$(2)" --
 # runs a command whose packages share one API server
 SHARED       = SERIN_KUBE=$$($(SANDBOX) build kube) go run ./internal/apitest/cmd/with-apiserver
+# tests triggers/ with what Tekton Triggers is made of, compiled as the sandbox does
+TRIGGERS     = go -C e2e/sandbox/modules/triggers test -count=1 -vet=off '-gcflags=all=-l -dwarf=false' -gcflags=std=
 # prints lines of over 120 columns, a tab being 4, but for raw strings: what is pasted there has a form of its own
 LONG         = FNR == 1 { raw = 0 } \
 	{ ticks = gsub(/`/, "`"); line = $$0; gsub(/\t/, "    ", line) } \
@@ -54,6 +56,7 @@ model: ## play runs against each other for MODEL_SECONDS (600), from MODEL_SEED 
 e2e: ## the tests of the e2e module, which start sandboxes: needs root
 	cd e2e && $(call test,testname,$$(go list ./... | grep -v /scenarios$$)) -count=1 -ldflags=-w -p 3 -timeout 30m
 	cd e2e && $(call test,testname,./scenarios) -count=1 -ldflags=-w -parallel 40 -timeout 30m
+	$(TRIGGERS) ./...
 
 test-faults: ## break releases at every moment in every way, and write docs/faults.md (FAULTS: names of faults, missing, or all)
 	go -C e2e test -count=1 -v -timeout 180m -run TestMatrix ./faults -faults "$(or $(FAULTS),all)" -write $(CURDIR)/docs

@@ -77,6 +77,8 @@ func (s *theatre) commands() map[string]command {
 		// concludes OUTCOME [VERDICT] waits for a PipelineRun that was started and has not begun, and ends it so, as
 		// Tekton does.
 		"concludes": s.concludes,
+		// started waits for a PipelineRun that was started and has not begun.
+		"started": func(ts *testscript.TestScript, _ bool, _ []string) { s.begun(ts) },
 		// labelled KEY=VALUE gives the target a label.
 		"labelled": s.labelled,
 		// pods VERSION ready|unready says how the pods of a version are.

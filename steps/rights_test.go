@@ -1,6 +1,7 @@
 package steps_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -68,4 +69,31 @@ func (s *theatre) granted(ts *testscript.TestScript, _ bool, args []string) {
 	if text := ts.ReadFile("stderr"); strings.Contains(text, "is forbidden") {
 		ts.Fatalf("%s has not all the rights that it asks for", args[1])
 	}
+}
+
+// TestRightsOfAnEnvironment starts releases with the account of the sample.
+func TestRightsOfAnEnvironment(t *testing.T) {
+	t.Parallel()
+	apitest.Config(t)
+	bin := build(t)
+	app := releasetest.New(t)
+	s := &theatre{t: t, app: app, way: newWay(t)}
+	text, err := os.ReadFile("../pipelines/environment/samples/rbac.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	start, _, _ := strings.Cut(string(text), "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\n"+
+		"metadata:\n  name: serin-environment-admin\n") // the rights of Helm are not those of the step
+	apitest.Apply(t, app.Namespace, []byte(start))
+	account := s.as(t, "serin-environment")
+	testscript.Run(t, testscript.Params{
+		Files: []string{"testdata/rights/start.txtar"},
+		Cmds:  s.commands(),
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("PATH", bin)
+			env.Setenv("KUBECONFIG", account)
+			env.Setenv("RUN_NAMESPACE", app.Namespace)
+			return nil
+		},
+	})
 }

@@ -28,9 +28,8 @@ func (s *theatre) labelled(_ *testscript.TestScript, _ bool, args []string) {
 		strings.ReplaceAll(key, "/", "~1"), value))
 }
 
-// concludes ends a PipelineRun that a program has started, after a stage with a verdict if one is given.
-func (s *theatre) concludes(ts *testscript.TestScript, _ bool, args []string) {
-	var name string
+// begun waits for a PipelineRun that a program has started, and that nobody plays yet.
+func (s *theatre) begun(ts *testscript.TestScript) (name string) {
 	until(ts, "a PipelineRun was started", func() bool {
 		list, err := s.app.Cluster.Objects(kube.PipelineRuns, s.app.Namespace).List(s.t.Context(),
 			metav1.ListOptions{LabelSelector: "serin.dev/app"})
@@ -42,6 +41,12 @@ func (s *theatre) concludes(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		return name != ""
 	})
+	return name
+}
+
+// concludes ends a PipelineRun that a program has started, after a stage with a verdict if one is given.
+func (s *theatre) concludes(ts *testscript.TestScript, _ bool, args []string) {
+	name := s.begun(ts)
 	now := time.Now().UTC().Format(time.RFC3339)
 	ended := func(results ...any) map[string]any {
 		return map[string]any{"startTime": now, "completionTime": now, "results": results, "conditions": []any{

@@ -8,7 +8,8 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md", "tasks/*/README.md", "pipelines/*/README.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md", "tasks/*/README.md", "pipelines/*/README.md",
+         "triggers/README.md")
 PICTURES = "docs/*.svg"
 STYLE = "tools/site/site.css"
 REPOSITORY = "https://github.com/serin-cd/serin"
