@@ -18,7 +18,7 @@ import (
 	"github.com/serin-cd/serin/internal/parameters"
 	"github.com/serin-cd/serin/pkg/cluster/application"
 	"github.com/serin-cd/serin/pkg/cluster/kube"
-	begin "github.com/serin-cd/serin/pkg/gitops/start"
+	"github.com/serin-cd/serin/pkg/gitops/limits"
 	"github.com/serin-cd/serin/pkg/release/status"
 	"github.com/serin-cd/serin/pkg/task/failure"
 )
@@ -236,7 +236,7 @@ func (s *starting) runOf(p *tekton.Pipeline, app application.Application,
 		Spec: tekton.PipelineRunSpec{
 			PipelineRef:     &tekton.PipelineRef{Name: p.Name},
 			TaskRunTemplate: tekton.PipelineTaskRunTemplate{ServiceAccountName: s.account},
-			Timeouts:        begin.Timeouts(p.Spec),
+			Timeouts:        limits.Of(p.Spec),
 		},
 	}
 	for _, offered := range p.Spec.Params {

@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	pipeline "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/serin-cd/serin/pkg/cluster/application"
+	"github.com/serin-cd/serin/pkg/gitops/limits"
 	"github.com/serin-cd/serin/pkg/task/failure"
 )
 
@@ -48,7 +48,7 @@ func runOf(p *pipeline.Pipeline, c Change, parameters map[string]string, account
 		Spec: pipeline.PipelineRunSpec{
 			PipelineRef:     &pipeline.PipelineRef{Name: p.Name},
 			TaskRunTemplate: pipeline.PipelineTaskRunTemplate{ServiceAccountName: account},
-			Timeouts:        Timeouts(p.Spec),
+			Timeouts:        limits.Of(p.Spec),
 		},
 	}
 	given := c.over(parameters)
@@ -70,24 +70,4 @@ func runOf(p *pipeline.Pipeline, c Change, parameters map[string]string, account
 			c.App, p.Name, strings.Join(unknown, ", "))
 	}
 	return r, nil
-}
-
-// Timeouts are those that a run of a Pipeline needs whose tasks follow one another, nil where Tekton's hour will do.
-func Timeouts(p pipeline.PipelineSpec) *pipeline.TimeoutFields {
-	sum := func(tasks []pipeline.PipelineTask) (all time.Duration) {
-		for _, t := range tasks {
-			if t.Timeout != nil {
-				all += time.Duration(1+t.Retries) * t.Timeout.Duration
-			}
-		}
-		return all + 30*time.Second // for Tekton itself
-	}
-	tasks, finally := sum(p.Tasks), sum(p.Finally)
-	if tasks+finally <= time.Hour {
-		return nil
-	}
-	return &pipeline.TimeoutFields{
-		Pipeline: &metav1.Duration{Duration: tasks + finally}, Tasks: &metav1.Duration{Duration: tasks},
-		Finally: &metav1.Duration{Duration: finally},
-	}
 }
