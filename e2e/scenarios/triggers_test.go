@@ -122,7 +122,8 @@ func (p *play) runs() []string {
 }
 
 // TestPushReleases has a real EventListener start what a push has changed: once, though it is delivered twice, and not
-// at all if it is not signed, or of another branch or repository. A version that is bad makes the run of the push fail.
+// at all if it is not signed, or of another branch or repository. A version that is bad makes the run of the push fail,
+// and a run that is cancelled takes its release with it.
 func TestPushReleases(t *testing.T) {
 	const repository = "shop/environment"
 	p := released(t, 40)
@@ -180,6 +181,25 @@ func TestPushReleases(t *testing.T) {
 			result.Succeeded, result.Reason, task.Results, task.Exits)
 	}
 	p.atRest("the push of a bad version")
+	p.serves(trial.V2)
+
+	p.push(trial.V3)
+	cancelled := strings.Repeat("f6", 20)
+	p.deliver(repository, "refs/heads/main", cancelled, webhookSecret)
+	p.eventually("the canary has traffic", func(s trial.State) bool { return s.Weight > 0 })
+	before := p.runs()
+	if err := p.app.Patch(t.Context(), kube.PipelineRuns, "environment-"+cancelled[:12], types.MergePatchType,
+		`{"spec":{"status":"CancelledRunFinally"}}`); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range before { // those of the pushes before have ended
+		if strings.HasPrefix(name, "shop-") {
+			if _, err = (&trial.Run{App: p.app, Name: name}).Wait(t.Context(), 3*time.Minute); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	p.atRest("the push that was cancelled")
 	p.serves(trial.V2)
 	p.nothingLost(trial.Errors)
 }
