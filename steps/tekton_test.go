@@ -1,6 +1,7 @@
 package steps_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
@@ -73,7 +74,7 @@ func (s *theatre) concludes(ts *testscript.TestScript, _ bool, args []string) {
 // write gives an object of Tekton's a status.
 func (s *theatre) write(ts *testscript.TestScript, resource schema.GroupVersionResource, name string,
 	status map[string]any) {
-	patch, err := (&unstructured.Unstructured{Object: map[string]any{"kind": "PipelineRun", "status": status}}).MarshalJSON()
+	patch, err := json.Marshal(map[string]any{"status": status})
 	ts.Check(err)
 	_, err = s.app.Cluster.Objects(resource, s.app.Namespace).Patch(s.t.Context(), name, types.MergePatchType, patch,
 		metav1.PatchOptions{}, "status")

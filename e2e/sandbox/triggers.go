@@ -61,13 +61,13 @@ func (s *Sandbox) bootTriggers(ctx context.Context, p *progress.Reporter, apply 
 			return err
 		}
 	}
-	err = poll(ctx, bootLimit, "the webhook of Tekton Triggers to take its interceptors", func(ctx context.Context) error {
+	err = poll(ctx, bootLimit, "Tekton Triggers' webhook to take interceptors", func(ctx context.Context) error {
 		return apply.applyAll(ctx, interceptors)
 	})
 	if err != nil {
 		return err
 	}
-	err = poll(ctx, bootLimit, "the interceptors of Tekton Triggers to be trusted", func(ctx context.Context) error {
+	err = poll(ctx, bootLimit, "Tekton Triggers' interceptors to be trusted", func(ctx context.Context) error {
 		return trusted(ctx, apply, interceptors)
 	})
 	if err != nil {

@@ -54,7 +54,8 @@ func (p *play) listen(repository string) {
 	}
 	listener, _, _ := strings.Cut(read("triggers", "listener.yaml"), "        workspaces:\n")
 	for _, manifest := range []string{
-		strings.Replace(listener, "pipelineRef:\n          name: environment", "pipelineRef:\n          name: start", 1),
+		strings.Replace(listener, "pipelineRef:\n          name: environment",
+			"pipelineRef:\n          name: start", 1),
 		strings.Replace(read("triggers", "github.yaml"), "OWNER/REPOSITORY", repository, 2),
 		read("pipelines", "environment", "samples", "rbac.yaml"),
 		started,

@@ -143,15 +143,15 @@ var tasks = []task{
 			"runs: they give the traffic back. It does not matter who has changed the Deployment: a task before this " +
 			"one, Argo CD or Flux.",
 		results: []result{
-			{name: "apps", description: "Applications that were released, separated by commas, as far as there is room; " +
-				"empty if nothing has changed."},
+			{name: "apps", description: "Applications that were released, separated by commas, as far as there is " +
+				"room; empty if nothing has changed."},
 			{name: "runs", description: "PipelineRuns that released them, in the same order."},
 			{name: "failed", description: "Applications whose canary was judged and failed, or could not be judged, " +
 				"separated by commas: their environment holds a version that does not serve."},
 			{name: "verdict", description: "pass if all were released, fail if one was judged to be bad, else " +
 				"inconclusive."},
-			{name: "reason", description: "Why the task failed: rejected, inconclusive, config or error, a colon, and a " +
-				"sentence; at most 512 bytes. Empty if it did not fail."},
+			{name: "reason", description: "Why the task failed: rejected, inconclusive, config or error, a colon, " +
+				"and a sentence; at most 512 bytes. Empty if it did not fail."},
 		},
 		steps: []step{{program: "start-release", results: toTask("apps", "runs", "failed", "verdict", "reason")}},
 		account: "Its ServiceAccount needs the rights of " +

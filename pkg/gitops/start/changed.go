@@ -51,8 +51,8 @@ func Changed(ctx context.Context, cluster *kube.Cluster, namespace string, names
 	var changes []Change
 	for _, name := range wanted(all, names) {
 		if all[name] == nil {
-			refusals.Addf("starting releases: namespace %s has no Deployment %s: apply it first, or take it out of apps",
-				namespace, name)
+			refusals.Addf("starting releases: namespace %s has no Deployment %s: apply it first, or take it out of "+
+				"apps", namespace, name)
 			continue
 		}
 		c, err := changeOf(application.Application{Namespace: namespace, Name: name}, all)
@@ -96,13 +96,13 @@ func changeOf(app application.Application, all map[string]*workload.Deployment) 
 		return c, nil
 	}
 	if err := json.Unmarshal([]byte(text), &c.Parameters); err != nil {
-		return Change{}, fmt.Errorf("reading annotation %s of Deployment %s: %w, want a JSON object of strings such as "+
-			`{"hosts": "shop.example.com"}`, ParametersAnnotation, app.Name, err)
+		return Change{}, fmt.Errorf("reading annotation %s of Deployment %s: %w, want a JSON object of strings such "+
+			`as {"hosts": "shop.example.com"}`, ParametersAnnotation, app.Name, err)
 	}
 	return c, nil
 }
 
-// Over are the parameters of a change above others, which hold for all applications.
+// over are the parameters of a change above others, which hold for all applications.
 func (c Change) over(others map[string]string) map[string]string {
 	all := map[string]string{onBusy: "supersede"} // a newer commit is what people want, not its turn
 	maps.Copy(all, others)

@@ -37,8 +37,9 @@ type Config struct {
 	Apps []string `env:"APPS"`
 	// Name of the Pipeline that releases an application whose Deployment has no annotation serin.dev/pipeline.
 	Pipeline string `env:"PIPELINE, default=canary"`
-	// Parameters of the runs, as a JSON object of strings such as {"gateways": "istio-system/public,mesh"}. Those in the
-	// annotation serin.dev/parameters of a Deployment, likewise, come before these. Empty leaves the Pipeline's defaults.
+	// Parameters of the runs, as a JSON object of strings such as {"gateways": "istio-system/public,mesh"}. Those in
+	// the annotation serin.dev/parameters of a Deployment, likewise, come before these. Empty leaves the Pipeline's
+	// defaults.
 	Parameters Object `env:"PARAMETERS"`
 	// ServiceAccount of the runs.
 	Account string `env:"RELEASE_SERVICE_ACCOUNT, default=serin"`
@@ -182,7 +183,8 @@ func (s starter) judged(ctx context.Context, r status.Run) (status.Run, error) {
 // follow waits until all runs have ended, and adds how.
 func (s starter) follow(ctx context.Context, all Outcome) error {
 	limit := time.Duration(s.Deadline)
-	watched, stop := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not ended after %s: see tkn canary status", limit))
+	watched, stop := context.WithTimeoutCause(ctx, limit,
+		fmt.Errorf("not ended after %s: see tkn canary status", limit))
 	defer stop()
 	var following sync.WaitGroup
 	for i := range all {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -259,15 +260,17 @@ func TestToldTwice(t *testing.T) {
 	e.finish(r, run.Initialized, "")
 	for _, step := range []<-chan ended{first, second} {
 		got := <-step
-		if got.err != nil || got.outcome.Names() != "shop" || got.outcome.Runs() != r.Name || got.outcome.Failed() != "" {
-			t.Errorf("released %s by %s (%v), want shop by %s", got.outcome.Names(), got.outcome.Runs(), got.err, r.Name)
+		o := got.outcome
+		if got.err != nil || o.Names() != "shop" || o.Runs() != r.Name || o.Failed() != "" {
+			t.Errorf("released %s by %s (%v), want shop by %s", o.Names(), o.Runs(), got.err, r.Name)
 		}
 	}
 	e.deploy("shop-primary", "1", "")
 	e.promoted("shop")
 	third := <-e.begin(t.Context(), e.config("third"))
 	if third.err != nil || len(third.outcome) != 0 || len(e.names()) != 1 {
-		t.Errorf("with nothing changed: %v (%v) and runs %v, want none and one run", third.outcome, third.err, e.names())
+		t.Errorf("with nothing changed: %v (%v) and runs %v, want none and one run", third.outcome, third.err,
+			e.names())
 	}
 }
 
@@ -284,8 +287,8 @@ func TestBackAgain(t *testing.T) {
 		e.promoted("shop")
 	}
 	names := e.names()
-	if len(names) != 3 || !strings.HasSuffix(strings.Join(names, " "), "-2") && !strings.Contains(strings.Join(names, " "),
-		"-2 ") {
+	again := slices.ContainsFunc(names, func(name string) bool { return strings.HasSuffix(name, "-2") })
+	if len(names) != 3 || !again {
 		t.Errorf("runs %v, want three, one of them a second attempt", names)
 	}
 }
@@ -312,14 +315,15 @@ func TestFailures(t *testing.T) {
 			e.finish(e.run("shop"), c.outcome, c.verdict)
 			got := <-step
 			if failure.Code(got.err) != c.exit || got.outcome.Failed() != c.failed {
-				t.Errorf("exit %d, failed %q (%v), want %d and %q", failure.Code(got.err), got.outcome.Failed(), got.err,
-					c.exit, c.failed)
+				t.Errorf("exit %d, failed %q (%v), want %d and %q", failure.Code(got.err), got.outcome.Failed(),
+					got.err, c.exit, c.failed)
 			}
 			step = e.begin(t.Context(), e.config("second"))
 			if c.again == 2 {
 				e.finish(e.run("shop"), run.Promoted, "pass")
 				must(t, (<-step).err)
-			} else if got = <-step; failure.Code(got.err) != c.exit || !strings.Contains(got.err.Error(), "judged before") {
+			} else if got = <-step; failure.Code(got.err) != c.exit ||
+				!strings.Contains(got.err.Error(), "judged before") {
 				t.Errorf("another step for the same revision: %v, want what the first said", got.err)
 			}
 			if names := e.names(); len(names) != c.again {

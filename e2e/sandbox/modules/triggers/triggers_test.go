@@ -163,7 +163,8 @@ func started(t *testing.T, file string, d delivery) *pipeline.PipelineRun {
 	t.Helper()
 	trigger := object[v1beta1.Trigger](t, file, "Trigger")
 	request := &v1beta1.InterceptorRequest{Body: d.body, Header: d.header, Extensions: map[string]any{},
-		Context: &v1beta1.TriggerContext{EventURL: "/", EventID: "1", TriggerID: "namespaces/staging/triggers/environment"}}
+		Context: &v1beta1.TriggerContext{EventURL: "/", EventID: "1",
+			TriggerID: "namespaces/staging/triggers/environment"}}
 	chain := map[string]v1beta1.InterceptorInterface{"github": github.NewInterceptor(secrets{t}),
 		"gitlab": gitlab.NewInterceptor(secrets{t}), "bitbucket": bitbucket.NewInterceptor(secrets{t}),
 		"cel": cel.NewInterceptor(secrets{t})}
