@@ -18,7 +18,8 @@ func root() *cobra.Command {
 		SilenceErrors: true,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "tkn canary"},
 	}
-	cmd.AddCommand(imports(), adopts(), render(), starts(), statuses(), watches(), histories(), lists(), explains(),
+	cmd.AddCommand(imports(), adopts(), render(), starts(), statuses(), watches(), histories(), lists(), applications(), activities(),
+		explains(),
 		logsOf(), abort(), rollsBack(), ejects(), removes(), doctors(), replays(), record(), version())
 	cmd.SetFlagErrorFunc(refused)
 	cmd.SetHelpCommand(helps())

@@ -36,6 +36,8 @@ type Application struct {
 	Weights   []run.Stage      `json:"weights,omitempty"`  // that the last run has written
 	Problem   string           `json:"problem,omitempty"`  // with the record or the route
 	KeptUntil time.Time        `json:"keptUntil,omitzero"` // until when the pods of a canary that failed stay up
+	Rejected  *Version         `json:"rejected,omitempty"` // that the last run did not promote, while the target has it
+	Hosts     []string         `json:"hosts,omitempty"`    // of the route
 	// Ejecting says that the application was being ejected, and that was cut off: its Deployment serves already, and
 	// the primary is still there.
 	Ejecting bool `json:"ejecting,omitempty"`
@@ -45,7 +47,8 @@ type Application struct {
 
 // Version is what pods run.
 type Version struct {
-	Images   []string `json:"images,omitempty"` // of all containers
+	Name     string   `json:"version,omitempty"` // in a word, as people call it
+	Images   []string `json:"images,omitempty"`  // of all containers
 	Revision string   `json:"revision,omitempty"`
 }
 
@@ -75,15 +78,20 @@ func (a Application) Busy() bool { return a.record.Open() }
 // List is the status of all applications of a namespace that Serin has ever released, or of all namespaces if it is
 // empty, in two calls.
 func List(ctx context.Context, c *kube.Cluster, namespace string) ([]Application, error) {
+	all, _, err := Survey(ctx, c, namespace)
+	return all, err
+}
+
+// Survey is List, with the Deployments besides that are of no application which Serin has released.
+func Survey(ctx context.Context, c *kube.Cluster, namespace string) (all []Application, others []Other, err error) {
 	routes, err := weight.ListAll(ctx, c.VirtualServices(namespace), namespace)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	deployments, err := deployments(ctx, c, namespace)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var all []Application
 	for _, in := range sets.List(sets.KeySet(routes)) {
 		for _, name := range sets.List(routes[in].Applications()) {
 			app := application.Application{Namespace: in, Name: name}
@@ -92,7 +100,7 @@ func List(ctx context.Context, c *kube.Cluster, namespace string) ([]Application
 			}
 		}
 	}
-	return all, nil
+	return all, left(all, routes, deployments), nil
 }
 
 // deployments are those of a namespace, by namespace and name.
@@ -134,8 +142,14 @@ func of(app application.Application, routes weight.Routes,
 		a.KeptUntil = target.KeptUntil()
 	}
 	a.Ejecting = state.Record == nil && a.Problem == "" && primary != nil && target != nil && target.Stamp() == ""
+	a.Hosts = vs.Spec.Hosts
 	if rec := state.Record; rec != nil {
 		a.tell(rec)
+		if target != nil && !rec.Open() && !rec.Outcome.Done() && target.Revision() == rec.Revision &&
+			rec.Revision != a.Serving.Revision {
+			v := version(target, rec.Revision)
+			a.Rejected = &v
+		}
 		if target != nil && rec.Open() {
 			v := version(target, rec.Revision)
 			a.Canary = &v
@@ -160,7 +174,7 @@ func (a *Application) tell(rec *record.Record) {
 }
 
 func version(d *workload.Deployment, revision string) Version {
-	v := Version{Revision: revision}
+	v := Version{Name: inAWord(d), Revision: revision}
 	for _, c := range d.Spec.Template.Spec.Containers {
 		if !slices.Contains(v.Images, c.Image) {
 			v.Images = append(v.Images, c.Image)

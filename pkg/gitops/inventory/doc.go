@@ -1,0 +1,2 @@
+// Package inventory tells which version of each application serves in each environment.
+package inventory
