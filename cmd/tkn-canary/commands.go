@@ -18,7 +18,7 @@ func root() *cobra.Command {
 		SilenceErrors: true,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "tkn canary"},
 	}
-	cmd.AddCommand(imports(), adopts(), render(), starts(), statuses(), watches(), histories(), lists(), applications(), activities(),
+	cmd.AddCommand(imports(), adopts(), render(), starts(), statuses(), watches(), histories(), lists(), applications(),
 		explains(),
 		logsOf(), abort(), rollsBack(), ejects(), removes(), doctors(), replays(), record(), version())
 	cmd.SetFlagErrorFunc(refused)
