@@ -182,7 +182,8 @@ func (u umbrella) item(app, version string, a Addition) ([]splice.Field, error) 
 	if from == "" {
 		return nil, failure.Configf("adding %s to %s: say from which chart-repository it comes", app, u.name)
 	}
-	item := []splice.Field{{Key: "name", Value: name}, {Key: "version", Value: version}, {Key: "repository", Value: from}}
+	item := []splice.Field{{Key: "name", Value: name}, {Key: "version", Value: version},
+		{Key: "repository", Value: from}}
 	if name != app {
 		item = append(item, splice.Field{Key: "alias", Value: app})
 	}

@@ -85,7 +85,8 @@ func Open(repository fs.FS, o Options) (*Environment, error) {
 	case !slices.Contains(known, string(o.Layout)):
 		return nil, failure.Configf("opening %s: layout %s, want one of %s", r, o.Layout, strings.Join(known, ", "))
 	}
-	return nil, failure.Configf("opening %s: found no versions there as %s: say in which directory they are", r, o.Layout)
+	return nil, failure.Configf("opening %s: found no versions there as %s: say in which directory they are", r,
+		o.Layout)
 }
 
 // Layout is the one that was found.

@@ -186,7 +186,8 @@ func readValues(r *reader) (*contents, error) {
 	if c.pins, err = keyed(shared); err != nil {
 		return nil, err
 	}
-	for _, pattern := range []string{"apps/*.yaml", "apps/*.yml", "apps/*/values.yaml", "values/*.yaml", "values/*.yml"} {
+	for _, pattern := range []string{"apps/*.yaml", "apps/*.yml", "apps/*/values.yaml", "values/*.yaml",
+		"values/*.yml"} {
 		files, err := r.glob(pattern)
 		if err != nil {
 			return nil, err

@@ -75,10 +75,12 @@ func TestRead(t *testing.T) {
 func TestParseRefuses(t *testing.T) {
 	const staging = "- name: staging\n  git-url: https://git.example.com/team/staging\n"
 	cases := map[string]struct{ list, want string }{
-		"a mapping":     {"staging: {}\n", "line 1: want a list, whose items begin with - name"},
-		"no name":       {"- git-url: https://git.example.com/x\n", "line 1: [0] is an environment without name or git-url"},
+		"a mapping": {"staging: {}\n", "line 1: want a list, whose items begin with - name"},
+		"no name": {"- git-url: https://git.example.com/x\n",
+			"line 1: [0] is an environment without name or git-url"},
 		"no repository": {"- name: x\n", "line 1: [0] is an environment without name or git-url, want both"},
-		"unknown key":   {staging + "  branhc: x\n", "line 1: [0] has branhc, want some of name, git-url, branch, directory"},
+		"unknown key": {staging + "  branhc: x\n",
+			"line 1: [0] has branhc, want some of name, git-url, branch, directory"},
 		"wrong name": {"- name: Staging\n  git-url: https://git.example.com/x\n",
 			`line 1: [0].name is "Staging", want a name such as staging`},
 		"wrong namespace": {staging + "  namespace: a.b\n", `line 3: [0].namespace is "a.b", want a name`},
@@ -128,8 +130,8 @@ func TestThePage(t *testing.T) {
 	}
 	got, err := environments.Parse("the page", []byte(object.Data[environments.Key]))
 	want := []environments.Environment{
-		{Name: "staging", GitURL: "https://git.example.com/team/environment-staging.git", Branch: "main", Directory: ".",
-			Namespace: "staging", Promotion: environments.Auto},
+		{Name: "staging", GitURL: "https://git.example.com/team/environment-staging.git", Branch: "main",
+			Directory: ".", Namespace: "staging", Promotion: environments.Auto},
 		{Name: "production", GitURL: "https://git.example.com/team/environment-production.git", Branch: "main",
 			Directory: ".", Namespace: "shop", Promotion: environments.Manual},
 	}

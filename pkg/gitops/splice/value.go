@@ -234,7 +234,8 @@ func (v Value) item(selector string) (Value, error) {
 	if !byKey {
 		i, err := strconv.Atoi(selector)
 		if err != nil {
-			return Value{}, failure.Configf("path [%s]: want a number, or a key with its value such as name=app", selector)
+			return Value{}, failure.Configf("path [%s]: want a number, or a key with its value such as name=app",
+				selector)
 		}
 		if i < 0 || i >= len(items) {
 			return Value{}, failure.As(ErrAbsent, v.Refusef("has %d items, want [%d]", len(items), i))
